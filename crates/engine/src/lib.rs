@@ -1,0 +1,2 @@
+//! The pure engine: bytes in, bytes out. No input or output, no clock, no threads.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Threads and files around the engine: scan, ingest, extract, verify.
+#![forbid(unsafe_code)]
