@@ -1,0 +1,106 @@
+"""Holdfast: backups that a hospital can rely on.
+
+    vault = holdfast.Vault.open("/backup/vault", key_file="vault.key")
+    result = vault.backup(["/srv/ehr"], label="ehr")
+    vault.snapshots().latest().restore(to="/restore")
+
+Every error is a `HoldfastError`: what happened, what is safe, what to do next.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.base.events import Event, Events, Finding, Note, Progress
+    from holdfast.errors import HoldfastError
+    from holdfast.runs.results import (
+        BackupResult,
+        BackupStats,
+        Change,
+        CheckReport,
+        EntryInfo,
+        ForgetPlan,
+        ForgetResult,
+        FoundEntry,
+        PruneResult,
+        RestoreResult,
+        RetentionPolicy,
+        SnapshotInfo,
+        VaultStats,
+        VerifyReport,
+    )
+    from holdfast.runs.snapshot import Snapshot, SnapshotList
+    from holdfast.runs.vault import Vault
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Event": "base.events",
+    "Events": "base.events",
+    "Finding": "base.events",
+    "Note": "base.events",
+    "Progress": "base.events",
+    "HoldfastError": "errors",
+    "BackupResult": "runs.results",
+    "BackupStats": "runs.results",
+    "Change": "runs.results",
+    "CheckReport": "runs.results",
+    "EntryInfo": "runs.results",
+    "ForgetPlan": "runs.results",
+    "ForgetResult": "runs.results",
+    "FoundEntry": "runs.results",
+    "PruneResult": "runs.results",
+    "RestoreResult": "runs.results",
+    "RetentionPolicy": "runs.results",
+    "SnapshotInfo": "runs.results",
+    "VaultStats": "runs.results",
+    "VerifyReport": "runs.results",
+    "Snapshot": "runs.snapshot",
+    "SnapshotList": "runs.snapshot",
+    "Vault": "runs.vault",
+}
+
+__all__ = [
+    "BackupResult",
+    "BackupStats",
+    "Change",
+    "CheckReport",
+    "EntryInfo",
+    "Event",
+    "Events",
+    "Finding",
+    "ForgetPlan",
+    "ForgetResult",
+    "FoundEntry",
+    "HoldfastError",
+    "Note",
+    "Progress",
+    "PruneResult",
+    "RestoreResult",
+    "RetentionPolicy",
+    "Snapshot",
+    "SnapshotInfo",
+    "SnapshotList",
+    "Vault",
+    "VaultStats",
+    "VerifyReport",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that `import holdfast` and `holdfast --help` stay quick."""
+    home = _HOMES.get(name)
+    if home is None:
+        message = f"module 'holdfast' has no attribute {name!r}"
+        raise AttributeError(message)
+    found: object = getattr(importlib.import_module(f"holdfast.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

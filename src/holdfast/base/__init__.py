@@ -1,0 +1,1 @@
+"""What every layer stands on: the environment (time, randomness, sleep), events and units. Knows nothing of backups."""

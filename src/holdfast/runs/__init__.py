@@ -1,0 +1,1 @@
+"""One module per thing a person asks for: backup, restore, verify, …; `assembly` alone constructs what they use."""

@@ -1,0 +1,74 @@
+"""What a caller asks of a run: small frozen values, checked where they are made."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Literal
+
+PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+Overwrite = Literal["never", "older", "always"]
+
+MIB = 1 << 20
+
+
+def raw_path(path: PathLike) -> bytes:
+    """Return a path's bytes as the system has them."""
+    return os.fsencode(path)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRule:
+    """Files matching a gitignore-like pattern belong to a data class. The last matching rule decides; folders pass theirs on."""
+
+    pattern: str
+    class_name: str
+    lower: bool = False
+    """Whether the rule may lower a class that detection or a folder gave: names never sink without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The standard output of a command, stored as one file. A command that fails makes no file: `stream-failed`."""
+
+    path: str
+    """Where it appears in the snapshot."""
+    command: tuple[str, ...]
+    class_name: str = ""
+    """Its data class; empty: by the rules for its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How hard a run may press. None is no limit. Obeyed within a second; may be changed while running through the job's control."""
+
+    read_bytes_per_s: int | None = None
+    write_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOptions:
+    """How a backup reads and stores. The defaults are right for nearly all."""
+
+    exclude: tuple[str, ...] = ()
+    """gitignore-like patterns, relative to each backed-up path."""
+    exclude_caches: bool = True
+    """Leave out folders tagged by CACHEDIR.TAG."""
+    exclude_larger_than: int | None = None
+    one_file_system: bool = False
+    class_rules: tuple[ClassRule, ...] = ()
+    default_class: str = "phi"
+    paranoid: bool = False
+    """Read every file again, whatever its times say."""
+    audit_files: int = 16
+    """Unchanged files re-read per run, to find content that changed behind an unchanged time."""
+    tags: tuple[str, ...] = ()
+    streams: tuple[Stream, ...] = ()
+    checkpoint_bytes: int = 1024 * MIB
+    checkpoint_seconds: float = 300.0
+    pack_bytes: int = 64 * MIB
+    level: int = 1
+    workers: int = 0
+    """Compressing threads; 0: one per core."""
+    upload_threads: int = 2
+    limits: Limits = field(default_factory=Limits)

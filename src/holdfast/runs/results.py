@@ -1,0 +1,343 @@
+"""What runs return: frozen values, safe to keep, compare and serialise. Paths appear only in findings and entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from holdfast.base.events import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPart:
+    """What a snapshot holds of one data class. Readable without that class's key, hence buckets (powers of two)."""
+
+    class_id: int
+    class_name: str
+    generation: int
+    refs: str
+    part: str
+    segments: int
+    bytes_bucket: int
+    files_bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A committed snapshot. Fields below `classes` need the key of its main class: empty without it."""
+
+    id: str
+    source: str
+    """Opaque id of the source, 32 hex digits."""
+    parent: str
+    writer: str
+    started: datetime
+    finished: datetime
+    partial: bool
+    findings: int
+    anomaly: int
+    retain_until: datetime | None
+    admitted: datetime | None
+    held: bool
+    classes: tuple[ClassPart, ...]
+    label: str = ""
+    host: str = ""
+    paths: tuple[bytes, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """Files and bytes of one data class."""
+
+    class_id: int
+    class_name: str
+    files: int
+    bytes: int
+    new_bytes: int = 0
+    stored_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupStats:
+    """What a backup read and wrote. `new` … `removed` count entries against the previous snapshot of the source."""
+
+    files: int = 0
+    folders: int = 0
+    bytes: int = 0
+    new_bytes: int = 0
+    """Plaintext bytes not stored before."""
+    stored_bytes: int = 0
+    """Bytes of all objects written to the store, control objects included."""
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    seconds: float = 0.0
+    objects: int = 0
+    classes: tuple[ClassCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """A finished backup. `snapshot` is committed and durable; None only after a dry run."""
+
+    snapshot: SnapshotInfo | None
+    partial: bool
+    stats: BackupStats
+    findings: tuple[Finding, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete, 3 partial."""
+        return 3 if self.partial else 0
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """A finished restore. Whatever was written is verified; what could not be restored is a finding."""
+
+    snapshot: str
+    files: int
+    folders: int
+    bytes: int
+    skipped: int
+    """Entries left as they were by the overwrite rule."""
+    seconds: float
+    findings: tuple[Finding, ...] = ()
+    classes_missing: int = 0
+    """Classes of the snapshot whose key this vault was opened without."""
+    dry_run: bool = False
+    damaged: bool = False
+    """Some content is damaged in the vault: exit code 4."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether anything selected is missing from the result."""
+        return bool(self.findings) or self.classes_missing > 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete, 3 partial, 4 damage."""
+        return 4 if self.damaged else 3 if self.partial else 0
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedPack:
+    """A pack that cannot be relied on, and what it costs."""
+
+    pack: str
+    reason: str
+    """`missing`, `hash`, `size`, `segment`, …"""
+    class_name: str
+    snapshots: tuple[str, ...] = ()
+    files: int = 0
+    """Distinct file versions that need it; -1 if not counted (key missing)."""
+    paths: tuple[bytes, ...] = ()
+    """The files, at most a thousand: only with permission to show paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """Structure of the vault, as seen without content keys: frames, signatures, references, presence and size of packs."""
+
+    objects: int
+    packs: int
+    bytes: int
+    snapshots: int
+    problems: tuple[str, ...] = ()
+    """Sentences that name objects, never paths. Empty: sound."""
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """0 sound, 4 damage."""
+        return 0 if self.sound else 4
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a verification read and found. Every byte of `packs` packs was read and matched, but for `damaged`."""
+
+    packs: int
+    packs_total: int
+    bytes: int
+    segments: int
+    """Segments decrypted and whose chunk ids were recomputed (needs the class's key); 0 for a scrub without keys."""
+    damaged: tuple[DamagedPack, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Damage outside packs: control objects, index, trees, reference sets."""
+    oldest_days: float | None = None
+    """Days since the pack that waited longest was last verified, after this run; None if one never was."""
+    damaged_list: str = ""
+    """Name of the `damaged/N` object written for writers, if any."""
+    seconds: float = 0.0
+    classes_missing: int = 0
+
+    @property
+    def sound(self) -> bool:
+        """Whether no damage was found."""
+        return not self.damaged and not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """0 sound, 3 classes left out for want of a key, 4 damage."""
+        return 4 if not self.sound else 3 if self.classes_missing else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDecision:
+    """What retention says about one snapshot."""
+
+    snapshot: str
+    keep: bool
+    reasons: tuple[str, ...]
+    """Why it is kept (`last`, `daily`, `hold`, …); empty if it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPlan:
+    """A forget that has not happened: one decision per snapshot, newest first."""
+
+    decisions: tuple[ForgetDecision, ...]
+
+    @property
+    def forget(self) -> tuple[str, ...]:
+        """Ids of the snapshots that would go."""
+        return tuple(d.snapshot for d in self.decisions if not d.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetResult:
+    """A forget that happened (or, after a dry run, would)."""
+
+    plan: ForgetPlan
+    forgotten: tuple[str, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What a prune step did. Space comes back in two phases: `phase` says which one was reached."""
+
+    phase: str
+    """`nothing`, `condemned`, `waiting`, `closed`, `dry-run`."""
+    round: int | None
+    packs_live: int = 0
+    packs_condemned: int = 0
+    packs_repacked: int = 0
+    packs_deleted: int = 0
+    bytes_condemned: int = 0
+    bytes_deleted: int = 0
+    sessions_waiting: int = 0
+    """Sessions that neither acknowledged nor ended: they hold the round up unless revoked."""
+    sessions_revoked: int = 0
+    delete_after: datetime | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSpace:
+    """Space of one data class."""
+
+    class_id: int
+    class_name: str
+    packs: int
+    pack_bytes: int
+    segments: int
+    plain_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpace:
+    """Space of one source: what its snapshots need together, and what only they need."""
+
+    source: str
+    label: str
+    snapshots: int
+    stored_bytes: int
+    exclusive_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSpace:
+    """Space of one snapshot: what it needs, and what forgetting it alone would free."""
+
+    snapshot: str
+    stored_bytes: int
+    exclusive_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VaultStats:
+    """Where the space goes. Sizes are bytes as stored, from the index and the reference sets: no content is read."""
+
+    objects: int
+    bytes: int
+    snapshots: int
+    classes: tuple[ClassSpace, ...] = ()
+    sources: tuple[SourceSpace, ...] = ()
+    by_snapshot: tuple[SnapshotSpace, ...] = ()
+    unreferenced_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EntryInfo:
+    """A file, folder or other entry of a snapshot."""
+
+    path: bytes
+    kind: str
+    """`file`, `folder`, `symlink`, `fifo`, `char-device`, `block-device`."""
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    user: str
+    group: str
+    mtime_ns: int
+    class_id: int
+    target: bytes = b""
+    """Where a symlink points."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntry:
+    """An entry and the snapshot that holds it."""
+
+    snapshot: str
+    finished: datetime
+    entry: EntryInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two snapshots."""
+
+    kind: str
+    """`added`, `removed`, `changed` (content), `metadata`."""
+    path: bytes
+    before: EntryInfo | None = None
+    after: EntryInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """How many snapshots per source to keep: the newest `last`, and the newest of each hour, day, week, month, year."""
+
+    last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    within_days: int = 0
+    """Keep everything admitted in the last so many days (minimum retention)."""
+    tags: frozenset[str] = field(default_factory=frozenset)
+    """Keep every snapshot that has one of these tags."""

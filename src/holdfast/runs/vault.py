@@ -1,0 +1,235 @@
+"""The vault as callers hold it: the public API. It parses arguments, calls one run each, and returns its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from holdfast.base.environment import Environment
+from holdfast.base.events import Events, ignore
+from holdfast.runs.options import BackupOptions, Limits, PathLike
+from holdfast.runs.results import (
+    BackupResult,
+    CheckReport,
+    ForgetPlan,
+    ForgetResult,
+    FoundEntry,
+    PruneResult,
+    RetentionPolicy,
+    VaultStats,
+    VerifyReport,
+)
+from holdfast.runs.snapshot import Cancel, Snapshot, SnapshotList
+
+
+class Vault:
+    """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
+
+    Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
+    call cannot do without is damaged) and `VersionError` (a vault of a newer Holdfast).
+    """
+
+    @classmethod
+    def create(
+        cls,
+        url: PathLike,
+        *,
+        key_file: PathLike | None = None,
+        passphrase: str | None = None,
+        label: str = "",
+        env: Environment | None = None,
+    ) -> Vault:
+        """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
+
+        Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
+        is: a crash leaves no vault or a whole one. `UsageError` if a vault is there, or no secret is given.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def open(
+        cls,
+        url: PathLike,
+        *,
+        key_file: PathLike | None = None,
+        passphrase: str | None = None,
+        credential: PathLike | None = None,
+        env: Environment | None = None,
+    ) -> Vault:
+        """Open a vault by its store, or by a configuration file (`*.toml`).
+
+        `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release files and connections. Runs must be over."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Return the vault."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the vault."""
+        self.close()
+
+    @property
+    def id(self) -> str:
+        """The vault's id, 32 hex digits."""
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str:
+        """Where its store is."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """The operator's name for it."""
+        raise NotImplementedError
+
+    @property
+    def state_dir(self) -> str:
+        """This host's folder for the vault: caches, index copies, catalog, ledger. Can be lost at the cost of time."""
+        raise NotImplementedError
+
+    def backup(  # noqa: PLR0913 - the surface of DESIGN §10
+        self,
+        paths: str | PathLike | Sequence[PathLike],
+        *,
+        label: str = "",
+        options: BackupOptions | None = None,
+        dry_run: bool = False,
+        events: Events = ignore,
+        stop: Cancel | None = None,
+    ) -> BackupResult:
+        """Back up paths, or the configured job of that name, and commit a snapshot.
+
+        When it returns, the snapshot is committed, durable and readable; `partial` if some file could not be read
+        whole, each of which is a finding. `label` names the source: the same host, label and paths continue the same
+        history. A dry run scans, counts by class, and writes nothing.
+
+        Errors: `SourceMissingError` (a path that does not exist), `RevokedError`, `Interrupted` (`stop` was set: a
+        checkpoint is kept and the next run uploads nothing twice). After any error no earlier snapshot is touched.
+        """
+        raise NotImplementedError
+
+    def snapshots(self, source: str = "") -> SnapshotList:
+        """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
+        raise NotImplementedError
+
+    def snapshot(self, selector: str = "latest") -> Snapshot:
+        """Return one snapshot by id, unique prefix, `latest`, `latest:SOURCE` or `SOURCE@TIME`.
+
+        `SnapshotMissingError`, `AmbiguousSnapshotError`.
+        """
+        raise NotImplementedError
+
+    def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
+        """Yield entries of all snapshots whose name or path matches a glob, from the catalog (brought up to date first)."""
+        raise NotImplementedError
+
+    def versions(self, path: PathLike, *, source: str = "", before: datetime | None = None) -> Iterator[FoundEntry]:
+        """Yield the distinct versions of one path, newest first."""
+        raise NotImplementedError
+
+    def catalog_update(self, *, events: Events = ignore) -> int:
+        """Bring the catalog up to date; return how many snapshots were added."""
+        raise NotImplementedError
+
+    def catalog_rebuild(self, *, events: Events = ignore) -> int:
+        """Make the catalog anew from the vault; return how many snapshots it holds."""
+        raise NotImplementedError
+
+    def plan_forget(self, policy: RetentionPolicy, *, source: str = "") -> ForgetPlan:
+        """Return what retention would forget. Nothing changes."""
+        raise NotImplementedError
+
+    def forget(
+        self,
+        policy: RetentionPolicy | None = None,
+        *,
+        snapshots: Sequence[str] = (),
+        source: str = "",
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> ForgetResult:
+        """Forget by policy, or the given snapshots. Space comes back by :meth:`prune`.
+
+        `HeldError` if one of `snapshots` is under a legal hold, `RetentionError` if its minimum retention has not
+        passed; a policy skips both.
+        """
+        raise NotImplementedError
+
+    def hold(self, selector: str, *, reason: str) -> str:
+        """Put a snapshot under legal hold; return its id."""
+        raise NotImplementedError
+
+    def release(self, selector: str, *, reason: str) -> str:
+        """End a legal hold; return the snapshot's id."""
+        raise NotImplementedError
+
+    def prune(
+        self,
+        *,
+        undo_days: float = 7.0,
+        repack_below: float = 0.5,
+        revoke_silent: bool = False,
+        dry_run: bool = False,
+        events: Events = ignore,
+    ) -> PruneResult:
+        """Do the next safe step towards giving back space, as many as can be done now.
+
+        Safe beside running backups and other prunes. The first call condemns, a later one, after the undo delay,
+        deletes. `revoke_silent`: sessions that never acknowledged are revoked (their runs start again).
+        """
+        raise NotImplementedError
+
+    def check(self, *, events: Events = ignore) -> CheckReport:
+        """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
+        raise NotImplementedError
+
+    def verify(  # noqa: PLR0913 - the surface of DESIGN §10
+        self,
+        *,
+        sample: float = 1.0,
+        older_than_days: float | None = None,
+        snapshots: Sequence[str] = (),
+        show_paths: bool = False,
+        mark_damaged: bool = True,
+        limits: Limits | None = None,
+        events: Events = ignore,
+        stop: Cancel | None = None,
+    ) -> VerifyReport:
+        """Read packs back and prove them: name against hash, and with the class's key every segment and chunk id.
+
+        `sample` is the part of all packs to read, those that waited longest first; `older_than_days` only packs not
+        verified for so long. Damage is listed in a signed `damaged/N`, so that the next backup of each source stores
+        the affected content again (unless `mark_damaged` is False).
+        """
+        raise NotImplementedError
+
+    def stats(self, *, by_snapshot: bool = True) -> VaultStats:
+        """Return where the space goes: by class, source and snapshot."""
+        raise NotImplementedError
+
+    def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
+        """Make a writer that can back up the classes (none: all) and read nothing; return its credential file's bytes."""
+        raise NotImplementedError
+
+    def revoke_writer(self, writer: str) -> None:
+        """Revoke a writer by id or label: its index runs are no longer trusted, its open sessions end."""
+        raise NotImplementedError
+
+    def recovery_kit(self) -> bytes:
+        """Make a new key slot and return it as a recovery kit: a key file with instructions for people."""
+        raise NotImplementedError
+
+    def add_passphrase(self, passphrase: str) -> str:
+        """Add a key slot; return its id."""
+        raise NotImplementedError

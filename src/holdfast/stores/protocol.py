@@ -1,0 +1,120 @@
+"""What a store promises.
+
+A store maps names to immutable bytes. The rest of Holdfast relies on exactly what is written here, and
+`holdfast.testing.stores` proves it for each implementation. Behaviour that cuts across stores (retry, counting,
+verification, faults) is a wrapper with this same interface, in `stores.layers`.
+
+Names: `/`-separated components of `a-z 0-9 . -`, none empty, none starting with a dot, at most 255 bytes in all. Any
+other name raises `InternalError` before anything is touched.
+
+Errors of every method: `StoreUnreachableError` (not there, I/O error, network), `StoreRefusedError` (permission,
+read-only), `StoreFullError` (space or quota). After any of them, a put may have happened or not: read back and compare.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from holdfast.errors import InternalError
+
+NAME_BYTES_MAX = 255
+Data = bytes | bytearray | memoryview
+_NAME = re.compile(r"[a-z0-9-][a-z0-9.-]*(?:/[a-z0-9-][a-z0-9.-]*)*")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectInfo:
+    """One object of a listing."""
+
+    name: str
+    size: int
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A place that holds objects. All methods may be called from several threads at once."""
+
+    @property
+    def url(self) -> str:
+        """Where this store is, as given; contains no secret."""
+        ...
+
+    @property
+    def local_root(self) -> str | None:
+        """The folder that holds the objects as plain files under their names, or None. The engine reads packs there."""
+        ...
+
+    def put(self, name: str, data: Data) -> None:
+        """Store an object, durably and whole or not at all.
+
+        When it returns, the object survives a crash of the machine. Putting the same bytes again succeeds and changes
+        nothing. Putting other bytes under an existing name is a caller's error: the old object stays, and the call
+        raises `InternalError` if the store can tell.
+        """
+        ...
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Store an object if the name is free; return whether this call stored it.
+
+        Atomic: of any number of racing calls at most one returns True, and whoever gets False can read the winner's
+        bytes at once. Durable like :meth:`put` when it returns True. After an error nothing is known: read back.
+        """
+        ...
+
+    def get(self, name: str) -> bytes:
+        """Return the object. `ObjectMissingError` if there is none."""
+        ...
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer only at the end of the object; `length` -1 reads to the end.
+
+        `ObjectMissingError` if there is no object. Reading past the end returns what there is.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield all objects whose names begin with `prefix`, sorted by name.
+
+        Consistent: an object whose put was acknowledged before the call began is listed unless it was deleted.
+        Unfinished puts are never listed. `prefix` may end in the middle of a component.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object, durably; removing one that is not there is fine."""
+        ...
+
+    def size(self, name: str) -> int | None:
+        """Return the object's size in bytes, or None if there is none."""
+        ...
+
+    def exists(self) -> bool:
+        """Return whether the store's place itself is there (the folder, the bucket)."""
+        ...
+
+    def create(self) -> None:
+        """Make the store's place. Fine if it is there already and empty or a store."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. The store must not be used afterwards."""
+        ...
+
+
+def check_name(name: str) -> str:
+    """Return the name, or raise `InternalError` if it is not a legal object name."""
+    if len(name) > NAME_BYTES_MAX or not _NAME.fullmatch(name):
+        message = "an object name outside the store's alphabet"
+        raise InternalError(message)
+    return name
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the prefix, or raise `InternalError` if no legal name can begin with it."""
+    if len(prefix) > NAME_BYTES_MAX or (prefix and not _NAME.fullmatch(prefix.rstrip("/"))) or prefix.endswith("//"):
+        message = "a listing prefix outside the store's alphabet"
+        raise InternalError(message)
+    return prefix
