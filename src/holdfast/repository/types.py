@@ -1,0 +1,119 @@
+"""What the repository hands out: frozen values without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+CLASS_NAMES = {1: "phi", 2: "phi-restricted", 3: "imaging", 4: "database", 5: "operational", 6: "system", 7: "public"}
+"""The class ids of the format; 64 and up are the site's own."""
+CLASS_RANK = (2, 1, 3, 4, 5, 6, 7)
+"""Class ids from the most to the least sensitive; the site's own follow by id."""
+
+
+def class_rank(class_id: int) -> int:
+    """Return the rank of a class: the lowest of a snapshot's classes carries its label, host, paths and tags."""
+    return CLASS_RANK.index(class_id) if class_id in CLASS_RANK else len(CLASS_RANK) + class_id
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPart:
+    """What a snapshot holds of one data class. Readable without that class's key, hence buckets (powers of two)."""
+
+    class_id: int
+    class_name: str
+    generation: int
+    refs: str
+    part: str
+    segments: int
+    bytes_bucket: int
+    files_bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A committed snapshot. `label` and the fields after it need the key of its main class: empty without it."""
+
+    id: str
+    source: str
+    parent: str
+    writer: str
+    started: datetime
+    finished: datetime
+    partial: bool
+    findings: int
+    anomaly: int
+    retain_until: datetime | None
+    admitted: datetime | None
+    held: bool
+    classes: tuple[ClassPart, ...]
+    label: str = ""
+    host: str = ""
+    paths: tuple[bytes, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def counted_at(self) -> datetime:
+        """The time retention counts: the admission time given by the pruner's side, the writer's own until there is one."""
+        return self.admitted or self.finished
+
+
+@dataclass(frozen=True, slots=True)
+class PartFinding:
+    """A finding as a sealed part keeps it."""
+
+    path: bytes
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPart:
+    """The opened part of one class of a snapshot: what only restorers of that class see."""
+
+    class_id: int
+    generation: int
+    root: str
+    """Location of the tree's root as text, `HEX:segment:chunk`."""
+    entries: int
+    bytes: int
+    program: str
+    host: str = ""
+    label: str = ""
+    paths: tuple[bytes, ...] = ()
+    tags: tuple[str, ...] = ()
+    findings: tuple[PartFinding, ...] = ()
+    evidence: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDraft:
+    """One class tree of a snapshot about to be committed."""
+
+    class_id: int
+    root: str
+    entries: int
+    bytes: int
+    refs_payload: bytes
+    """The reference set's plaintext, full or as a delta to the set named `refs_parent`."""
+    refs_parent: str = ""
+    segments: int = 0
+    findings: tuple[PartFinding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDraft:
+    """A snapshot about to be committed; `parent` is a snapshot id or empty."""
+
+    classes: tuple[ClassDraft, ...]
+    parent: str
+    started: datetime
+    partial: bool
+    program: str
+    host: str = ""
+    label: str = ""
+    paths: tuple[bytes, ...] = ()
+    tags: tuple[str, ...] = ()
+    evidence: dict[str, object] = field(default_factory=dict)
+    anomaly: int = 0
+    retain_until: datetime | None = None
