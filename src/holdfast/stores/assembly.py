@@ -1,0 +1,42 @@
+"""From a URL to a store ready for use: the one place where the order of layers is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from urllib.parse import unquote, urlsplit
+
+from holdfast.base.environment import Environment
+from holdfast.errors import UsageError
+from holdfast.stores.layers import CountingStore, RetryingStore, RetryPolicy, VerifyingStore
+from holdfast.stores.local import LocalStore
+from holdfast.stores.memory import MemoryStore
+from holdfast.stores.protocol import Data, Store
+
+
+def locate(url: str, *, write: Callable[[str, Data], None] | None = None) -> Store:
+    """Return the bare store of a URL: a folder, `file:///FOLDER`, or `memory:NAME`. `UsageError` for anything else.
+
+    `write` makes the local store's files (see `LocalStore`).
+    """
+    if url.startswith("memory:"):
+        return MemoryStore.shared(url.removeprefix("memory:"))
+    if url.startswith("file:"):
+        parts = urlsplit(url)
+        path = unquote(parts.path)
+        if parts.netloc not in {"", "localhost"} or not path.startswith("/") or parts.query or parts.fragment:
+            raise UsageError("a file URL must be file:///FOLDER", next="write the folder's path, or file:///srv/vault")
+        return LocalStore(path, write=write)
+    if "://" in url:
+        scheme = url.partition("://")[0]
+        raise UsageError(
+            f"no store of kind {scheme} in this version", next="use a folder: local disk, NFS or a mounted medium"
+        )
+    if not url:
+        raise UsageError("no vault given", next="name it with --vault DIR or HOLDFAST_VAULT")
+    return LocalStore(os.path.expanduser(url), write=write)
+
+
+def layered(store: Store, env: Environment, policy: RetryPolicy | None = None) -> CountingStore:
+    """Wrap a store in its layers: count(retry(verify(store)))."""
+    return CountingStore(RetryingStore(VerifyingStore(store), env, policy or RetryPolicy()))

@@ -1,0 +1,288 @@
+"""What cuts across stores, as wrappers with the store's own interface.
+
+Order, from the caller inwards, fixed in `stores.assembly`: count, retry, verify, the store. Retry is outside verify, so
+that a put that came back wrong is tried again; counting is outside retry, so that bytes are counted once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from holdfast.base.environment import Environment
+from holdfast.errors import StoreUnreachableError
+from holdfast.stores.protocol import Data, ObjectInfo, Store
+
+READ_BACK_BYTES_MAX = 1 << 20
+_T = TypeVar("_T")
+
+
+class Wrapper:
+    """A store that hands every call on. A wrapper overrides what it changes."""
+
+    def __init__(self, inner: Store) -> None:
+        """Wrap a store."""
+        self.inner = inner
+
+    @property
+    def url(self) -> str:
+        """The wrapped store's."""
+        return self.inner.url
+
+    @property
+    def local_root(self) -> str | None:
+        """The wrapped store's."""
+        return self.inner.local_root
+
+    def put(self, name: str, data: Data) -> None:
+        """Hand on."""
+        self.inner.put(name, data)
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Hand on."""
+        return self.inner.put_new(name, data)
+
+    def get(self, name: str) -> bytes:
+        """Hand on."""
+        return self.inner.get(name)
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """Hand on."""
+        return self.inner.get_range(name, offset, length)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Hand on."""
+        return self.inner.list(prefix)
+
+    def delete(self, name: str) -> None:
+        """Hand on."""
+        self.inner.delete(name)
+
+    def size(self, name: str) -> int | None:
+        """Hand on."""
+        return self.inner.size(name)
+
+    def exists(self) -> bool:
+        """Hand on."""
+        return self.inner.exists()
+
+    def create(self) -> None:
+        """Hand on."""
+        self.inner.create()
+
+    def close(self) -> None:
+        """Hand on."""
+        self.inner.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how long: attempt n waits between half and all of `first_seconds * 2**(n-1)`, at most `longest_seconds`."""
+
+    attempts: int = 5
+    first_seconds: float = 0.5
+    longest_seconds: float = 30.0
+
+    def wait(self, attempt: int, dice: float) -> float:
+        """Return the pause after a failed attempt (1, 2, …); `dice` is uniform in 0 … 1."""
+        full = min(self.longest_seconds, self.first_seconds * 2.0 ** (attempt - 1))
+        return full * (0.5 + 0.5 * dice)
+
+
+class RetryingStore(Wrapper):
+    """Tries again what failed because the store could not be reached. Refusals, full stores and missing objects are final."""
+
+    def __init__(self, inner: Store, env: Environment, policy: RetryPolicy) -> None:
+        """Wrap a store; pauses and dice come from the environment."""
+        super().__init__(inner)
+        self._env = env
+        self._policy = policy
+
+    def _tried(self, action: Callable[[], _T]) -> _T:
+        for attempt in range(1, self._policy.attempts):
+            try:
+                return action()
+            except StoreUnreachableError:
+                dice = int.from_bytes(self._env.random_bytes(4), "little") / 2**32
+                self._env.sleep(self._policy.wait(attempt, dice))
+        return action()
+
+    def put(self, name: str, data: Data) -> None:
+        """Put; the same bytes again are fine, so it can be tried again as it is."""
+        self._tried(lambda: self.inner.put(name, data))
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Create; if an attempt failed and a later one finds the name taken, whose bytes they are decides.
+
+        Every control object carries a nonce, so equal bytes are ours: the lost answer was a success.
+        """
+        unsure = False
+
+        def attempt() -> bool:
+            nonlocal unsure
+            try:
+                created = self.inner.put_new(name, data)
+            except StoreUnreachableError:
+                unsure = True
+                raise
+            return created or (unsure and self.inner.get(name) == data)
+
+        return self._tried(attempt)
+
+    def get(self, name: str) -> bytes:
+        """Get."""
+        return self._tried(lambda: self.inner.get(name))
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """Get a part."""
+        return self._tried(lambda: self.inner.get_range(name, offset, length))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """List, whole: a listing that failed half way is begun again, never continued."""
+        return iter(self._tried(lambda: [*self.inner.list(prefix)]))
+
+    def delete(self, name: str) -> None:
+        """Delete."""
+        self._tried(lambda: self.inner.delete(name))
+
+    def size(self, name: str) -> int | None:
+        """Ask the size."""
+        return self._tried(lambda: self.inner.size(name))
+
+
+class VerifyingStore(Wrapper):
+    """Looks at what was put: objects up to 1 MiB are read back and compared, larger ones by size.
+
+    A pack is named by its hash, so that verification proves its bytes later; a control object decides something at once.
+    """
+
+    def put(self, name: str, data: Data) -> None:
+        """Put, then look."""
+        self.inner.put(name, data)
+        self._look(name, data)
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Create, then look if it was created here."""
+        created = self.inner.put_new(name, data)
+        if created:
+            self._look(name, data)
+        return created
+
+    def _look(self, name: str, data: Data) -> None:
+        size = len(data)
+        same = self.inner.get(name) == data if size <= READ_BACK_BYTES_MAX else self.inner.size(name) == size
+        if not same:
+            raise StoreUnreachableError(
+                "the store gave back other bytes than were put",
+                safe="nothing relies on the object: it was checked before it was used",
+                next="check the store's disk and network: it acknowledged what it did not keep",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What went through a store: calls that stored something, and bytes."""
+
+    objects_put: int
+    bytes_put: int
+    bytes_got: int
+
+
+class CountingStore(Wrapper):
+    """Counts objects and bytes, for the figures in results."""
+
+    def __init__(self, inner: Store) -> None:
+        """Wrap a store and start at zero."""
+        super().__init__(inner)
+        self._lock = threading.Lock()
+        self._objects_put = self._bytes_put = self._bytes_got = 0
+
+    def counts(self) -> Counts:
+        """Return the counts up to now."""
+        with self._lock:
+            return Counts(self._objects_put, self._bytes_put, self._bytes_got)
+
+    def _stored(self, data: Data) -> None:
+        with self._lock:
+            self._objects_put += 1
+            self._bytes_put += len(data)
+
+    def _got(self, data: bytes) -> bytes:
+        with self._lock:
+            self._bytes_got += len(data)
+        return data
+
+    def put(self, name: str, data: Data) -> None:
+        """Put and count."""
+        self.inner.put(name, data)
+        self._stored(data)
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Create and count what was created."""
+        created = self.inner.put_new(name, data)
+        if created:
+            self._stored(data)
+        return created
+
+    def get(self, name: str) -> bytes:
+        """Get and count."""
+        return self._got(self.inner.get(name))
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """Get a part and count it."""
+        return self._got(self.inner.get_range(name, offset, length))
+
+
+Before = Callable[[str, str], None]
+"""Called with the method's name and the object's before each storage operation; may raise."""
+
+
+class HookedStore(Wrapper):
+    """Calls a function before and after each operation: faults, pauses and records for tests."""
+
+    def __init__(self, inner: Store, before: Before | None = None, after: Before | None = None) -> None:
+        """Wrap a store. `after` raising means: done, but the answer was lost."""
+        super().__init__(inner)
+        self._before = before or _nothing
+        self._after = after or _nothing
+
+    def _around(self, verb: str, name: str, action: Callable[[], _T]) -> _T:
+        self._before(verb, name)
+        result = action()
+        self._after(verb, name)
+        return result
+
+    def put(self, name: str, data: Data) -> None:
+        """Put between the hooks."""
+        self._around("put", name, lambda: self.inner.put(name, data))
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Create between the hooks."""
+        return self._around("put_new", name, lambda: self.inner.put_new(name, data))
+
+    def get(self, name: str) -> bytes:
+        """Get between the hooks."""
+        return self._around("get", name, lambda: self.inner.get(name))
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """Get a part between the hooks."""
+        return self._around("get_range", name, lambda: self.inner.get_range(name, offset, length))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """List between the hooks."""
+        return self._around("list", prefix, lambda: self.inner.list(prefix))
+
+    def delete(self, name: str) -> None:
+        """Delete between the hooks."""
+        self._around("delete", name, lambda: self.inner.delete(name))
+
+    def size(self, name: str) -> int | None:
+        """Ask the size between the hooks."""
+        return self._around("size", name, lambda: self.inner.size(name))
+
+
+def _nothing(_verb: str, _name: str) -> None:
+    """Do nothing: the hook where none was given."""
+
