@@ -1,7 +1,7 @@
 """The only door to time, randomness and sleep.
 
-Everything that needs a clock, a nonce or a pause takes an :class:`Environment`; nothing else in Holdfast imports `time`,
-`random` or `secrets`. A test therefore replaces four functions and the whole system runs on its clock.
+Everything that needs a clock, a nonce or a pause takes an :class:`Environment`; nothing else in Holdfast imports
+`time`, `random` or `secrets`. A test therefore replaces four functions and the whole system runs on its clock.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)

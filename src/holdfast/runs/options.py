@@ -19,7 +19,10 @@ def raw_path(path: PathLike) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ClassRule:
-    """Files matching a gitignore-like pattern belong to a data class. The last matching rule decides; folders pass theirs on."""
+    """Files matching a gitignore-like pattern belong to a data class.
+
+    The last matching rule decides; folders pass theirs on.
+    """
 
     pattern: str
     class_name: str
@@ -40,7 +43,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How hard a run may press. None is no limit. Obeyed within a second; may be changed while running through the job's control."""
+    """How hard a run may press; None is no limit. Obeyed within a second."""
 
     read_bytes_per_s: int | None = None
     write_bytes_per_s: int | None = None

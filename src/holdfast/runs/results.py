@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import TYPE_CHECKING
 
-from holdfast.base.events import Finding
+from holdfast.repository.types import ClassPart, SnapshotInfo
 
+if TYPE_CHECKING:
+    from datetime import datetime
 
-@dataclass(frozen=True, slots=True)
-class ClassPart:
-    """What a snapshot holds of one data class. Readable without that class's key, hence buckets (powers of two)."""
+    from holdfast.base.events import Finding
 
-    class_id: int
-    class_name: str
-    generation: int
-    refs: str
-    part: str
-    segments: int
-    bytes_bucket: int
-    files_bucket: int
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotInfo:
-    """A committed snapshot. Fields below `classes` need the key of its main class: empty without it."""
-
-    id: str
-    source: str
-    """Opaque id of the source, 32 hex digits."""
-    parent: str
-    writer: str
-    started: datetime
-    finished: datetime
-    partial: bool
-    findings: int
-    anomaly: int
-    retain_until: datetime | None
-    admitted: datetime | None
-    held: bool
-    classes: tuple[ClassPart, ...]
-    label: str = ""
-    host: str = ""
-    paths: tuple[bytes, ...] = ()
-    tags: tuple[str, ...] = ()
+__all__ = ["ClassPart", "SnapshotInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +109,7 @@ class DamagedPack:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Structure of the vault, as seen without content keys: frames, signatures, references, presence and size of packs."""
+    """Structure of the vault, seen without content keys: frames, signatures, references, presence and size of packs."""
 
     objects: int
     packs: int

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.base.events import Events, ignore
-from holdfast.runs.options import Limits, Overwrite, PathLike
-from holdfast.runs.results import Change, EntryInfo, RestoreResult, SnapshotInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from holdfast.runs.options import Limits, Overwrite, PathLike
+    from holdfast.runs.results import Change, EntryInfo, RestoreResult, SnapshotInfo
     from holdfast.runs.vault import Vault
 
 
@@ -40,7 +41,7 @@ class Snapshot:
         """When the run that made it finished, by that host's clock."""
         return self.info.finished
 
-    def restore(  # noqa: PLR0913 - the surface of DESIGN §10
+    def restore(
         self,
         to: PathLike,
         *,
@@ -91,7 +92,7 @@ class Snapshot:
         raise NotImplementedError
 
     def diff(self, other: Snapshot) -> Iterator[Change]:
-        """Yield what changed from this snapshot to `other`, in tree order. Costs what the change costs, not the tree."""
+        """Yield what changed from this snapshot to `other`, in tree order: costs what the change costs, not the tree."""
         raise NotImplementedError
 
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from holdfast.base.environment import Environment
 from holdfast.base.events import Events, ignore
-from holdfast.runs.options import BackupOptions, Limits, PathLike
-from holdfast.runs.results import (
-    BackupResult,
-    CheckReport,
-    ForgetPlan,
-    ForgetResult,
-    FoundEntry,
-    PruneResult,
-    RetentionPolicy,
-    VaultStats,
-    VerifyReport,
-)
-from holdfast.runs.snapshot import Cancel, Snapshot, SnapshotList
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from holdfast.base.environment import Environment
+    from holdfast.runs.options import BackupOptions, Limits, PathLike
+    from holdfast.runs.results import (
+        BackupResult,
+        CheckReport,
+        ForgetPlan,
+        ForgetResult,
+        FoundEntry,
+        PruneResult,
+        RetentionPolicy,
+        VaultStats,
+        VerifyReport,
+    )
+    from holdfast.runs.snapshot import Cancel, Snapshot, SnapshotList
 
 
 class Vault:
@@ -98,7 +101,7 @@ class Vault:
         """This host's folder for the vault: caches, index copies, catalog, ledger. Can be lost at the cost of time."""
         raise NotImplementedError
 
-    def backup(  # noqa: PLR0913 - the surface of DESIGN §10
+    def backup(
         self,
         paths: str | PathLike | Sequence[PathLike],
         *,
@@ -131,7 +134,7 @@ class Vault:
         raise NotImplementedError
 
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
-        """Yield entries of all snapshots whose name or path matches a glob, from the catalog (brought up to date first)."""
+        """Yield entries of all snapshots whose name or path matches a glob: from the catalog, brought up to date first."""
         raise NotImplementedError
 
     def versions(self, path: PathLike, *, source: str = "", before: datetime | None = None) -> Iterator[FoundEntry]:
@@ -194,7 +197,7 @@ class Vault:
         """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
         raise NotImplementedError
 
-    def verify(  # noqa: PLR0913 - the surface of DESIGN §10
+    def verify(
         self,
         *,
         sample: float = 1.0,
@@ -219,7 +222,7 @@ class Vault:
         raise NotImplementedError
 
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
-        """Make a writer that can back up the classes (none: all) and read nothing; return its credential file's bytes."""
+        """Make a writer that can add to the classes (none: all) and read nothing; return its credential file's bytes."""
         raise NotImplementedError
 
     def revoke_writer(self, writer: str) -> None:

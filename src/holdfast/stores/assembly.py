@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from holdfast.base.environment import Environment
 from holdfast.errors import UsageError
 from holdfast.stores.layers import CountingStore, RetryingStore, RetryPolicy, VerifyingStore
 from holdfast.stores.local import LocalStore
 from holdfast.stores.memory import MemoryStore
-from holdfast.stores.protocol import Data, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.base.environment import Environment
+    from holdfast.stores.protocol import Data, Store
 
 
 def locate(url: str, *, write: Callable[[str, Data], None] | None = None) -> Store:
@@ -34,7 +38,7 @@ def locate(url: str, *, write: Callable[[str, Data], None] | None = None) -> Sto
         )
     if not url:
         raise UsageError("no vault given", next="name it with --vault DIR or HOLDFAST_VAULT")
-    return LocalStore(os.path.expanduser(url), write=write)
+    return LocalStore(str(Path(url).expanduser()), write=write)
 
 
 def layered(store: Store, env: Environment, policy: RetryPolicy | None = None) -> CountingStore:

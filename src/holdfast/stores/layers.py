@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.base.environment import Environment
 from holdfast.errors import StoreUnreachableError
-from holdfast.stores.protocol import Data, ObjectInfo, Store
+
+if TYPE_CHECKING:
+    from holdfast.base.environment import Environment
+    from holdfast.stores.protocol import Data, ObjectInfo, Store
 
 READ_BACK_BYTES_MAX = 1 << 20
 _T = TypeVar("_T")
@@ -79,7 +81,7 @@ class Wrapper:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how long: attempt n waits between half and all of `first_seconds * 2**(n-1)`, at most `longest_seconds`."""
+    """How often and how long: after attempt n, between half and all of `first_seconds * 2**(n-1)`, capped."""
 
     attempts: int = 5
     first_seconds: float = 0.5
@@ -92,7 +94,7 @@ class RetryPolicy:
 
 
 class RetryingStore(Wrapper):
-    """Tries again what failed because the store could not be reached. Refusals, full stores and missing objects are final."""
+    """Tries again what failed because the store could not be reached; refusals, full stores, missing objects are final."""
 
     def __init__(self, inner: Store, env: Environment, policy: RetryPolicy) -> None:
         """Wrap a store; pauses and dice come from the environment."""
@@ -155,7 +157,7 @@ class RetryingStore(Wrapper):
 class VerifyingStore(Wrapper):
     """Looks at what was put: objects up to 1 MiB are read back and compared, larger ones by size.
 
-    A pack is named by its hash, so that verification proves its bytes later; a control object decides something at once.
+    A pack is named by its hash, so verification proves its bytes later; a control object decides something at once.
     """
 
     def put(self, name: str, data: Data) -> None:
@@ -285,4 +287,3 @@ class HookedStore(Wrapper):
 
 def _nothing(_verb: str, _name: str) -> None:
     """Do nothing: the hook where none was given."""
-

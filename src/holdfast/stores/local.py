@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from holdfast.errors import (
     HoldfastError,
@@ -40,18 +41,18 @@ class LocalStore:
         `write(path, data)` makes a new file durably, or raises `OSError`: the assembly gives the engine's, which
         flushes in small steps and keeps a rate; without it this module's own is used.
         """
-        self._root = os.path.abspath(root)
+        self._root = Path(os.path.abspath(root))  # noqa: PTH100 - absolute, but symlinks stay as the operator wrote them
         self._write = write or put_file
 
     @property
     def url(self) -> str:
         """The folder's absolute path."""
-        return self._root
+        return str(self._root)
 
     @property
     def local_root(self) -> str | None:
         """The folder."""
-        return self._root
+        return str(self._root)
 
     def put(self, name: str, data: Data) -> None:
         """Store an object; `InternalError` if the name holds other bytes."""
@@ -66,13 +67,13 @@ class LocalStore:
         path = self._path(name)
         with _mapped("write"):
             try:
-                self._write(path, data)
+                self._write(str(path), data)
             except FileExistsError:
                 return False
             except FileNotFoundError:
                 self._make_parents(path)
                 try:
-                    self._write(path, data)
+                    self._write(str(path), data)
                 except FileExistsError:
                     return False
         return True
@@ -86,7 +87,7 @@ class LocalStore:
         path = self._path(name)
         with _mapped("read"):
             try:
-                with open(path, "rb", buffering=0) as file:
+                with path.open("rb", buffering=0) as file:
                     size = os.fstat(file.fileno()).st_size
                     wanted = max(0, size - offset)
                     if length >= 0:
@@ -100,7 +101,7 @@ class LocalStore:
         check_prefix(prefix)
         folder, _, _ = prefix.rpartition("/")
         with _mapped("list"):
-            if not os.path.isdir(self._root):
+            if not self._root.is_dir():
                 raise self._unreachable()
         return self._walk(folder, prefix)
 
@@ -109,43 +110,43 @@ class LocalStore:
         path = self._path(name)
         with _mapped("delete"):
             try:
-                os.unlink(path)
+                path.unlink()
             except FileNotFoundError:
                 return
-            _flush_folder(os.path.dirname(path))
+            _flush_folder(path.parent)
 
     def size(self, name: str) -> int | None:
         """Return the size, or None."""
         with _mapped("read"):
             try:
-                found = os.stat(self._path(name), follow_symlinks=False)
+                found = self._path(name).lstat()
             except FileNotFoundError:
-                if not os.path.isdir(self._root):
+                if not self._root.is_dir():
                     raise self._unreachable() from None
                 return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def exists(self) -> bool:
         """Return whether the folder is there."""
-        return os.path.isdir(self._root)
+        return self._root.is_dir()
 
     def create(self) -> None:
         """Make the folder, and its parents, mode 0700."""
         with _mapped("write"):
-            os.makedirs(self._root, mode=FOLDER_MODE, exist_ok=True)
-            _flush_folder(os.path.dirname(self._root))
+            self._root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            _flush_folder(self._root.parent)
 
     def close(self) -> None:
         """Do nothing: no file stays open between calls."""
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._root, check_name(name))
+    def _path(self, name: str) -> Path:
+        return self._root / check_name(name)
 
     def _walk(self, folder: str, prefix: str) -> Iterator[ObjectInfo]:
         """Yield objects in name order: a folder sorts as its name followed by `/`."""
         with _mapped("list"):
             try:
-                with os.scandir(os.path.join(self._root, folder)) as listing:
+                with os.scandir(self._root / folder) as listing:
                     rows = [(_sort_key(row), row) for row in listing if not row.name.startswith(".")]
             except (FileNotFoundError, NotADirectoryError):
                 return
@@ -160,24 +161,24 @@ class LocalStore:
                 if size is not None:
                     yield ObjectInfo(name, size)
 
-    def _make_parents(self, path: str) -> None:
-        """Make the folders between the root and an object, each durable in its parent. The root itself is never made."""
-        if not os.path.isdir(self._root):
+    def _make_parents(self, path: Path) -> None:
+        """Make the folders between the root and an object, each durable in its parent; the root itself is never made."""
+        if not self._root.is_dir():
             raise self._unreachable()
         missing = []
-        folder = os.path.dirname(path)
-        while folder != self._root and not os.path.isdir(folder):
+        folder = path.parent
+        while folder != self._root and not folder.is_dir():
             missing.append(folder)
-            folder = os.path.dirname(folder)
+            folder = folder.parent
         for new in reversed(missing):
             try:
-                os.mkdir(new, FOLDER_MODE)
+                new.mkdir(FOLDER_MODE)
             except FileExistsError:
                 continue
-            _flush_folder(os.path.dirname(new))
+            _flush_folder(new.parent)
 
     def _missing(self, name: str) -> HoldfastError:
-        if not os.path.isdir(self._root):
+        if not self._root.is_dir():
             return self._unreachable()
         return ObjectMissingError(f"object {name} is not in the store")
 
@@ -190,9 +191,12 @@ class LocalStore:
 
 
 def put_file(path: str, data: Data) -> None:
-    """Write a new file durably: temporary file, flush, link, flush of the folder. `FileExistsError` if the name is taken."""
-    folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".put-{os.getpid()}-{os.urandom(8).hex()}")
+    """Write a new file durably: temporary file, flush, link, flush of the folder.
+
+    `FileExistsError` if the name is taken, `FileNotFoundError` if the folder is not there.
+    """
+    folder = Path(path).parent
+    temporary = folder / f".put-{os.getpid()}-{os.urandom(8).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -204,7 +208,7 @@ def put_file(path: str, data: Data) -> None:
             os.close(fd)
         os.link(temporary, path)
     finally:
-        os.unlink(temporary)
+        temporary.unlink()
     _flush_folder(folder)
 
 
@@ -228,7 +232,7 @@ def _sort_key(row: os.DirEntry[str]) -> str:
     return f"{row.name}/" if row.is_dir(follow_symlinks=False) else row.name
 
 
-def _flush_folder(path: str) -> None:
+def _flush_folder(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -269,4 +273,3 @@ def store_error(error: OSError, verb: str) -> HoldfastError:
         next="look at the disk and the system log; run again when it answers",
         errno=number,
     )
-

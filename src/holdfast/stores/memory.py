@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from holdfast.errors import InternalError, ObjectMissingError
 from holdfast.stores.protocol import Data, ObjectInfo, check_name, check_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _shared: dict[str, MemoryStore] = {}
 _shared_lock = threading.Lock()

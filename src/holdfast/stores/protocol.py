@@ -14,11 +14,13 @@ read-only), `StoreFullError` (space or quota). After any of them, a put may have
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from holdfast.errors import InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAME_BYTES_MAX = 255
 Data = bytes | bytearray | memoryview
