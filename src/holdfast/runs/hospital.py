@@ -20,7 +20,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-FAMILY = ("Abel", "Brandt", "Chaudhry", "Dubois", "Eriksen", "Fischer", "García", "Hansen", "Ilves", "Jørgensen", "Kaya")
+FAMILY = (
+    "Abel",
+    "Brandt",
+    "Chaudhry",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "García",
+    "Hansen",
+    "Ilves",
+    "Jørgensen",
+    "Kaya",
+)
 GIVEN = ("Ada", "Bela", "Chiara", "David", "Elif", "Femke", "Goran", "Hanna", "Ibrahim", "Jana", "Karl", "Léa")
 WARDS = ("ICU", "ED", "CARD", "ONC", "PED", "SURG")
 ANALYTES = (
@@ -32,7 +44,6 @@ ANALYTES = (
     ("6690-2", "Leukocytes", "10*9/L", 4.0, 11.0),
 )
 DAY_FIRST = datetime(2026, 11, 1, tzinfo=UTC)
-CT_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 ACCOUNTS = 32
 
 _TWELVE_BITS = bytes(code & 0x0F for code in range(256))
@@ -190,18 +201,18 @@ def _export(hospital: Hospital, dice: random.Random, name: str, count: int) -> N
 
 
 def _write_image(hospital: Hospital, dice: random.Random, number: int) -> None:
-    from pydicom.dataset import FileDataset, FileMetaDataset  # noqa: PLC0415 (an extra, slow to import)
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid  # noqa: PLC0415
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
     study, image = divmod(number, 12)
     side = hospital.size.image_side
     family, given, born, sex = _person(study)
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CT_STORAGE
+    meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[f"{hospital.seed} image {number}"])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    dataset.SOPClassUID = CT_STORAGE
+    dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=[f"{hospital.seed} study {study}"])
     dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[f"{hospital.seed} series {study}"])
@@ -312,7 +323,7 @@ def count(root: Path, database: Path) -> HospitalCounts:
 
 
 def _count_messages(hospital: Hospital) -> int:
-    import hl7  # noqa: PLC0415 (an extra)
+    import hl7
 
     counted = 0
     for path in hospital.messages.rglob("*.hl7"):
@@ -335,7 +346,7 @@ def _count_resources(hospital: Hospital) -> int:
 
 
 def _count_images(hospital: Hospital) -> int:
-    import pydicom  # noqa: PLC0415 (an extra)
+    import pydicom
 
     counted = 0
     for path in hospital.images.rglob("*.dcm"):

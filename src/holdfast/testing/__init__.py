@@ -1,0 +1,1 @@
+"""Shipped test suites and generators: file trees, every oddity of a file system, random changes."""

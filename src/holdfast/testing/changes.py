@@ -47,7 +47,7 @@ class ChangingTree:
         """Work on `root`, which must exist; the seed decides everything that follows."""
         self.root = os.fsencode(root)
         self.shape = shape or TreeShape()
-        self.random = random.Random(seed)  # noqa: S311 (test data, not a secret)
+        self.random = random.Random(seed)
         self.xattrs = _accepts_xattrs(self.root)
 
     def grow(self) -> None:
@@ -60,7 +60,7 @@ class ChangingTree:
             self._link()
             self._symlink()
         paged = os.path.join(self.root, b"database.pages")
-        with open(paged, "wb") as file:  # noqa: PTH123 (bytes paths)
+        with open(paged, "wb") as file:
             file.write(self.random.randbytes(self.shape.paged_bytes))
 
     def step(self, changes: int = 12) -> list[str]:
@@ -139,27 +139,27 @@ class ChangingTree:
 
     def _make_file(self) -> None:
         path = self._free_path()
-        with open(path, "xb") as file:  # noqa: PTH123
+        with open(path, "xb") as file:
             file.write(self._content())
         self._set_time(path)
 
     def _rewrite(self) -> None:
         if (path := self._pick(stat.S_ISREG)) is not None:
-            with open(path, "wb") as file:  # noqa: PTH123
+            with open(path, "wb") as file:
                 file.write(self._content())
 
     def _rewrite_pages(self) -> None:
         path = self._pick(stat.S_ISREG)
         if path is None or not (pages := os.lstat(path).st_size // PAGE_BYTES):
             return
-        with open(path, "r+b") as file:  # noqa: PTH123
+        with open(path, "r+b") as file:
             for _ in range(self.random.randint(1, 8)):
                 file.seek(self.random.randrange(pages) * PAGE_BYTES)
                 file.write(self.random.randbytes(PAGE_BYTES))
 
     def _append(self) -> None:
         if (path := self._pick(stat.S_ISREG)) is not None:
-            with open(path, "ab") as file:  # noqa: PTH123
+            with open(path, "ab") as file:
                 file.write(self._content())
 
     def _truncate(self) -> None:
@@ -171,7 +171,7 @@ class ChangingTree:
         """Rewrite a file with a hole in its middle."""
         if (path := self._pick(stat.S_ISREG)) is None:
             return
-        with open(path, "r+b") as file:  # noqa: PTH123
+        with open(path, "r+b") as file:
             file.truncate(0)
             file.write(self._content())
             file.seek(self.random.randrange(1, 4_000_000), os.SEEK_CUR)

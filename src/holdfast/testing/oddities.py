@@ -62,7 +62,7 @@ def plant(root: Path, seed: int, *, entries: int = 1500, sparse_bytes: int = TIB
 
     What stays the same: names and contents, by the seed. Times are set last, so they are as planted.
     """
-    planting = _Planting(os.fsencode(root), random.Random(seed), entries, sparse_bytes)  # noqa: S311
+    planting = _Planting(os.fsencode(root), random.Random(seed), entries, sparse_bytes)
     for part in _PARTS:
         name = part.__name__.lstrip("_")
         try:

@@ -258,9 +258,7 @@ def differences(
             continue
         wanted, there = expected.get(path), actual.get(path)
         if wanted is None or there is None:
-            found.append(
-                Difference(path, "exists", wanted.kind if wanted else None, there.kind if there else None)
-            )
+            found.append(Difference(path, "exists", wanted.kind if wanted else None, there.kind if there else None))
             continue
         found.extend(_item_differences(path, wanted, there, owners=owners))
     return found[:limit]
