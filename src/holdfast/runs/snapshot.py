@@ -92,7 +92,7 @@ class Snapshot:
         raise NotImplementedError
 
     def diff(self, other: Snapshot) -> Iterator[Change]:
-        """Yield what changed from this snapshot to `other`, in tree order: costs what the change costs, not the tree."""
+        """Yield what changed from this snapshot to `other`, in tree order; costs what the change does, not the tree."""
         raise NotImplementedError
 
 

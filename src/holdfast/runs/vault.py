@@ -134,7 +134,7 @@ class Vault:
         raise NotImplementedError
 
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
-        """Yield entries of all snapshots whose name or path matches a glob: from the catalog, brought up to date first."""
+        """Yield entries of all snapshots whose name or path matches a glob, from the updated catalog."""
         raise NotImplementedError
 
     def versions(self, path: PathLike, *, source: str = "", before: datetime | None = None) -> Iterator[FoundEntry]:
@@ -222,7 +222,7 @@ class Vault:
         raise NotImplementedError
 
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
-        """Make a writer that can add to the classes (none: all) and read nothing; return its credential file's bytes."""
+        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
         raise NotImplementedError
 
     def revoke_writer(self, writer: str) -> None:

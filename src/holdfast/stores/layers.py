@@ -94,7 +94,7 @@ class RetryPolicy:
 
 
 class RetryingStore(Wrapper):
-    """Tries again what failed because the store could not be reached; refusals, full stores, missing objects are final."""
+    """Tries again what failed because the store could not be reached; refusals and full stores are final."""
 
     def __init__(self, inner: Store, env: Environment, policy: RetryPolicy) -> None:
         """Wrap a store; pauses and dice come from the environment."""

@@ -41,7 +41,7 @@ class LocalStore:
         `write(path, data)` makes a new file durably, or raises `OSError`: the assembly gives the engine's, which
         flushes in small steps and keeps a rate; without it this module's own is used.
         """
-        self._root = Path(os.path.abspath(root))  # noqa: PTH100 - absolute, but symlinks stay as the operator wrote them
+        self._root = Path(os.path.abspath(root))
         self._write = write or put_file
 
     @property
@@ -162,7 +162,7 @@ class LocalStore:
                     yield ObjectInfo(name, size)
 
     def _make_parents(self, path: Path) -> None:
-        """Make the folders between the root and an object, each durable in its parent; the root itself is never made."""
+        """Make the folders between root and object, each durable in its parent; the root itself is never made."""
         if not self._root.is_dir():
             raise self._unreachable()
         missing = []
