@@ -1,0 +1,45 @@
+"""Configuration: one schema that loader, manual, sample and `explain` all come from; every value knows where it is from.
+
+config = holdfast.config.load("holdfast.toml")
+config.settings.jobs["ehr"].paths
+config.origin("jobs.ehr.exclude")
+"""
+
+from __future__ import annotations
+
+from holdfast.config.load import Config, Origin, load, loads
+from holdfast.config.options import Option, option_for, options
+from holdfast.config.schema import (
+    BackupSettings,
+    ClassRuleSettings,
+    JobSettings,
+    LimitSettings,
+    PruneSettings,
+    RetentionSettings,
+    Settings,
+    StreamSettings,
+    VaultSettings,
+    VerifySettings,
+)
+from holdfast.config.secrets import SecretRef
+
+__all__ = [
+    "BackupSettings",
+    "ClassRuleSettings",
+    "Config",
+    "JobSettings",
+    "LimitSettings",
+    "Option",
+    "Origin",
+    "PruneSettings",
+    "RetentionSettings",
+    "SecretRef",
+    "Settings",
+    "StreamSettings",
+    "VaultSettings",
+    "VerifySettings",
+    "load",
+    "loads",
+    "option_for",
+    "options",
+]
