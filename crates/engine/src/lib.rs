@@ -1,2 +1,49 @@
-//! The pure engine: bytes in, bytes out. No input or output, no clock, no threads.
+//! The pure engine: bytes in, bytes out. No input or output, no clock, no threads, no randomness of its own.
+//!
+//! In the order that a byte travels:
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`chunk`] | where a stream is cut, under a secret of its class |
+//! | [`id`], [`keys`] | what content is called, and from which secrets |
+//! | [`compress`], [`segment`] | how chunks become ciphertext and come back |
+//! | [`pack`], [`repack`], [`directory`] | how segments become one object |
+//! | [`record`], [`sorted`], [`merge`], [`index_set`] | which pack holds what |
+//! | [`entry`], [`content`], [`node`], [`tree`], [`cursor`], [`diff`] | the files of a snapshot |
+//! | [`group`], [`refs`], [`state`] | page maps, reference sets, a writer's memory |
+//!
+//! Every parser takes bytes of unknown origin, returns a typed [`Error`] and never panics; every length is checked
+//! against [`limits`] before memory is taken for it. The authority for bytes is `docs/format/`.
 #![forbid(unsafe_code)]
+
+pub mod chunk;
+pub mod compress;
+pub mod content;
+pub mod cursor;
+pub mod diff;
+pub mod directory;
+pub mod entry;
+pub mod error;
+pub mod group;
+pub mod id;
+pub mod index_set;
+pub mod keys;
+pub mod limits;
+pub mod merge;
+pub mod node;
+pub mod pack;
+pub mod record;
+pub mod refs;
+pub mod repack;
+pub mod segment;
+pub mod selftest;
+pub mod sorted;
+pub mod state;
+pub mod tree;
+pub mod wire;
+
+pub use error::{Error, Result};
+pub use id::{
+    ClassId, Generation, Id, Location, Origin, PackKind, PackName, PackNonce, Role, VaultId,
+};
+pub use keys::{ClassKeys, PackKey, RunKey};
