@@ -1,0 +1,97 @@
+"""From a configuration to what runs take: pure translation, no defaults of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from holdfast.config import Config, SecretRef, Settings
+from holdfast.errors import ConfigError, UsageError
+from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
+from holdfast.runs.results import RetentionPolicy
+
+__all__ = ["Access", "access", "backup_options", "job_paths", "limits", "retention_policy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Which vault, and what opens it: the arguments of `Vault.open`."""
+
+    url: str
+    key_file: str | None = None
+    passphrase: str | None = None
+    credential: str | None = None
+
+
+def access(config: Config, environ: Mapping[str, str]) -> Access:
+    """Return what opens the configured vault. `ConfigError` if a secret cannot be read, or a key file is no file."""
+    vault = config.settings.vault
+    return Access(
+        url=vault.url,
+        key_file=_file(vault.key_file, "key_file"),
+        passphrase=vault.passphrase.reveal(environ) if vault.passphrase else None,
+        credential=_file(vault.credential, "credential"),
+    )
+
+
+def _file(reference: SecretRef | None, key: str) -> str | None:
+    if reference is None:
+        return None
+    if reference.scheme != "file":
+        raise ConfigError(f"vault.{key} must be a file: `file:/path`")
+    return reference.place
+
+
+def job_paths(settings: Settings, name: str) -> tuple[str, ...]:
+    """Return the paths of a configured job. `UsageError` if there is no such job or it has nothing to back up."""
+    job = settings.jobs.get(name)
+    if job is None:
+        known = ", ".join(sorted(settings.jobs)) or "none"
+        raise UsageError(f"the configuration has no job {name}", next=f"its jobs are: {known}.")
+    if not job.paths and not job.streams:
+        raise UsageError(f"the job {name} has neither paths nor streams", next="give it some in the configuration.")
+    return job.paths
+
+
+def limits(settings: Settings) -> Limits:
+    """Return the configured limits."""
+    return Limits(settings.limits.read_bytes_per_s, settings.limits.write_bytes_per_s)
+
+
+def backup_options(settings: Settings, name: str) -> BackupOptions:
+    """Return how the job of that name is backed up. The job must exist."""
+    job, backup = settings.jobs[name], settings.backup
+    return BackupOptions(
+        exclude=job.exclude,
+        exclude_caches=job.exclude_caches,
+        exclude_larger_than=job.exclude_larger_than,
+        one_file_system=job.one_file_system,
+        class_rules=tuple(ClassRule(rule.pattern, rule.name, rule.lower) for rule in job.classes),
+        default_class=job.default_class,
+        paranoid=job.paranoid,
+        audit_files=job.audit_files,
+        tags=job.tags,
+        streams=tuple(Stream(stream.path, stream.command, stream.class_name) for stream in job.streams),
+        checkpoint_bytes=backup.checkpoint_bytes,
+        checkpoint_seconds=float(backup.checkpoint_seconds),
+        pack_bytes=backup.pack_bytes,
+        level=backup.level,
+        workers=backup.workers,
+        upload_threads=backup.upload_threads,
+        limits=limits(settings),
+    )
+
+
+def retention_policy(settings: Settings) -> RetentionPolicy:
+    """Return the configured retention."""
+    keep = settings.retention
+    return RetentionPolicy(
+        last=keep.last,
+        hourly=keep.hourly,
+        daily=keep.daily,
+        weekly=keep.weekly,
+        monthly=keep.monthly,
+        yearly=keep.yearly,
+        within_days=keep.within_days,
+        tags=frozenset(keep.tags),
+    )
