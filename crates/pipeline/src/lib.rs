@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod limits;
 pub mod local;
+pub mod scan;
 
 pub use error::Error;
