@@ -19,15 +19,13 @@ def raw_path(path: PathLike) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ClassRule:
-    """Files matching a gitignore-like pattern belong to a data class.
+    """Entries matching a gitignore-like pattern, from `/`, belong to a data class.
 
-    The last matching rule decides; folders pass theirs on.
+    The last matching rule decides; an entry that none matches has its folder's class.
     """
 
     pattern: str
     class_name: str
-    lower: bool = False
-    """Whether the rule may lower a class that detection or a folder gave: names never sink without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class BackupOptions:
     """How a backup reads and stores. The defaults are right for nearly all."""
 
     exclude: tuple[str, ...] = ()
-    """gitignore-like patterns, relative to each backed-up path."""
+    """gitignore-like patterns, from `/`; the last match decides, `!` takes back."""
     exclude_caches: bool = True
     """Leave out folders tagged by CACHEDIR.TAG."""
     exclude_larger_than: int | None = None
