@@ -81,9 +81,6 @@ class ClassRuleSettings(_Section):
     name: Name = _option(
         ..., "The data class: `phi-restricted`, `phi`, `imaging`, `database`, `operational`, `system`, `public`."
     )
-    lower: StrictBool = _option(
-        False, "Whether the rule may lower what a folder passes on; without it names never sink."
-    )
 
 
 class StreamSettings(_Section):
@@ -103,7 +100,7 @@ class JobSettings(_Section):
 
     paths: Texts = _option((), "Files and folders to back up.")
     streams: tuple[StreamSettings, ...] = _option((), "Commands whose standard output is stored as a file.")
-    exclude: Texts = _option((), "gitignore-like patterns of what is left out, relative to each path.")
+    exclude: Texts = _option((), "gitignore-like patterns of what is left out, from `/`.")
     exclude_caches: StrictBool = _option(True, "Leave out folders that a CACHEDIR.TAG marks as caches.")
     exclude_larger_than: Size | None = _option(None, "Leave out files larger than this.", unit="bytes", ge=1)
     one_file_system: StrictBool = _option(False, "Stay on the file systems of the paths themselves.")

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base import environment
-from holdfast.errors import LocalStateError, NotPermittedError, UsageError
+from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
-from holdfast.repository.indexes import Indexes, IndexView
+from holdfast.repository.indexes import Indexes
 from holdfast.repository.repository import Repository
-from holdfast.runs.options import Limits, PathLike
 from holdfast.stores.assembly import layered, locate
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.repository.credentials import Credential
-    from holdfast.repository.types import SnapshotInfo
+    from holdfast.repository.indexes import IndexView
+    from holdfast.repository.repository import ClassSecrets
+    from holdfast.runs.options import PathLike
     from holdfast.stores.layers import CountingStore
-    from holdfast.stores.protocol import Store
+    from holdfast.stores.protocol import Data
 
 STATE_VARIABLE = "HOLDFAST_STATE"
 
@@ -78,11 +79,11 @@ class OpenVault:
         """Return the content keys of all readable classes, as the engine takes them."""
         with self._lock:
             if self._keyring is None:
-                keys = [class_keys(self.repository, secrets.class_id, secrets.generation) for secrets in self._readable()]
+                keys = [class_keys(secrets) for secrets in self._readable()]
                 self._keyring = engine.KeyRing(keys, self.repository.open_envelope)
             return self._keyring
 
-    def _readable(self) -> list[object]:
+    def _readable(self) -> list[ClassSecrets]:
         return [secrets for secrets in self.repository.all_secrets() if self.repository.can_read(secrets.class_id)]
 
     def source(self) -> engine.PackSource:
@@ -107,3 +108,88 @@ class OpenVault:
             self._view = None
             self._keyring = None
         self.store.close()
+
+
+def state_root() -> Path:
+    """Return the folder of all local state: `HOLDFAST_STATE`, else the XDG state directory."""
+    given = os.environ.get(STATE_VARIABLE)
+    if given:
+        return Path(given).absolute()
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state").absolute() / "holdfast"
+
+
+def class_keys(secrets: ClassSecrets) -> engine.ClassKeys:
+    """Return a class generation's keys in the engine's form."""
+    return engine.ClassKeys(secrets.vault, secrets.class_id, secrets.generation, secrets.dedup_key, secrets.index_key)
+
+
+def open_store(url: str, env: Environment, limits: engine.Limits) -> CountingStore:
+    """Return the store of a URL in its layers; the local one writes through the engine, under its limits."""
+
+    def write(path: str, data: Data) -> None:
+        engine.put_file(path, data, limits)
+
+    return layered(locate(url, write=write), env)
+
+
+def create_vault(
+    url: PathLike, *, key_file: PathLike | None, passphrase: str | None, label: str, env: Environment | None
+) -> OpenVault:
+    """Make a vault and open it; see `Vault.create`."""
+    if key_file is None and passphrase is None:
+        raise UsageError(
+            "a vault needs a secret that opens it", next="give --key-file FILE (it is made if it is not there)"
+        )
+    env = env or environment.system()
+    limits = engine.Limits()
+    store = open_store(os.fsdecode(url), env, limits)
+    secrets: list[KeyFile | Passphrase] = []
+    if key_file is not None:
+        secrets.append(_key_file_read_or_made(Path(os.fsdecode(key_file)), env))
+    if passphrase is not None:
+        secrets.append(Passphrase(passphrase))
+    store.create()
+    return OpenVault(store, Repository.create(store, env, secrets=secrets, label=label), env, limits)
+
+
+def _key_file_read_or_made(path: Path, env: Environment) -> KeyFile:
+    """Return the key of an existing file, or make the file first: it is durable before anything is sealed with it."""
+    if path.exists():
+        return KeyFile.read(path)
+    made = KeyFile.new(env)
+    made.write(path)
+    return made
+
+
+def open_vault(
+    url: PathLike,
+    *,
+    key_file: PathLike | None,
+    passphrase: str | None,
+    credential: PathLike | None,
+    env: Environment | None,
+) -> OpenVault:
+    """Open a vault by its store and one secret; see `Vault.open`."""
+    env = env or environment.system()
+    secret = _one_secret(key_file, passphrase, credential)
+    limits = engine.Limits()
+    store = open_store(os.fsdecode(url), env, limits)
+    if not store.exists():
+        raise VaultMissingError("there is no vault at this place")
+    return OpenVault(store, Repository.open(store, secret, env), env, limits)
+
+
+def _one_secret(key_file: PathLike | None, passphrase: str | None, credential: PathLike | None) -> Credential:
+    given = [secret for secret in (key_file, passphrase, credential) if secret is not None]
+    if len(given) != 1:
+        raise UsageError(
+            "a vault is opened with one secret: a key file, a passphrase or a writer's credential"
+            + ("" if given else "; none was given"),
+            next="give --key-file FILE, or set HOLDFAST_KEY_FILE",
+        )
+    if key_file is not None:
+        return KeyFile.read(Path(os.fsdecode(key_file)))
+    if credential is not None:
+        return WriterCredential.read(Path(os.fsdecode(credential)))
+    return Passphrase(passphrase or "")

@@ -66,7 +66,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         exclude_caches=job.exclude_caches,
         exclude_larger_than=job.exclude_larger_than,
         one_file_system=job.one_file_system,
-        class_rules=tuple(ClassRule(rule.pattern, rule.name, rule.lower) for rule in job.classes),
+        class_rules=tuple(ClassRule(rule.pattern, rule.name) for rule in job.classes),
         default_class=job.default_class,
         paranoid=job.paranoid,
         audit_files=job.audit_files,

@@ -1,0 +1,90 @@
+"""The Rust engine under its Python name: the only importer of the extension module.
+
+Its errors become Holdfast's through :func:`translate`, the one place where the two trees meet.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from holdfast import errors
+from holdfast._core import (
+    Change,
+    ClassKeys,
+    DamageError,
+    EngineError,
+    Entry,
+    Index,
+    IoError,
+    KeyRing,
+    LimitError,
+    Limits,
+    PackRow,
+    PackSource,
+    Reader,
+    RefSet,
+    Tree,
+    WrongKeyError,
+    encode_run,
+    put_file,
+    read_directory,
+    read_file,
+    self_test,
+    split_run,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Change",
+    "ClassKeys",
+    "DamageError",
+    "EngineError",
+    "Entry",
+    "Index",
+    "IoError",
+    "KeyRing",
+    "LimitError",
+    "Limits",
+    "PackRow",
+    "PackSource",
+    "Reader",
+    "RefSet",
+    "Tree",
+    "WrongKeyError",
+    "encode_run",
+    "put_file",
+    "read_directory",
+    "read_file",
+    "self_test",
+    "split_run",
+    "translate",
+    "translated",
+]
+
+
+def translate(error: EngineError) -> errors.HoldfastError:
+    """Return the Holdfast error that an engine's error means. Text and code are kept; neither holds a path."""
+    what = str(error)
+    if isinstance(error, DamageError):
+        return errors.DamageError(what, engine=error.code)
+    if isinstance(error, LimitError):
+        return errors.LimitError(what, engine=error.code)
+    if isinstance(error, WrongKeyError):
+        return errors.WrongKeyError(what, engine=error.code)
+    if isinstance(error, IoError):
+        return errors.StoreUnreachableError(what, engine=error.code, errno=error.errno)
+    if error.code == "unknown-version":
+        return errors.VersionError(what, engine=error.code)
+    return errors.InternalError(what, engine=error.code)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise Holdfast's errors in place of the engine's."""
+    try:
+        yield
+    except EngineError as error:
+        raise translate(error) from error
