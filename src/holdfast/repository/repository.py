@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from holdfast.base.environment import Environment
-from holdfast.repository.credentials import Credential, KeyFile, Passphrase
-from holdfast.repository.types import SealedPart, SnapshotInfo
+from holdfast.errors import (
+    DamageError,
+    NotPermittedError,
+    ObjectMissingError,
+    StoreRefusedError,
+    UsageError,
+    VaultExistsError,
+    VaultMissingError,
+    VersionError,
+    WrongKeyError,
+)
+from holdfast.repository import names, slots
+from holdfast.repository.bodies import Slot, VaultHeader, WriterCertificate
+from holdfast.repository.credentials import Credential, KeyFile, Passphrase, WriterCredential
+from holdfast.repository.home import ROOT, Home, Signer, create
+from holdfast.repository.hpke import (
+    HPKE_RECIPIENT,
+    RUN_KEY_BYTES,
+    STATE_RECIPIENT,
+    envelope,
+    open_envelope,
+    run_key_info,
+    state_recipient,
+)
+from holdfast.repository.keyring import ClassGeneration, Keyring, newest, public_of
+from holdfast.repository.objects import KEYRING, b64, canonical, parse_canonical, parse_control, unb64, unseal
 from holdfast.stores.protocol import Store
+
+PROBE_THREADS = 8
+PROBE_ROUNDS = 4
+ROOT_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +57,65 @@ class ClassSecrets:
 
 @dataclass(frozen=True, slots=True)
 class RunKey:
-    """A fresh run key of one class generation with its pack envelopes (`u16 recipients`, then each)."""
+    """Fresh run keys of one class generation with their pack envelopes (`u16 recipients`, then each)."""
 
     class_id: int
     generation: int
     key: bytes = field(repr=False)
     envelope: bytes
     """For data and metadata packs: HPKE to the class."""
-    state_envelope: bytes
-    """For map packs: HPKE to the class, and the run key under the writer's state key."""
+    map_key: bytes = field(repr=False)
+    """Another key, for map packs: the writer itself can open those."""
+    map_envelope: bytes
+    """For map packs: HPKE to the class, and the key under the writer's state key."""
 
 
 class Repository:
     """An open repository. Thread-safe: it holds keys and a store and no other state."""
 
-    store: Store
-    env: Environment
-    vault_id: bytes
-    label: str
-    writer_id: str
-    is_root: bool
-    """Whether the root key is at hand: everything but a writer's credential."""
+    def __init__(  # noqa: D417 - see the class
+        self,
+        home: Home,
+        header: VaultHeader,
+        *,
+        classes: Sequence[ClassGeneration],
+        writer: Signer,
+        state_key: bytes,
+        keyring: Keyring | None = None,
+        root_key: bytes | None = None,
+    ) -> None:
+        """Use `create` or `open`."""
+        self.home = home
+        self.store = home.store
+        self.env = home.env
+        self.vault_id = home.vault_id
+        self.label = header.label
+        self.writer = writer
+        self.writer_id = writer.name
+        self.state_key = state_key
+        self.keyring = keyring
+        self._classes = tuple(classes)
+        self._root_key = root_key
+        self._root = Signer(ROOT, Ed25519PrivateKey.from_private_bytes(keyring.root_signing)) if keyring else None
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the root key is at hand: everything but a writer's credential."""
+        return self._root is not None
+
+    @property
+    def root(self) -> Signer:
+        """The root's signature. `NotPermittedError` without the root key."""
+        if self._root is None:
+            raise NotPermittedError("this needs the vault's root key; a writer's credential can only add backups")
+        return self._root
+
+    @property
+    def root_key(self) -> bytes:
+        """The root key. `NotPermittedError` without it."""
+        if self._root_key is None:
+            raise NotPermittedError("this needs the vault's root key; a writer's credential can only add backups")
+        return self._root_key
 
     @classmethod
     def create(
@@ -56,50 +125,240 @@ class Repository:
 
         `VaultExistsError`; `StoreRefusedError` if the store loses the create-if-absent race: it cannot be a home.
         """
-        raise NotImplementedError
+        if not secrets:
+            raise UsageError("a vault needs at least one key", next="give a key file or a passphrase.")
+        store.create()
+        if store.size(names.VAULT) is not None:
+            raise VaultExistsError("there is a vault at this place already")
+        probe_home(store, env)
+        vault, root_key, keyring = env.random_bytes(16), env.random_bytes(ROOT_KEY_BYTES), Keyring.generate(env)
+        wrapped = [slots.wrap(root_key, secret, vault, env) for secret in secrets]
+        home = Home(store, vault, public_of(keyring.root_signing), env)
+        header = VaultHeader(1, public_of(keyring.root_signing), env.now(), label)
+        repository = cls._of_keyring(home, header, keyring, root_key)
+        repository.put_keyring(keyring)
+        repository.put_certificate(keyring.own_id)
+        for slot in wrapped:
+            repository.put_slot(slot)
+        if not create(store, names.VAULT, home.encode(names.VAULT, header, None)):
+            raise VaultExistsError("another process made a vault at this place at the same moment")
+        return repository
 
     @classmethod
     def open(cls, store: Store, credential: Credential, env: Environment) -> Self:
         """Open a vault. `VaultMissingError`, `WrongKeyError`, `DamageError`, `VersionError`, `NotPermittedError` (revoked)."""
-        raise NotImplementedError
+        try:
+            data = store.get(names.VAULT)
+        except ObjectMissingError:
+            raise VaultMissingError("there is no vault at this place") from None
+        control = parse_control(data, names.VAULT, "")
+        header = VaultHeader.decode(control.body)
+        if header.format_ != 1:
+            raise VersionError(f"the vault has format {header.format_}; this release reads 1")
+        try:
+            home = Home(store, bytes.fromhex(str(control.body["vault"])), header.root_public, env)
+        except ValueError:
+            raise DamageError("the vault's header is malformed") from None
+        if isinstance(credential, WriterCredential):
+            return cls._of_credential(home, header, credential)
+        root_key = _find_root_key(home, credential)
+        keyring = _read_keyring(home, root_key)
+        if public_of(keyring.root_signing) != header.root_public:
+            raise DamageError("the vault's header names another root than its keyring: it was exchanged")
+        return cls._of_keyring(home, header, keyring, root_key)
+
+    @classmethod
+    def _of_keyring(cls, home: Home, header: VaultHeader, keyring: Keyring, root_key: bytes) -> Self:
+        state_key = keyring.state_key(keyring.own_id)
+        if state_key is None:
+            raise DamageError("the keyring lacks its own writer")
+        writer = Signer(keyring.own_id, Ed25519PrivateKey.from_private_bytes(keyring.own_seed))
+        return cls(
+            home,
+            header,
+            classes=keyring.classes,
+            writer=writer,
+            state_key=state_key,
+            keyring=keyring,
+            root_key=root_key,
+        )
+
+    @classmethod
+    def _of_credential(cls, home: Home, header: VaultHeader, credential: WriterCredential) -> Self:
+        body = credential.body
+        if credential.vault != home.vault or body.get("root_public") != b64(header.root_public):
+            raise WrongKeyError("the credential belongs to another vault")
+        certificate = home.certificate(credential.writer, fresh=True)
+        if certificate is None:
+            raise NotPermittedError("the vault has no certificate for this writer", next="enrol the host again.")
+        if certificate.revoked:
+            raise NotPermittedError("this writer was revoked", next="enrol the host again with a new credential.")
+        try:
+            listed = body["classes"]
+            classes = [ClassGeneration.decode(c) for c in listed] if isinstance(listed, list) else []
+            seed, state_key = unb64(str(body["signing_seed"])), unb64(str(body["state_key"]))
+        except (KeyError, TypeError, ValueError):
+            raise WrongKeyError("the credential is damaged") from None
+        if public_of(seed) != certificate.signing_public:
+            raise WrongKeyError("the credential does not fit its writer's certificate")
+        writer = Signer(credential.writer, Ed25519PrivateKey.from_private_bytes(seed))
+        return cls(home, header, classes=classes, writer=writer, state_key=state_key)
 
     @property
     def classes(self) -> dict[int, str]:
         """Ids and names of the classes known to the credential."""
-        raise NotImplementedError
+        return {c.id: c.name for c in self._classes}
 
     def class_id(self, name: str) -> int:
         """Return a class's id by its name. `UsageError` if there is none."""
-        raise NotImplementedError
+        for number, known in self.classes.items():
+            if known == name:
+                return number
+        raise UsageError(f"there is no data class {name!r} in this vault or credential")
+
+    def generation(self, class_id: int, generation: int | None = None) -> ClassGeneration | None:
+        """Return a class generation, the one written to by default; None if it is not known here."""
+        if generation is None:
+            return newest(self._classes, class_id)
+        return next((c for c in self._classes if (c.id, c.generation) == (class_id, generation)), None)
+
+    def _known(self, class_id: int, generation: int | None = None) -> ClassGeneration:
+        found = self.generation(class_id, generation)
+        if found is None:
+            raise NotPermittedError(f"the keys of data class {class_id} are not at hand")
+        return found
 
     def can_read(self, class_id: int) -> bool:
         """Return whether content of the class can be opened (never with a writer's credential)."""
-        raise NotImplementedError
+        return any(c.private is not None for c in self._classes if c.id == class_id)
 
     def secrets(self, class_id: int, generation: int | None = None) -> ClassSecrets:
-        """Return a class generation, the one written to by default."""
-        raise NotImplementedError
+        """Return a class generation, the one written to by default. `NotPermittedError` if it is not at hand."""
+        return self._secrets(self._known(class_id, generation))
 
     def all_secrets(self) -> tuple[ClassSecrets, ...]:
         """Return every class generation known."""
-        raise NotImplementedError
+        return tuple(self._secrets(c) for c in self._classes)
+
+    def _secrets(self, known: ClassGeneration) -> ClassSecrets:
+        return ClassSecrets(self.vault_id, known.id, known.name, known.generation, known.dedup_key, known.index_key)
 
     def new_run_key(self, class_id: int) -> RunKey:
-        """Make a run key for the generation written to."""
-        raise NotImplementedError
+        """Make run keys for the generation written to."""
+        known = self._known(class_id)
+        info = run_key_info(self.vault_id, class_id, known.generation)
+        key, map_key = self.env.random_bytes(RUN_KEY_BYTES), self.env.random_bytes(RUN_KEY_BYTES)
+        own = state_recipient(
+            bytes.fromhex(self.writer_id), self.state_key, self.env.random_bytes(12), map_key, info
+        )
+        return RunKey(
+            class_id,
+            known.generation,
+            key=key,
+            envelope=envelope([(HPKE_RECIPIENT, known.public.seal(key, info))]),
+            map_key=map_key,
+            map_envelope=envelope([(HPKE_RECIPIENT, known.public.seal(map_key, info)), (STATE_RECIPIENT, own)]),
+        )
 
-    def open_envelope(self, class_id: int, generation: int, envelope: bytes) -> bytes:
+    def open_envelope(self, class_id: int, generation: int, data: bytes) -> bytes:
         """Return the run key in a pack's envelope: the callback of `_core.KeyRing`. `NotPermittedError`, `DamageError`."""
-        raise NotImplementedError
+        known = self._known(class_id, generation)
+        info = run_key_info(self.vault_id, class_id, generation)
+        return open_envelope(data, info, known.private, bytes.fromhex(self.writer_id), self.state_key)
 
-    def snapshots(self) -> tuple[SnapshotInfo, ...]:
-        """Return the committed snapshots, newest last (by admission, then finish)."""
-        raise NotImplementedError
+    def put_keyring(self, keyring: Keyring) -> None:
+        """Store the keyring under the next free number, or its own. `DamageError` if another process was quicker."""
+        at = max(self.home.numbers("keyring"), default=-1) + 1
+        body = canonical(keyring.encode() | {"number": at})
+        self.home.put_sealed(
+            names.numbered("keyring", at), self.home.head(KEYRING, 0, 0, self.root), self.root_key, body, self.root
+        )
 
-    def part(self, snapshot: SnapshotInfo, class_id: int) -> SealedPart:
-        """Open one sealed part. `NotPermittedError`, `DamageError`, `ObjectMissingError`."""
-        raise NotImplementedError
+    def put_certificate(self, writer: str, *, certificate: WriterCertificate | None = None) -> None:
+        """Certify a writer of the keyring, or store the given certificate."""
+        if certificate is None:
+            entry = next(w for w in self.keyring.writers if w.id == writer) if self.keyring else None
+            if entry is None:
+                raise NotPermittedError("only the root key certifies writers")
+            certificate = WriterCertificate(
+                entry.id, entry.label, entry.signing_public, entry.classes, entry.id, revoked=False, distrust_runs=()
+            )
+        self.home.append(f"writer/{writer}", certificate, self.root)
+
+    def put_slot(self, slot: Slot) -> str:
+        """Store a key slot; return its id."""
+        slot_id = self.env.random_id()
+        name = f"key/{slot_id}"
+        self.store.put(name, self.home.encode(name, slot, None))
+        return slot_id
 
     def add_slot(self, secret: KeyFile | Passphrase) -> str:
         """Wrap the root key once more; return the slot's id."""
-        raise NotImplementedError
+        return self.put_slot(slots.wrap(self.root_key, secret, self.vault_id, self.env))
+
+
+def probe_home(store: Store, env: Environment) -> None:
+    """Race `put_new` on one name. `StoreRefusedError` unless exactly one call wins and all read the winner's bytes."""
+    for _ in range(PROBE_ROUNDS):
+        name = f"probe/{env.random_id()}"
+        offers = [env.random_bytes(32) for _ in range(PROBE_THREADS)]
+
+        def race(offer: bytes, name: str = name) -> tuple[bool, bytes]:
+            return store.put_new(name, offer), store.get(name)
+
+        with ThreadPoolExecutor(PROBE_THREADS) as threads:
+            results = list(threads.map(race, offers))
+        winners = [offer for offer, (won, _) in zip(offers, results, strict=True) if won]
+        listed = [info.name for info in store.list("probe/")]
+        sound = len(winners) == 1 and all(seen == winners[0] for _, seen in results) and name in listed
+        store.delete(name)
+        if not sound:
+            raise StoreRefusedError(
+                "the store does not create an object atomically if it is absent: it cannot be a vault's home",
+                safe="no vault was made.",
+                next="choose another store as home; this one can still hold copies of packs.",
+            )
+
+
+def _find_root_key(home: Home, secret: KeyFile | Passphrase) -> bytes:
+    """Try every slot of the secret's method. `WrongKeyError`, or `DamageError` if no slot could be read."""
+    broken: DamageError | None = None
+    readable = 0
+    for name in home.listed("key"):
+        try:
+            _, slot = home.read(name, Slot)
+            root_key = slots.unwrap(slot, secret, home.vault_id)
+        except DamageError as error:
+            broken = error
+            continue
+        if root_key is not None:
+            return root_key
+        readable += slot.method == slots.method_of(secret)
+    if broken is not None and not readable:
+        raise broken
+    raise WrongKeyError(
+        "the passphrase does not open this vault"
+        if isinstance(secret, Passphrase)
+        else "the key file does not open this vault"
+    )
+
+
+def _read_keyring(home: Home, root_key: bytes) -> Keyring:
+    """Return the highest keyring that opens. `DamageError` if none does, `VersionError` if the only ones are newer."""
+    failure: Exception = DamageError("the vault has no keyring")
+    for number in reversed(home.numbers("keyring")):
+        name = names.numbered("keyring", number)
+        try:
+            keyring = open_keyring(home, name, root_key)
+        except (DamageError, VersionError) as error:
+            failure = error
+            continue
+        if keyring.number == number:
+            return keyring
+    raise failure
+
+
+def open_keyring(home: Home, name: str, root_key: bytes) -> Keyring:
+    """Open one keyring object."""
+    sealed = home.read_sealed(name)
+    return Keyring.decode(parse_canonical(unseal(sealed, root_key, name), "the keyring"))

@@ -1,0 +1,221 @@
+"""The home store as a place of typed, signed objects.
+
+`Home` reads and writes control and sealed objects of one vault. It knows who may sign (the root key and the certified
+writers) and refuses to know what the objects mean. A create is decided by reading back: after "exists", a time-out or a
+lost reply the bytes are compared, as `docs/format/protocol.md` demands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from holdfast.base.environment import Environment
+from holdfast.errors import DamageError, ObjectMissingError, StoreError
+from holdfast.repository import names
+from holdfast.repository.bodies import Body, WriterCertificate
+from holdfast.repository.objects import (
+    INDEX_RUN,
+    NONCE_BYTES,
+    REFERENCE_SET,
+    ROOT_SIGNER,
+    SEALED_TYPES,
+    Control,
+    Sealed,
+    SealedHead,
+    b64,
+    check_sealed_signature,
+    check_signature,
+    damaged,
+    encode_control,
+    parse_control,
+    parse_sealed,
+    seal,
+    sha256,
+)
+from holdfast.stores.protocol import Store
+
+ROOT = "root"
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Somebody who signs: `root`, or a writer by its id."""
+
+    name: str
+    key: Ed25519PrivateKey = field(repr=False)
+
+    @property
+    def raw(self) -> bytes:
+        """The signer as sealed objects hold it."""
+        return ROOT_SIGNER if self.name == ROOT else bytes.fromhex(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A control object that was read and verified."""
+
+    control: Control
+
+    @property
+    def signer(self) -> str:
+        """Who signed it."""
+        return self.control.signer
+
+    @property
+    def sha(self) -> str:
+        """The hash of the object."""
+        return self.control.sha
+
+
+def create(store: Store, name: str, data: bytes) -> bool:
+    """Create an object if absent; return whether exactly these bytes are there now, whoever's call put them.
+
+    A store error after which the object cannot be found is raised as it was.
+    """
+    try:
+        if store.put_new(name, data):
+            return True
+    except StoreError:
+        try:
+            return store.get(name) == data
+        except ObjectMissingError:
+            pass
+        raise
+    return store.get(name) == data
+
+
+class Home:
+    """Signed objects of one vault in its home store."""
+
+    def __init__(self, store: Store, vault_id: bytes, root_public: bytes, env: Environment) -> None:
+        """Use a store; certificates are read when a writer's signature is first met."""
+        self.store = store
+        self.env = env
+        self.vault_id = vault_id
+        self._root = Ed25519PublicKey.from_public_bytes(root_public)
+        self._certificates: dict[str, WriterCertificate] = {}
+
+    @property
+    def vault(self) -> str:
+        """The vault's id in hex."""
+        return self.vault_id.hex()
+
+    def certificate(self, writer: str, *, fresh: bool = False) -> WriterCertificate | None:
+        """Return the newest readable certificate of a writer, None if there is none.
+
+        An unreadable newer one is passed over only if an older one can be read: the signature key is the same in all.
+        """
+        if writer in self._certificates and not fresh:
+            return self._certificates[writer]
+        if not names.ID.fullmatch(writer):
+            return None
+        for info in reversed(list(self.store.list(f"writer/{writer}/"))):
+            try:
+                found, body = self.read(info.name, WriterCertificate)
+            except (DamageError, ValueError):
+                continue
+            if found.signer == ROOT and body.id == writer:
+                self._certificates[writer] = body
+                return body
+        return None
+
+    def public_key(self, signer: str) -> Ed25519PublicKey | None:
+        """Return the key that checks a signer's signatures, None if nobody certified it."""
+        if signer == ROOT:
+            return self._root
+        certificate = self.certificate(signer)
+        return None if certificate is None else Ed25519PublicKey.from_public_bytes(certificate.signing_public)
+
+    def read(self, name: str, kind: type[B]) -> tuple[Read, B]:
+        """Read and verify a control object. `ObjectMissingError`, `DamageError`, `VersionError`."""
+        return self.verify(name, self.store.get(name), kind)
+
+    def verify(self, name: str, data: bytes, kind: type[B]) -> tuple[Read, B]:
+        """Verify a control object's bytes."""
+        control = self.verify_control(name, data)
+        return Read(control), kind.decode(control.body)
+
+    def verify_control(self, name: str, data: bytes) -> Control:
+        """Verify frame, place and signature of a control object whatever its type; unsigned only where the format says so."""
+        control = parse_control(data, name, self.vault)
+        if name == names.VAULT or name.startswith("key/"):
+            return control
+        key = self.public_key(control.signer)
+        if key is None:
+            raise damaged(name, "its signer is not known to the vault")
+        check_signature(control, key, name)
+        return control
+
+    def encode(self, name: str, body: Body, signer: Signer | None) -> bytes:
+        """Return a control object's bytes with a fresh nonce."""
+        common = {
+            "name": name,
+            "type": name.split("/")[0],
+            "vault": self.vault,
+            "nonce": b64(self.env.random_bytes(16)),
+            "time": self.env.timestamp(),
+            "signer": signer.name if signer else "",
+        }
+        return encode_control(body.encode() | common, signer.key if signer else None)
+
+    def create(self, name: str, body: Body, signer: Signer) -> bool:
+        """Create a control object; return whether it is there as written here, by this call or its lost twin."""
+        return create(self.store, name, self.encode(name, body, signer))
+
+    def append(self, prefix: str, body: Body, signer: Signer) -> tuple[int, str]:
+        """Create a control object under the next free number of `prefix/N`; return number and hash."""
+        while True:
+            at = max(self.numbers(prefix), default=-1) + 1
+            name = f"{prefix}/{names.number(at)}"
+            data = self.encode(name, body, signer)
+            if create(self.store, name, data):
+                return at, sha256(data)
+
+    def newest(self, prefix: str, kind: type[B]) -> tuple[int, B] | None:
+        """Return number and body of the highest `prefix/N`. `DamageError` if that one cannot be read."""
+        last = max(self.listed(prefix), default=None)
+        return None if last is None else (names.last_number(last), self.read(last, kind)[1])
+
+    def numbers(self, prefix: str) -> list[int]:
+        """Return the numbers N that exist as `prefix/N`, ascending."""
+        return sorted(names.last_number(name) for name in self.listed(prefix))
+
+    def ids(self, kind: str) -> list[str]:
+        """Return the distinct ids under `kind/`, sorted."""
+        return sorted({names.middle(name) for name in self.listed(kind)})
+
+    def put_sealed(self, name: str, head: SealedHead, ikm: bytes, plaintext: bytes, signer: Signer) -> str:
+        """Seal and put an object; a name that ends in `/` is completed by the object's hash. Return the hash."""
+        data = seal(head, ikm, plaintext, signer.key)
+        sha = sha256(data)
+        self.store.put(name + sha if name.endswith("/") else name, data)
+        return sha
+
+    def head(self, kind: int, class_id: int, generation: int, signer: Signer, envelope: bytes = b"") -> SealedHead:
+        """Return the head of an object about to be sealed, with a fresh nonce."""
+        nonce = self.env.random_bytes(NONCE_BYTES)
+        return SealedHead(kind, self.vault_id, class_id, generation, nonce, signer.raw, envelope)
+
+    def read_sealed(self, name: str) -> Sealed:
+        """Read a sealed object and verify its hash and signature; its content stays sealed."""
+        return self.verify_sealed(name, self.store.get(name))
+
+    def verify_sealed(self, name: str, data: bytes) -> Sealed:
+        """Verify a sealed object's bytes."""
+        sealed = parse_sealed(data, name, self.vault_id)
+        if SEALED_TYPES[name.split("/")[0]] in {INDEX_RUN, REFERENCE_SET} and not name.endswith(sealed.sha):
+            raise damaged(name, "its bytes are not those its name says")
+        key = self.public_key(sealed.signer_name)
+        if key is None:
+            raise damaged(name, "its signer is not known to the vault")
+        check_sealed_signature(sealed, key, name)
+        return sealed
+
+    def listed(self, prefix: str) -> Iterator[str]:
+        """Yield the names under `prefix/` that the format knows; `check` reports others."""
+        return (info.name for info in self.store.list(prefix + "/") if names.is_known(info.name))

@@ -1,0 +1,179 @@
+"""The keyring: every secret of a vault as one value (docs/format/keys.md). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from holdfast.base.environment import Environment
+from holdfast.errors import DamageError
+from holdfast.repository.hpke import ClassPrivate, ClassPublic
+from holdfast.repository.objects import b64, unb64
+from holdfast.repository.types import CLASS_NAMES
+
+KEY_BYTES = 32
+ID_BYTES = 16
+OWN_LABEL = "vault"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassGeneration:
+    """One generation of a data class; `private` is None in a writer's credential."""
+
+    id: int
+    name: str
+    generation: int
+    public: ClassPublic
+    dedup_key: bytes = field(repr=False)
+    index_key: bytes = field(repr=False)
+    private: ClassPrivate | None = field(default=None, repr=False)
+
+    @classmethod
+    def generate(cls, class_id: int, name: str, generation: int, env: Environment) -> Self:
+        """Make a new generation."""
+        private = ClassPrivate.generate()
+        keys = env.random_bytes(KEY_BYTES), env.random_bytes(KEY_BYTES)
+        return cls(class_id, name, generation, private.public(), *keys, private)
+
+    def encode(self, *, with_private: bool) -> dict[str, object]:
+        """Return it as the keyring (with private half) or a credential (without) holds it."""
+        out: dict[str, object] = {
+            "id": self.id,
+            "name": self.name,
+            "generation": self.generation,
+            "public": self.public.encode(),
+            "dedup_key": b64(self.dedup_key),
+            "index_key": b64(self.index_key),
+        }
+        if with_private and self.private is not None:
+            out["private"] = self.private.encode()
+        return out
+
+    @classmethod
+    def decode(cls, value: Mapping[str, object]) -> Self:
+        """Read what :meth:`encode` wrote. `ValueError`, `KeyError` or `TypeError` if malformed."""
+        private = value.get("private")
+        return cls(
+            id=_integer(value["id"]),
+            name=str(value["name"]),
+            generation=_integer(value["generation"]),
+            public=ClassPublic.decode(_mapping(value["public"])),
+            dedup_key=_key(value["dedup_key"]),
+            index_key=_key(value["index_key"]),
+            private=None if private is None else ClassPrivate.decode(_mapping(private)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WriterEntry:
+    """A writer as the keyring lists it."""
+
+    id: str
+    label: str
+    signing_public: bytes
+    state_key: bytes = field(repr=False)
+    classes: tuple[int, ...]
+
+    def encode(self) -> dict[str, object]:
+        """Return it as canonical JSON holds it."""
+        return {
+            "id": self.id,
+            "label": self.label,
+            "signing_public": b64(self.signing_public),
+            "state_key": b64(self.state_key),
+            "classes": list(self.classes),
+        }
+
+    @classmethod
+    def decode(cls, value: Mapping[str, object]) -> Self:
+        """Read what :meth:`encode` wrote."""
+        classes = tuple(_integer(c) for c in cast("Sequence[object]", value["classes"]))
+        return cls(str(value["id"]), str(value["label"]), _key(value["signing_public"]), _key(value["state_key"]), classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """All secrets of a vault. `number` is the N of its name: an older keyring under a newer name is refused."""
+
+    number: int
+    root_signing: bytes = field(repr=False)
+    classes: tuple[ClassGeneration, ...]
+    writers: tuple[WriterEntry, ...]
+    own_id: str
+    own_seed: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls, env: Environment) -> Self:
+        """Make the keyring of a new vault: the format's classes, and the writer that holders of the root key write as."""
+        classes = tuple(ClassGeneration.generate(number, name, 0, env) for number, name in CLASS_NAMES.items())
+        seed = env.random_bytes(KEY_BYTES)
+        own = WriterEntry(env.random_id(), OWN_LABEL, public_of(seed), env.random_bytes(KEY_BYTES), tuple(CLASS_NAMES))
+        return cls(0, env.random_bytes(KEY_BYTES), classes, (own,), own.id, seed)
+
+    def encode(self) -> dict[str, object]:
+        """Return it as canonical JSON holds it."""
+        return {
+            "number": self.number,
+            "root_signing": b64(self.root_signing),
+            "classes": [c.encode(with_private=True) for c in self.classes],
+            "writers": [w.encode() for w in self.writers],
+            "own_writer": {"id": self.own_id, "signing_seed": b64(self.own_seed)},
+        }
+
+    @classmethod
+    def decode(cls, value: Mapping[str, object]) -> Self:
+        """Read what :meth:`encode` wrote. `DamageError` if malformed."""
+        try:
+            own = _mapping(value["own_writer"])
+            return cls(
+                number=_integer(value["number"]),
+                root_signing=_key(value["root_signing"]),
+                classes=tuple(ClassGeneration.decode(c) for c in _mappings(value["classes"])),
+                writers=tuple(WriterEntry.decode(w) for w in _mappings(value["writers"])),
+                own_id=str(own["id"]),
+                own_seed=_key(own["signing_seed"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise DamageError("the keyring is malformed") from None
+
+    def state_key(self, writer: str) -> bytes | None:
+        """Return a writer's state key."""
+        return next((w.state_key for w in self.writers if w.id == writer), None)
+
+
+def newest(classes: Iterable[ClassGeneration], class_id: int) -> ClassGeneration | None:
+    """Return the generation of a class that is written to."""
+    return max((c for c in classes if c.id == class_id), key=lambda c: c.generation, default=None)
+
+
+def public_of(seed: bytes) -> bytes:
+    """Return the Ed25519 public key of a seed."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+def _integer(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError
+    return value
+
+
+def _key(value: object) -> bytes:
+    key = unb64(str(value))
+    if len(key) != KEY_BYTES:
+        raise ValueError
+    return key
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _mappings(value: object) -> list[Mapping[str, object]]:
+    if not isinstance(value, list):
+        raise TypeError
+    return [_mapping(item) for item in value]
