@@ -191,7 +191,7 @@ def render(results: dict[str, Any]) -> str:
         "# Benchmarks",
         "",
         "Holdfast and its peers, each workload in one run, encryption on, default settings, local repository, warm cache. Wall",
-        "time includes `sync`; CPU is user + system of the whole process tree; memory is the peak of anonymous memory, resident beside it.",
+        "time includes `sync`; CPU is user + system of the whole process tree; memory is the peak of anonymous memory (resident\nbeside it).",
         "",
         f"Machine: {machine['cpu']}, {machine['memory']}, Linux {machine['kernel']}, Python {machine['python']}. Made by",
         "",

@@ -41,43 +41,39 @@ class Token:
 Field = str | Digits | Word | Token
 ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", dtype=np.uint8)
 
-FAMILY = tuple(
-    [
-        "DOE",
-        "SMITH",
-        "GARCIA",
-        "MUELLER",
-        "NGUYEN",
-        "KOWALSKI",
-        "ROSSI",
-        "HANSEN",
-        "OKAFOR",
-        "TANAKA",
-        "SILVA",
-        "DUBOIS",
-        "ANDERSSON",
-        "YILMAZ",
-    ]
+FAMILY = (
+    "DOE",
+    "SMITH",
+    "GARCIA",
+    "MUELLER",
+    "NGUYEN",
+    "KOWALSKI",
+    "ROSSI",
+    "HANSEN",
+    "OKAFOR",
+    "TANAKA",
+    "SILVA",
+    "DUBOIS",
+    "ANDERSSON",
+    "YILMAZ",
 )
-GIVEN = tuple(
-    [
-        "ANNA",
-        "PETER",
-        "MARIA",
-        "JOHN",
-        "LUCA",
-        "SOFIA",
-        "OMAR",
-        "INES",
-        "YUKI",
-        "PAULO",
-        "CLAIRE",
-        "ERIK",
-        "LEYLA",
-        "THOMAS",
-        "HELEN",
-        "DAVID",
-    ]
+GIVEN = (
+    "ANNA",
+    "PETER",
+    "MARIA",
+    "JOHN",
+    "LUCA",
+    "SOFIA",
+    "OMAR",
+    "INES",
+    "YUKI",
+    "PAULO",
+    "CLAIRE",
+    "ERIK",
+    "LEYLA",
+    "THOMAS",
+    "HELEN",
+    "DAVID",
 )
 TESTS = tuple(
     f"{code}^{name}^LN||"
