@@ -152,3 +152,235 @@ class Tree:
     def diff(self, other: Tree) -> Iterator[Change]: ...
 
 def read_file(reader: Reader, entry: Entry, write: int) -> int: ...
+
+# --- backing up -------------------------------------------------------------------------------------------------------
+
+@final
+class ScanPlan:
+    """What a backup covers. `class_rules` are (pattern, class id); paths are absolute bytes."""
+
+    def __new__(
+        cls,
+        *,
+        roots: Sequence[bytes],
+        own_paths: Sequence[bytes] = (),
+        exclude: Sequence[str] = (),
+        exclude_caches: bool = True,
+        exclude_larger_than: int | None = None,
+        one_file_system: bool = False,
+        class_rules: Sequence[tuple[str, int]] = (),
+        default_class: int = 1,
+    ) -> ScanPlan: ...
+
+@final
+class IngestClass:
+    """What writing one class takes: keys, this run's key, and its envelopes for data/metadata and for map packs."""
+
+    def __new__(cls, keys: ClassKeys, run_key: bytes, envelope: bytes, state_envelope: bytes) -> IngestClass: ...
+
+@final
+class IngestStream:
+    """A command whose standard output becomes the file `path`; `class_id` 0: by the rules."""
+
+    def __new__(cls, path: bytes, command: Sequence[str], class_id: int = 0) -> IngestStream: ...
+
+@final
+class IngestOptions:
+    def __new__(
+        cls,
+        *,
+        level: int = 1,
+        workers: int = 0,
+        pack_bytes: int = 67108864,
+        checkpoint_bytes: int = 1073741824,
+        checkpoint_seconds: float = 300.0,
+        paranoid: bool = False,
+        audit_files: int = 16,
+        dry_run: bool = False,
+    ) -> IngestOptions: ...
+
+@final
+class PackReady:
+    """A finished pack; `data` is bytes-like and stays valid as long as it is held."""
+
+    name: bytes
+    kind: int
+    class_id: int
+    @property
+    def data(self) -> memoryview: ...
+
+@final
+class CheckpointReady:
+    """All packs of `runs` are stored: put the runs, then call `checkpoint_done`."""
+
+    number: int
+    runs: list[tuple[int, int, bytes]]
+    """(class id, generation, index run plaintext)"""
+    packs: int
+    stored_bytes: int
+
+@final
+class IngestProgress:
+    files: int
+    folders: int
+    bytes: int
+    new_bytes: int
+    stored_bytes: int
+    findings: int
+
+@final
+class FindingReady:
+    """A file that could not be stored whole; sent once each."""
+
+    path: bytes
+    kind: str
+    detail: str
+    class_id: int
+
+@final
+class ClassResult:
+    class_id: int
+    generation: int
+    root: str
+    entries: int
+    files: int
+    bytes: int
+    new_bytes: int
+    stored_bytes: int
+    refs: RefSet
+
+@final
+class Finished:
+    """Everything is stored. `runs` are the last index runs, still to be put; the new stat cache is at `cache_out`."""
+
+    classes: list[ClassResult]
+    runs: list[tuple[int, int, bytes]]
+    packs: int
+    stored_bytes: int
+    files: int
+    folders: int
+    bytes: int
+    new_bytes: int
+    new: int
+    changed: int
+    unchanged: int
+    removed: int
+    state: bytes | None
+    """Writer state payload upon `state_in`; None if nothing changed."""
+    state_is_base: bool
+
+@final
+class Ingest:
+    """A backup in the engine's own threads. Poll it until `Finished`; every pack it hands out must be reported stored.
+
+    After :meth:`stop` it hands out what is complete, then one last `CheckpointReady`, then polls None for ever with
+    `stopped` True.
+    """
+
+    def __new__(
+        cls,
+        *,
+        plan: ScanPlan,
+        classes: Sequence[IngestClass],
+        streams: Sequence[IngestStream],
+        index: Index,
+        cache_in: str | None,
+        cache_out: str,
+        state_in: Sequence[bytes],
+        options: IngestOptions,
+        limits: Limits,
+    ) -> Ingest: ...
+    def poll(
+        self, timeout_s: float
+    ) -> PackReady | CheckpointReady | IngestProgress | FindingReady | Finished | None: ...
+    def pack_stored(self, name: bytes) -> None: ...
+    def checkpoint_done(self, number: int, sorted_run_paths: Sequence[str]) -> None: ...
+    def stop(self) -> None: ...
+    @property
+    def stopped(self) -> bool: ...
+
+# --- restoring and verifying ------------------------------------------------------------------------------------------
+
+@final
+class ExtractOptions:
+    def __new__(
+        cls,
+        *,
+        overwrite: str = "never",
+        owners: bool = False,
+        dry_run: bool = False,
+        workers: int = 0,
+    ) -> ExtractOptions: ...
+
+@final
+class ExtractProgress:
+    files: int
+    folders: int
+    bytes: int
+    files_total: int
+    bytes_total: int
+    skipped: int
+    stored_bytes: int
+    findings: int
+
+@final
+class ExtractFinished:
+    files: int
+    folders: int
+    bytes: int
+    skipped: int
+    damaged: bool
+
+@final
+class Extract:
+    """A restore in the engine's own threads, planned by pack: each is read once. Poll it until `ExtractFinished`.
+
+    `trees` are (class id, tree); `include` and `exclude` are tested on paths as trees have them.
+    """
+
+    def __new__(
+        cls,
+        *,
+        reader: Reader,
+        trees: Sequence[tuple[int, Tree]],
+        target: bytes,
+        include: Sequence[bytes],
+        exclude: Sequence[str],
+        options: ExtractOptions,
+        limits: Limits,
+    ) -> Extract: ...
+    def poll(self, timeout_s: float) -> ExtractProgress | FindingReady | ExtractFinished | None: ...
+    def stop(self) -> None: ...
+    @property
+    def stopped(self) -> bool: ...
+
+@final
+class VerifyProgress:
+    packs: int
+    bytes: int
+    packs_total: int
+    bytes_total: int
+
+@final
+class PackVerdict:
+    """One pack was read; `reason` is empty if every byte of it is right."""
+
+    name: bytes
+    size: int
+    segments: int
+    reason: str
+
+@final
+class Verify:
+    """Reads packs in the engine's own threads and proves them. Poll until it returns None with `finished` True.
+
+    Packs whose class has no key in `keys` are proved by their hash alone.
+    """
+
+    def __new__(
+        cls, *, index: Index, keys: KeyRing | None, source: PackSource, packs: Sequence[bytes], limits: Limits
+    ) -> Verify: ...
+    def poll(self, timeout_s: float) -> PackVerdict | VerifyProgress | None: ...
+    def stop(self) -> None: ...
+    @property
+    def finished(self) -> bool: ...
