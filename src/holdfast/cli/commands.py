@@ -1,0 +1,64 @@
+"""Which commands there are, in which module, in one line each. The only list; help and dispatch come from it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import click
+
+__all__ = ["COMMANDS", "Entry", "HoldfastGroup"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: the module that holds it under its own name, and its line in `holdfast --help`."""
+
+    module: str
+    line: str
+
+
+COMMANDS = {
+    "init": Entry("vault", "Make a vault and its key file."),
+    "backup": Entry("backup", "Back up files, folders and streams; commit a snapshot."),
+    "snapshots": Entry("browse", "List snapshots."),
+    "ls": Entry("browse", "List a folder of a snapshot."),
+    "find": Entry("browse", "Find files by name over all snapshots, or the versions of one."),
+    "diff": Entry("browse", "Show what changed between two snapshots."),
+    "restore": Entry("restore", "Restore a snapshot, or parts of it; every byte is verified."),
+    "forget": Entry("retention", "Forget snapshots by retention rules, or by id."),
+    "prune": Entry("retention", "Give back the space that no snapshot needs."),
+    "hold": Entry("retention", "Put a snapshot under legal hold, or end the hold."),
+    "check": Entry("integrity", "Check the structure of the vault; needs no key to content."),
+    "verify": Entry("integrity", "Read packs back and prove every byte."),
+    "stats": Entry("integrity", "Show where the space goes."),
+    "catalog": Entry("catalog", "Bring the catalog up to date, or make it anew."),
+    "key": Entry("keys", "Recovery kits, passphrases and the revoking of writers."),
+    "enroll": Entry("keys", "Make a credential for a host: it can add backups and read none."),
+    "config": Entry("settings", "Show, explain, check or sample the configuration."),
+    "explain": Entry("settings", "Explain an error code."),
+    "demo": Entry("demo", "Back up, damage, heal and restore a small synthetic hospital."),
+    "completion": Entry("settings", "Print the completion script for a shell."),
+}
+
+
+class HoldfastGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        """Return the commands in the order of the manual."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's interface
+        """Import and return a command; None if there is none of that name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"holdfast.cli.{entry.module}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's interface
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items()])

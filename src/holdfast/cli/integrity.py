@@ -1,0 +1,177 @@
+"""`holdfast check`, `verify`, `stats`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.base.units import format_bytes, format_seconds
+from holdfast.cli.options import Place, Size, vault_options
+from holdfast.cli.output import Output
+from holdfast.cli.records import path_text
+from holdfast.cli.signals import interruptible
+
+if TYPE_CHECKING:
+    from holdfast.runs.results import CheckReport, VaultStats, VerifyReport
+
+__all__ = ["check_command", "stats_command", "verify_command"]
+
+PROBLEMS_SHOWN_MAX = 50
+
+
+@click.command("check")
+@vault_options
+def check_command(*, place: Place, out: Output) -> int:
+    """Check the structure of the vault; needs no key to content.
+
+    Every object's frame and signature, every reference, presence and size of each pack. Exit code 4 if anything is wrong.
+    """
+    with place.open() as vault, interruptible(at_once=True), out.events("check") as events:
+        report = vault.check(events=events)
+    return out.result("check", report, report.exit_code, _check_summary(report))
+
+
+def _check_summary(report: CheckReport) -> list[str]:
+    lines = [
+        *(f"note: {note}" for note in report.notes),
+        *(f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]),
+    ]
+    if len(report.problems) > PROBLEMS_SHOWN_MAX:
+        lines.append(f"… and {len(report.problems) - PROBLEMS_SHOWN_MAX} more problems (--json lists all)")
+    verdict = "sound" if report.sound else f"{len(report.problems)} problems"
+    lines.append(
+        f"Checked {report.objects} objects, {report.packs} packs ({format_bytes(report.bytes)}), {report.snapshots} snapshots"
+        f" in {format_seconds(report.seconds)}: {verdict}"
+    )
+    return lines
+
+
+class Part(click.ParamType[float]):
+    """A part of the whole: `10%` or `0.1`."""
+
+    name = "part"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click
+        """Read it; a usage error otherwise."""
+        try:
+            part = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
+        except ValueError:
+            part = 0.0
+        if not 0 < part <= 1:
+            self.fail("not a part of the whole (write 10% or 0.1)", param, ctx)
+        return part
+
+
+@click.command("verify")
+@click.option("--sample", type=Part(), help="Read only this part of all packs, those that waited longest first.")
+@click.option("--older-than-days", type=click.FloatRange(0), help="Read only packs not verified for so long.")
+@click.option("--snapshot", "snapshots", multiple=True, help="Read only what a snapshot needs.")
+@click.option("--no-mark", is_flag=True, help="Do not tell writers about damage.")
+@click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
+@vault_options
+def verify_command(
+    *,
+    sample: float | None,
+    older_than_days: float | None,
+    snapshots: Sequence[str],
+    no_mark: bool,
+    limit_read: int | None,
+    place: Place,
+    out: Output,
+) -> int:
+    """Read packs back and prove every byte.
+
+    Without a key to content: each pack against its name. With one: every segment is opened and every id recomputed. Exit code 4
+    if there is damage; what it costs is said, and the next backup of each source stores the content again.
+    """
+    from holdfast.config import VerifySettings
+    from holdfast.runs.options import Limits
+
+    config = place.load()
+    settings = config.settings.verify if config is not None else VerifySettings()
+    reading = limit_read or (config.settings.limits.read_bytes_per_s if config is not None else None)
+    with place.open(config) as vault, interruptible() as stop, out.events("verify") as events:
+        report = vault.verify(
+            sample=settings.sample if sample is None else sample,
+            older_than_days=settings.older_than_days if older_than_days is None else older_than_days,
+            snapshots=snapshots,
+            show_paths=out.show_paths,
+            mark_damaged=not no_mark,
+            limits=Limits(read_bytes_per_s=reading),
+            events=events,
+            stop=stop,
+        )
+    return out.result("verify", report, report.exit_code, _verify_summary(report))
+
+
+def _verify_summary(report: VerifyReport) -> list[str]:
+    lines = [f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]]
+    for pack in report.damaged[:PROBLEMS_SHOWN_MAX]:
+        files = "files not counted (no key)" if pack.files < 0 else f"{pack.files} files"
+        lines.append(
+            f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files} in {len(pack.snapshots)} snapshots"
+        )
+        lines += [f"  {path_text(path)}" for path in pack.paths[:PROBLEMS_SHOWN_MAX]]
+    lines.append(
+        f"Verified {report.packs} of {report.packs_total} packs, {report.segments} segments, {format_bytes(report.bytes)}"
+        f" in {format_seconds(report.seconds)}: {'no damage' if report.sound else f'{len(report.damaged)} packs damaged'}"
+    )
+    if report.damaged_list:
+        lines.append("  The next backup of each source stores the affected content again.")
+    if report.oldest_days is not None:
+        lines.append(f"  No pack was verified longer than {report.oldest_days:.1f} days ago.")
+    if report.classes_missing:
+        lines.append(f"PARTIAL: {report.classes_missing} data classes were not opened: their key is not at hand")
+    return lines
+
+
+@click.command("stats")
+@click.option(
+    "--by", type=click.Choice(["class", "source", "snapshot"]), multiple=True, help="Only some of the tables."
+)
+@vault_options
+def stats_command(*, by: Sequence[str], place: Place, out: Output) -> int:
+    """Show where the space goes: by class, by source and by snapshot."""
+    wanted = set(by or ("class", "source", "snapshot"))
+    with place.open() as vault:
+        stats = vault.stats(by_snapshot="snapshot" in wanted)
+    _stats_tables(out, stats, wanted)
+    return out.result(
+        "stats",
+        stats,
+        0,
+        [
+            f"{format_bytes(stats.bytes)} in {stats.objects} objects, {stats.snapshots} snapshots;"
+            f" {format_bytes(stats.unreferenced_bytes)} needed by none (`holdfast prune`)"
+        ],
+    )
+
+
+def _stats_tables(out: Output, stats: VaultStats, wanted: set[str]) -> None:
+    size = format_bytes
+    if "class" in wanted:
+        out.table(
+            ("CLASS", "PACKS", "STORED", "SEGMENTS", "PLAIN"),
+            [
+                (c.class_name, f"{c.packs}", size(c.pack_bytes), f"{c.segments}", size(c.plain_bytes))
+                for c in stats.classes
+            ],
+            right="1234",
+        )
+    if "source" in wanted:
+        out.table(
+            ("SOURCE", "SNAPSHOTS", "NEEDS", "ALONE"),
+            [
+                (s.label or s.source[:12], f"{s.snapshots}", size(s.stored_bytes), size(s.exclusive_bytes))
+                for s in stats.sources
+            ],
+            right="123",
+        )
+    if "snapshot" in wanted:
+        out.table(
+            ("SNAPSHOT", "NEEDS", "ALONE"),
+            [(s.snapshot[:12], size(s.stored_bytes), size(s.exclusive_bytes)) for s in stats.by_snapshot],
+            right="12",
+        )

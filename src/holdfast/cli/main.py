@@ -1,0 +1,85 @@
+"""The console script: one group, one place where errors become text and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from holdfast import errors
+from holdfast.cli.commands import HoldfastGroup
+
+__all__ = ["cli", "main"]
+
+
+@click.group(
+    cls=HoldfastGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 complete, 1 failed, 2 usage, 3 partial, 4 damage, 5 no such vault or snapshot, 6 wrong key, 7 store,"
+    " 130 and 143 interrupted.",
+)
+@click.version_option(package_name="holdfast", prog_name="holdfast")
+def cli() -> None:
+    """Backups that a hospital can rely on: encrypted, deduplicated, proved to come back."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code. Every failure is three lines on standard error, never a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = cli.main(arguments, prog_name="holdfast", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except BrokenPipeError:
+        # Whoever read the output has enough; what is left of it must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except BaseException as error:  # noqa: BLE001 - the last resort says so itself
+        return report(_as_holdfast_error(error), as_json="--json" in arguments)
+    return code if isinstance(code, int) else 0
+
+
+def report(error: errors.HoldfastError, *, as_json: bool) -> int:
+    """Print an error for people and, if asked, for programs; return its exit code."""
+    click.echo(f"holdfast: {error}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        from holdfast.cli.records import error_record, line
+
+        click.echo(line(error_record(error)))
+    if os.environ.get("HOLDFAST_TRACEBACK"):
+        traceback.print_exception(error)
+    return error.exit_code
+
+
+def _as_holdfast_error(error: BaseException) -> errors.HoldfastError:
+    """Give any exception its place in the tree."""
+    match error:
+        case errors.HoldfastError():
+            return error
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "holdfast"
+            return errors.UsageError(error.format_message(), next=f"see `{command} --help`.")
+        case click.ClickException():
+            return errors.UsageError(error.format_message())
+        case click.Abort() | KeyboardInterrupt():
+            return errors.Interrupted()
+        case _:
+            return _internal(error)
+
+
+def _internal(error: BaseException) -> errors.InternalError:
+    """Describe a fault without its message, which may hold a path: kind, place in the code, error number."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    found = errors.InternalError(f"unexpected {type(error).__name__}{place}{reason}")
+    found.__cause__ = error
+    return found

@@ -1,0 +1,169 @@
+"""Options that many commands share, and the vault they lead to."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.cli.output import Output
+from holdfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from holdfast.config import Config
+    from holdfast.runs.configured import Access
+    from holdfast.runs.vault import Vault
+
+__all__ = ["Duration", "Place", "Size", "output_options", "vault_options"]
+
+ASK = "ask"
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: `64MiB`, `500MB`, `4096`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - as click
+        """Read it; a usage error otherwise."""
+        from holdfast.base.units import parse_bytes
+
+        try:
+            return value if isinstance(value, int) else parse_bytes(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Duration(click.ParamType[int]):
+    """A duration in seconds: `90s`, `15m`, `7d`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - as click
+        """Read it; a usage error otherwise."""
+        from holdfast.base.units import parse_seconds
+
+        try:
+            return value if isinstance(value, int) else parse_seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which vault was asked for, and how it is opened: options before variables before the configuration."""
+
+    vault: str | None
+    key_file: str | None
+    passphrase: str | None
+    credential: str | None
+    config: str | None
+
+    def load(self) -> Config | None:
+        """Return the configuration, if one was named. Options go over it as the variables of the same meaning do."""
+        if self.config is None:
+            return None
+        from holdfast import config
+
+        given = {"HOLDFAST_VAULT": self.vault, "HOLDFAST_KEY_FILE": self.key_file}
+        return config.load(self.config, {**os.environ, **{name: value for name, value in given.items() if value}})
+
+    def access(self, config: Config | None = None, *, confirm: bool = False) -> Access:
+        """Return the arguments that open the vault. `UsageError` if none was named."""
+        from holdfast.runs.configured import Access, access
+
+        config = config or self.load()
+        found = access(config, os.environ) if config is not None else Access(self._url())
+        return Access(
+            url=found.url,
+            key_file=self.key_file or found.key_file,
+            passphrase=self.secret(confirm=confirm) or found.passphrase,
+            credential=self.credential or found.credential,
+        )
+
+    def open(self, config: Config | None = None) -> Vault:
+        """Open the vault. `UsageError` if none was named; else what `Vault.open` raises."""
+        import holdfast
+
+        found = self.access(config)
+        return holdfast.Vault.open(
+            found.url, key_file=found.key_file, passphrase=found.passphrase, credential=found.credential
+        )
+
+    def _url(self) -> str:
+        if not self.vault:
+            raise UsageError(
+                "no vault was named",
+                next="give --vault DIR (or HOLDFAST_VAULT), or --config FILE (or HOLDFAST_CONFIG).",
+            )
+        return self.vault
+
+    def secret(self, *, confirm: bool) -> str | None:
+        """Return the passphrase, asked for on the terminal or read from where the option refers to."""
+        if self.passphrase is None:
+            return None
+        if self.passphrase == ASK:
+            asked: str = click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
+            return asked
+        from holdfast.config import SecretRef
+
+        try:
+            return SecretRef.parse(self.passphrase).reveal(os.environ)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--json`, `--quiet` and `--show-paths`; the command gets an `out`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, as docs/cli.md describes them.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
+    @click.option(
+        "--show-paths/--no-show-paths",
+        default=None,
+        help="Name files in findings; by default on a terminal only, elsewhere a digest stands for each.",
+    )
+    @functools.wraps(function)
+    def wrapped(*args: Any, as_json: bool, quiet: bool, show_paths: bool | None, **kwargs: Any) -> object:  # noqa: ANN401 - as click
+        return function(*args, out=Output(as_json=as_json, quiet=quiet, show_paths=show_paths), **kwargs)
+
+    return wrapped
+
+
+def vault_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name a vault and its key; the command gets a `place`. Includes :func:`output_options`."""
+
+    @click.option("--vault", envvar="HOLDFAST_VAULT", metavar="DIR", help="The vault. Variable: HOLDFAST_VAULT.")
+    @click.option(
+        "--key-file", envvar="HOLDFAST_KEY_FILE", metavar="FILE", help="Its key file. Variable: HOLDFAST_KEY_FILE."
+    )
+    @click.option(
+        "--passphrase", metavar="REF", help="Its passphrase: `file:PATH`, `env:NAME`, or `ask` on the terminal."
+    )
+    @click.option(
+        "--credential",
+        envvar="HOLDFAST_CREDENTIAL",
+        metavar="FILE",
+        help="A writer's credential: adds backups, reads none. Variable: HOLDFAST_CREDENTIAL.",
+    )
+    @click.option(
+        "--config", envvar="HOLDFAST_CONFIG", metavar="FILE", help="A configuration. Variable: HOLDFAST_CONFIG."
+    )
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any,  # noqa: ANN401 - as click
+        vault: str | None,
+        key_file: str | None,
+        passphrase: str | None,
+        credential: str | None,
+        config: str | None,
+        **kwargs: Any,  # noqa: ANN401 - as click
+    ) -> object:
+        place = Place(vault, key_file, passphrase, credential, config)
+        return function(*args, place=place, **kwargs)
+
+    return output_options(wrapped)

@@ -1,0 +1,128 @@
+"""What a command prints: answers on standard output, progress and findings on standard error, or JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from holdfast.base.events import Event, Events, Finding, Note, Progress
+from holdfast.cli.records import digest, line, path_text, record
+
+__all__ = ["Output"]
+
+FINDINGS_SHOWN_MAX = 20
+PROGRESS_SECONDS = 1.0
+
+
+class Output:
+    """Where a command's words go. One per command."""
+
+    def __init__(self, *, as_json: bool, quiet: bool, show_paths: bool | None) -> None:
+        """Paths of findings are shown if asked for or, unless refused, on a terminal."""
+        self.as_json = as_json
+        self.quiet = quiet
+        self.terminal = sys.stderr.isatty()
+        on_terminal = sys.stdout.isatty() and self.terminal and not as_json
+        self.show_paths = on_terminal if show_paths is None else show_paths
+        self._findings = 0
+        self._progress_said = 0.0
+
+    def say(self, text: str) -> None:
+        """Print a sentence for people: not in JSON, not when quiet."""
+        if not self.as_json and not self.quiet:
+            click.echo(text)
+
+    def answer(self, text: str) -> None:
+        """Print what was asked for, even when quiet; not in JSON."""
+        if not self.as_json:
+            click.echo(text)
+
+    def row(self, kind: str, value: object, text: str, *, show_paths: bool = True) -> None:
+        """Print one row of a listing. Listings were asked for, so they show paths unless told otherwise."""
+        if self.as_json:
+            click.echo(line(record(kind, value, show_paths=show_paths)))
+        else:
+            click.echo(text)
+
+    def result(self, kind: str, value: object, exit_code: int, summary: Sequence[str]) -> int:
+        """Print the end of a run, as a record or as the lines of a summary; return the exit code."""
+        if self.as_json:
+            click.echo(line(record(kind, value, show_paths=self.show_paths, exit_code=exit_code)))
+        else:
+            hidden = self._findings - FINDINGS_SHOWN_MAX
+            if hidden > 0 and not self.quiet:
+                click.echo(f"… and {hidden} more findings (--json lists all)", err=True)
+            for text in summary:
+                self.say(text)
+        return exit_code
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
+        """Print a table; columns named in `right` (by their letter positions) are aligned to the right."""
+        if self.as_json or not rows:
+            return
+        widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+        for row in (head, *rows):
+            cells = (
+                cell.rjust(width) if str(place) in right else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            click.echo("  ".join(cells).rstrip())
+
+    def path(self, path: bytes) -> str:
+        """Return a path of a finding, or what stands for it."""
+        return path_text(path) if self.show_paths else f"#{digest(path)}"
+
+    @contextmanager
+    def events(self, title: str) -> Iterator[Events]:
+        """Give a run its callback: a progress bar on a terminal, records in JSON, findings always."""
+        if self.as_json:
+            yield self._record_event
+        elif self.terminal and not self.quiet:
+            from holdfast.cli.progress import Bar
+
+            with Bar(title) as bar:
+
+                def show(event: Event) -> None:
+                    if isinstance(event, Progress):
+                        bar.update(event)
+                    else:
+                        bar.print(self._text(event))
+
+                yield show
+        else:
+            yield self._print_event
+
+    def _record_event(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            # A new phase begins at zero seconds; within a phase one line per second is plenty.
+            if 0 <= event.seconds - self._progress_said < PROGRESS_SECONDS:
+                return
+            self._progress_said = event.seconds
+            click.echo(
+                line(
+                    record(
+                        "progress", event, show_paths=self.show_paths, rate=event.rate, eta_seconds=event.eta_seconds
+                    )
+                )
+            )
+        else:
+            kind = "finding" if isinstance(event, Finding) else "note"
+            click.echo(line(record(kind, event, show_paths=self.show_paths)))
+
+    def _print_event(self, event: Event) -> None:
+        if not isinstance(event, Progress) and not self.quiet:
+            text = self._text(event)
+            if text:
+                click.echo(text, err=True)
+
+    def _text(self, event: Finding | Note) -> str:
+        if isinstance(event, Note):
+            return f"note: {event.text}"
+        self._findings += 1
+        if self._findings > FINDINGS_SHOWN_MAX:
+            return ""
+        place = f" {self.path(event.path)}" if event.path else ""
+        return f"{event.kind}:{place}: {event.detail}"

@@ -1,0 +1,113 @@
+"""`holdfast restore`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from holdfast.base.units import format_bytes, format_seconds
+from holdfast.cli.options import Place, Size, vault_options
+from holdfast.cli.output import Output
+from holdfast.cli.signals import interruptible
+from holdfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from holdfast.runs.options import Overwrite
+    from holdfast.runs.results import RestoreResult
+
+__all__ = ["restore_command", "summary"]
+
+
+@click.command("restore")
+@click.argument("snapshot", default="latest")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=bytes))
+@click.option(
+    "--to", "target", type=click.Path(path_type=bytes), help="Restore into this folder; `/srv/a` becomes `TO/srv/a`."
+)
+@click.option("--in-place", is_flag=True, help="Restore to where the files came from.")
+@click.option("--stdout", "to_stdout", is_flag=True, help="Write one file to standard output.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches a gitignore-like pattern.")
+@click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only files of a data class.")
+@click.option("--overwrite", type=click.Choice(["never", "older", "always"]), default="never", show_default=True,
+              help="What happens to files that exist.")  # fmt: skip
+@click.option("--owners/--no-owners", default=None, help="Restore owners; by default if root.")
+@click.option("--limit-read", type=Size(), help="Read at most so many bytes per second from the vault.")
+@click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
+@click.option("--dry-run", is_flag=True, help="Say what would be restored, and write nothing.")
+@vault_options
+def restore_command(
+    *,
+    snapshot: str,
+    paths: Sequence[bytes],
+    target: bytes | None,
+    in_place: bool,
+    to_stdout: bool,
+    exclude: Sequence[str],
+    classes: Sequence[str],
+    overwrite: Overwrite,
+    owners: bool | None,
+    limit_read: int | None,
+    limit_write: int | None,
+    dry_run: bool,
+    place: Place,
+    out: Output,
+) -> int:
+    """Restore a snapshot, or parts of it; every byte is verified.
+
+    SNAPSHOT is an id, the beginning of one, `latest`, `latest:SOURCE` or `SOURCE@TIME`. PATHS are files, folders and globs; none
+    means all. An interrupted restore goes on where it stopped when it is called again.
+    """
+    from holdfast.runs.options import Limits
+
+    if (target is not None) + in_place + to_stdout != 1:
+        raise UsageError("give one of --to DIR, --in-place and --stdout")
+    if to_stdout:
+        return _to_stdout(place, snapshot, paths)
+    with (
+        place.open() as vault,
+        interruptible() as stop,
+        out.events("restore") as events,
+    ):
+        result = vault.snapshot(snapshot).restore(
+            target if target is not None else b"/",
+            include=paths,
+            exclude=exclude,
+            classes=classes,
+            overwrite=overwrite,
+            in_place=in_place,
+            dry_run=dry_run,
+            owners=owners,
+            events=events,
+            limits=Limits(limit_read, limit_write),
+            stop=stop,
+        )
+    return out.result("restore", result, result.exit_code, summary(result))
+
+
+def _to_stdout(place: Place, snapshot: str, paths: Sequence[bytes]) -> int:
+    if len(paths) != 1:
+        raise UsageError("--stdout takes one file")
+    with place.open() as vault, interruptible(at_once=True):
+        vault.snapshot(snapshot).read(paths[0], sys.stdout.buffer.fileno())
+    return 0
+
+
+def summary(result: RestoreResult) -> list[str]:
+    """Return the end of a restore as an administrator reads it."""
+    verb = "Would restore" if result.dry_run else "Restored"
+    lines = [
+        f"{verb} {result.files} files, {result.folders} folders, {format_bytes(result.bytes)}"
+        f" of snapshot {result.snapshot[:12]} in {format_seconds(result.seconds)}"
+    ]
+    if result.skipped:
+        lines.append(f"  {result.skipped} left as they were (--overwrite)")
+    if result.classes_missing:
+        lines.append(f"PARTIAL: {result.classes_missing} data classes need a key that is not at hand")
+    if result.findings:
+        lines.append(f"PARTIAL: {len(result.findings)} findings; what they name is not restored as it was")
+    if result.damaged:
+        lines.append("DAMAGE: some content is damaged in the vault; `holdfast verify` says what it costs")
+    return lines

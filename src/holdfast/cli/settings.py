@@ -1,0 +1,130 @@
+"""`holdfast config`, `explain`, `completion`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from holdfast.cli.options import Place, output_options, vault_options
+from holdfast.cli.output import Output
+from holdfast.errors import UsageError, error_classes
+
+__all__ = ["ErrorExplained", "Setting", "completion_command", "config_command", "explain_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value in force."""
+
+    key: str
+    """Its dotted name."""
+    value: str
+    """As people read it; secrets are references."""
+    origin: str
+    """Where it is from: `default`, `file NAME:LINE`, `environment NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorExplained:
+    """What an error code means."""
+
+    code: str
+    """The stable code."""
+    exit_code: int
+    """The exit code of a command that stops with it."""
+    meaning: str
+    """What happened."""
+    safe: str
+    """What is safe."""
+    next: str
+    """What to do."""
+
+
+@click.group("config")
+def config_command() -> None:
+    """Show, explain, check or sample the configuration."""
+
+
+@config_command.command("show")
+@vault_options
+def show_command(*, place: Place, out: Output) -> int:
+    """Show every value in force and where it is from."""
+    from holdfast.config.render import show
+
+    config = place.load()
+    if config is None:
+        raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
+    rows = [Setting(*row) for row in show(config)]
+    if out.as_json:
+        for row in rows:
+            out.row("setting", row, "")
+    out.table(("KEY", "VALUE", "FROM"), [(row.key, row.value, row.origin) for row in rows])
+    return 0
+
+
+@config_command.command("explain")
+@click.argument("key")
+@vault_options
+def explain_key_command(*, key: str, place: Place, out: Output) -> int:
+    """Explain one option: what it takes, its default and, with a configuration, its value and where that is from."""
+    from holdfast.config.render import explain
+
+    out.answer(explain(key, place.load()).rstrip())
+    return 0
+
+
+@config_command.command("check")
+@vault_options
+def check_config_command(*, place: Place, out: Output) -> int:
+    """List every fault of a configuration at once."""
+    config = place.load()
+    if config is None:
+        raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
+    out.say(f"{config.name} is valid: {len(config.settings.jobs)} jobs.")
+    return 0
+
+
+@config_command.command("sample")
+@output_options
+def sample_command(*, out: Output) -> int:
+    """Print a configuration to start from."""
+    from holdfast.config.render import sample
+
+    out.answer(sample().rstrip())
+    return 0
+
+
+@click.command("explain")
+@click.argument("code", required=False)
+@output_options
+def explain_command(*, code: str | None, out: Output) -> int:
+    """Explain an error code; without one, list all."""
+    known = {cls.code: cls for cls in error_classes()}
+    if code is None:
+        for name, cls in known.items():
+            explained = ErrorExplained(name, cls.exit_code, cls.meaning, cls.safe, cls.next)
+            out.row("error-explained", explained, f"{name:<22} {cls.meaning}")
+        return 0
+    found = known.get(code)
+    if found is None:
+        raise UsageError(f"there is no error code {code}", next="`holdfast explain` lists all.")
+    explained = ErrorExplained(code, found.exit_code, found.meaning, found.safe, found.next)
+    text = f"{code} (exit code {found.exit_code}, {found.safety.value})\n{found.meaning}\nSAFE: {found.safe}\nNEXT: {found.next}"
+    out.row("error-explained", explained, text)
+    return 0
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(*, shell: str) -> int:
+    """Print the completion script for a shell, as in: eval "$(holdfast completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    from holdfast.cli.main import cli
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise UsageError(f"no completion for {shell}")
+    click.echo(found(cli, {}, "holdfast", "_HOLDFAST_COMPLETE").source())
+    return 0
