@@ -7,6 +7,7 @@ The same seed makes the same files.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -88,6 +89,11 @@ class Hospital:
     def database(self) -> Path:
         """The live record database. Never backed up as a file: it is copied by its own online backup."""
         return self.root / "ehr-live" / "ehr.sqlite"
+
+    @property
+    def database_digest(self) -> Path:
+        """SHA-256 of the newest copy of the database, written by whoever made the copy."""
+        return self.root / "ehr-live" / "copy.sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,9 +301,10 @@ def in_use(hospital: Hospital) -> Iterator[None]:
         raise failures[0]
 
 
-def dump_command(database: Path) -> tuple[str, ...]:
-    """Name the command that writes a consistent copy of a live database to its standard output."""
-    return (sys.executable, "-m", "holdfast.runs.hospital", os.fspath(database))
+def dump_command(hospital: Hospital) -> tuple[str, ...]:
+    """Name the command that writes a consistent copy of the live database to its standard output, its hash to a file."""
+    paths = (hospital.database, hospital.database_digest)
+    return (sys.executable, "-m", "holdfast.runs.hospital", *map(os.fspath, paths))
 
 
 def copy_database(database: Path) -> bytes:
@@ -375,5 +382,12 @@ def _count_rows(path: Path) -> int:
         return int(rows)
 
 
+def main(database: str, digest: str) -> None:
+    """Write a copy of a database to the standard output and its hash beside the original: what `dump_command` runs."""
+    copy = copy_database(Path(database))
+    Path(digest).write_text(hashlib.sha256(copy).hexdigest())
+    sys.stdout.buffer.write(copy)
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(copy_database(Path(sys.argv[1])))
+    main(*sys.argv[1:])
