@@ -174,9 +174,11 @@ class ScanPlan:
 
 @final
 class IngestClass:
-    """What writing one class takes: keys, this run's key, and its envelopes for data/metadata and for map packs."""
+    """What writing one class takes: its keys, and this run's keys with their envelopes; map packs have their own."""
 
-    def __new__(cls, keys: ClassKeys, run_key: bytes, envelope: bytes, state_envelope: bytes) -> IngestClass: ...
+    def __new__(
+        cls, keys: ClassKeys, run_key: bytes, envelope: bytes, map_key: bytes, map_envelope: bytes
+    ) -> IngestClass: ...
 
 @final
 class IngestStream:
@@ -255,19 +257,19 @@ class Finished:
 
     classes: list[ClassResult]
     runs: list[tuple[int, int, bytes]]
+    state: bytes | None
+    """Writer state payload upon `state_in`; None if nothing changed."""
+    state_is_base: bool
     packs: int
     stored_bytes: int
     files: int
     folders: int
-    bytes: int
-    new_bytes: int
     new: int
     changed: int
     unchanged: int
     removed: int
-    state: bytes | None
-    """Writer state payload upon `state_in`; None if nothing changed."""
-    state_is_base: bool
+    new_bytes: int
+    bytes: int
 
 @final
 class Ingest:

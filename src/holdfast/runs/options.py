@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Overwrite = Literal["never", "older", "always"]
 
 MIB = 1 << 20
+
+
+class Cancel(Protocol):
+    """Something that says when to stop: a `threading.Event` will do."""
+
+    def is_set(self) -> bool:
+        """Return whether the run should stop: it keeps a checkpoint and raises `Interrupted`."""
+        ...
 
 
 def raw_path(path: PathLike) -> bytes:

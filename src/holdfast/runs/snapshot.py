@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import os
+from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
+from holdfast.errors import SnapshotMissingError
+from holdfast.runs.options import raw_path
+from holdfast.runs.restore import RestoreRequest, run_restore
+from holdfast.runs.trees import Trees, changes, tree_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from holdfast.runs.options import Limits, Overwrite, PathLike
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.options import Cancel, Limits, Overwrite, PathLike
     from holdfast.runs.results import Change, EntryInfo, RestoreResult, SnapshotInfo
-    from holdfast.runs.vault import Vault
-
-
-class Cancel(Protocol):
-    """Something that says when to stop: a `threading.Event` will do."""
-
-    def is_set(self) -> bool:
-        """Return whether the run should stop: it keeps a checkpoint and raises `Interrupted`."""
-        ...
 
 
 class Snapshot:
     """One committed snapshot of an open vault. Cheap to hold: nothing is read until asked."""
 
-    def __init__(self, vault: Vault, info: SnapshotInfo) -> None:
+    def __init__(self, vault: OpenVault, info: SnapshotInfo) -> None:
         """Use `Vault.snapshots` or `Vault.snapshot` instead."""
         self._vault = vault
+        self._trees: Trees | None = None
         self.info = info
 
     @property
@@ -63,37 +61,52 @@ class Snapshot:
         outside `to`, whatever symlinks are there. An interrupted restore goes on where it stopped when called again.
 
         `owners` None: restore owners if root. Errors: `TargetNotEmptyError` (`to` has entries and neither `in_place`
-        nor `overwrite` other than `never` was given), `TargetInsideVaultError`, `SourceMissingError` (an include that
+        nor `overwrite` other than `never` was given), `TargetInsideVaultError`, `PathMissingError` (an include that
         matches nothing), `NotPermittedError` (no class can be read), `Interrupted`, any store error.
         """
-        raise NotImplementedError
+        request = RestoreRequest(
+            to=raw_path(to),
+            include=tuple(os.fsencode(pattern) for pattern in include),
+            exclude=tuple(exclude),
+            classes=tuple(classes),
+            overwrite=overwrite,
+            in_place=in_place,
+            dry_run=dry_run,
+            owners=owners,
+        )
+        return run_restore(self._vault, self.info, request, events=events, limits=limits, stop=stop)
 
     def ls(self, path: PathLike = b"") -> Iterator[EntryInfo]:
         """Yield the entries of a folder, ordered by name; the entry itself if it is no folder.
 
-        `SourceMissingError` if there is no such path in the classes that can be read.
+        `PathMissingError` if there is no such path in the classes that can be read.
         """
-        raise NotImplementedError
+        return self._open().ls(tree_path(raw_path(path)))
 
     def walk(self, prefix: PathLike = b"") -> Iterator[EntryInfo]:
         """Yield every entry under a path in tree order, all readable classes merged."""
-        raise NotImplementedError
+        return self._open().walk(tree_path(raw_path(prefix)))
 
     def find(self, pattern: str) -> Iterator[EntryInfo]:
         """Yield the entries whose name (or, with a `/` in the pattern, whole path) matches a glob."""
-        raise NotImplementedError
+        return self._open().find(pattern)
 
     def read(self, path: PathLike, fd: int) -> int:
         """Write one file's content to an open descriptor, verified piece by piece; return its bytes.
 
-        `SourceMissingError` if it is not a file of the snapshot; `DamageError` if a piece does not verify: what was
+        `PathMissingError` if it is not a file of the snapshot; `DamageError` if a piece does not verify: what was
         written before is right, nothing wrong is written.
         """
-        raise NotImplementedError
+        return self._open().read(tree_path(raw_path(path)), fd)
 
     def diff(self, other: Snapshot) -> Iterator[Change]:
         """Yield what changed from this snapshot to `other`, in tree order; costs what the change does, not the tree."""
-        raise NotImplementedError
+        return changes(self._open(), other._open())
+
+    def _open(self) -> Trees:
+        if self._trees is None:
+            self._trees = Trees(self._vault, self.info)
+        return self._trees
 
 
 class SnapshotList:
@@ -117,4 +130,6 @@ class SnapshotList:
 
     def latest(self) -> Snapshot:
         """Return the newest. `SnapshotMissingError` if there is none."""
-        raise NotImplementedError
+        if not self._snapshots:
+            raise SnapshotMissingError("there is no snapshot yet", next="`holdfast backup PATH` makes one.")
+        return self._snapshots[-1]

@@ -7,13 +7,13 @@ import heapq
 import re
 from typing import TYPE_CHECKING
 
+from holdfast import engine
 from holdfast.errors import NotPermittedError, PathMissingError
 from holdfast.runs.results import Change, EntryInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from holdfast import engine
     from holdfast.repository.types import SealedPart, SnapshotInfo
     from holdfast.runs.assembly import OpenVault
 
@@ -62,6 +62,14 @@ class Trees:
         if first is None:
             raise PathMissingError("the snapshot has no such path")
         return _chained(first, children)
+
+    def read(self, path: bytes, fd: int) -> int:
+        """Write one file's content to a descriptor, verified; return its bytes. `PathMissingError`, `DamageError`."""
+        found = self.lookup(path)
+        if found is None or found[1].kind != "file":
+            raise PathMissingError("the snapshot has no file of that path")
+        with engine.translated():
+            return engine.read_file(self.reader, found[1], fd)
 
     def find(self, pattern: str) -> Iterator[EntryInfo]:
         """Yield entries whose name matches a glob, or whose whole path does if the pattern has a `/`."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 from holdfast.base.events import Events, ignore
+from holdfast.config import load
+from holdfast.repository.credentials import Passphrase
+from holdfast.repository.snapshots import of_source, select
+from holdfast.runs.assembly import create_vault, open_vault
+from holdfast.runs.backup import BackupRequest, run_backup
+from holdfast.runs.configured import access, backup_options, job_paths
+from holdfast.runs.options import BackupOptions, raw_path
+from holdfast.runs.snapshot import Snapshot, SnapshotList
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -12,7 +21,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from holdfast.base.environment import Environment
-    from holdfast.runs.options import BackupOptions, Limits, PathLike
+    from holdfast.config import Config
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.options import Cancel, Limits, PathLike
     from holdfast.runs.results import (
         BackupResult,
         CheckReport,
@@ -24,7 +35,6 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
-    from holdfast.runs.snapshot import Cancel, Snapshot, SnapshotList
 
 
 class Vault:
@@ -33,6 +43,11 @@ class Vault:
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
     call cannot do without is damaged) and `VersionError` (a vault of a newer Holdfast).
     """
+
+    def __init__(self, vault: OpenVault, config: Config | None = None) -> None:
+        """Use :meth:`open` or :meth:`create`."""
+        self._vault = vault
+        self._config = config
 
     @classmethod
     def create(
@@ -47,9 +62,9 @@ class Vault:
         """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
 
         Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
-        is: a crash leaves no vault or a whole one. `UsageError` if a vault is there, or no secret is given.
+        is: a crash leaves no vault or a whole one. `VaultExistsError`; `UsageError` if no secret is given.
         """
-        raise NotImplementedError
+        return cls(create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env))
 
     @classmethod
     def open(
@@ -64,12 +79,21 @@ class Vault:
         """Open a vault by its store, or by a configuration file (`*.toml`).
 
         `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
+
+        A secret given here goes before the configured one.
         """
-        raise NotImplementedError
+        config = _configuration(url)
+        if config is not None:
+            known = access(config, os.environ)
+            url = known.url
+            if key_file is None and passphrase is None and credential is None:
+                key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
+        opened = open_vault(url, key_file=key_file, passphrase=passphrase, credential=credential, env=env)
+        return cls(opened, config)
 
     def close(self) -> None:
         """Release files and connections. Runs must be over."""
-        raise NotImplementedError
+        self._vault.close()
 
     def __enter__(self) -> Self:
         """Return the vault."""
@@ -84,22 +108,22 @@ class Vault:
     @property
     def id(self) -> str:
         """The vault's id, 32 hex digits."""
-        raise NotImplementedError
+        return self._vault.vault_id
 
     @property
     def url(self) -> str:
         """Where its store is."""
-        raise NotImplementedError
+        return self._vault.store.url
 
     @property
     def label(self) -> str:
         """The operator's name for it."""
-        raise NotImplementedError
+        return self._vault.repository.label
 
     @property
     def state_dir(self) -> str:
         """This host's folder for the vault: caches, index copies, catalog, ledger. Can be lost at the cost of time."""
-        raise NotImplementedError
+        return str(self._vault.state_dir)
 
     def backup(
         self,
@@ -120,18 +144,27 @@ class Vault:
         Errors: `SourceMissingError` (a path that does not exist), `RevokedError`, `Interrupted` (`stop` was set: a
         checkpoint is kept and the next run uploads nothing twice). After any error no earlier snapshot is touched.
         """
-        raise NotImplementedError
+        if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
+            label = label or paths
+            options = options or backup_options(self._config.settings, paths)
+            paths = job_paths(self._config.settings, paths)
+        given: list[PathLike] = [paths] if isinstance(paths, str | bytes | os.PathLike) else [*paths]
+        request = BackupRequest(tuple(map(raw_path, given)), label, options or BackupOptions(), dry_run=dry_run)
+        return run_backup(self._vault, request, events=events, stop=stop)
 
     def snapshots(self, source: str = "") -> SnapshotList:
         """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
-        raise NotImplementedError
+        found = self._vault.repository.snapshots()
+        if source:
+            found = of_source(found, source)
+        return SnapshotList([Snapshot(self._vault, info) for info in found])
 
     def snapshot(self, selector: str = "latest") -> Snapshot:
         """Return one snapshot by id, unique prefix, `latest`, `latest:SOURCE` or `SOURCE@TIME`.
 
         `SnapshotMissingError`, `AmbiguousSnapshotError`.
         """
-        raise NotImplementedError
+        return Snapshot(self._vault, select(self._vault.repository.snapshots(), selector))
 
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
         """Yield entries of all snapshots whose name or path matches a glob, from the updated catalog."""
@@ -235,4 +268,10 @@ class Vault:
 
     def add_passphrase(self, passphrase: str) -> str:
         """Add a key slot; return its id."""
-        raise NotImplementedError
+        return self._vault.repository.add_slot(Passphrase(passphrase))
+
+
+def _configuration(url: PathLike) -> Config | None:
+    """Return the configuration, if what is to be opened is one."""
+    path = os.fsdecode(url)
+    return load(path) if path.endswith(".toml") else None

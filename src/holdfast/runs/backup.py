@@ -1,0 +1,302 @@
+"""A backup, from paths to a committed snapshot.
+
+The order of effects is that of `docs/format/protocol.md`: session, index, packs, runs and checkpoints, references and
+parts, decision; only then the local cache. A crash after any line leaves every earlier snapshot whole, and what was
+stored up to the last checkpoint is found in the index and not stored again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from holdfast import engine
+from holdfast.base.events import Finding, Note, Progress, ignore
+from holdfast.errors import InternalError, Interrupted, RevokedError, SourceMissingError, UsageError
+from holdfast.repository.session import RunPayload, Session
+from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
+from holdfast.runs import continuity
+from holdfast.runs.assembly import class_keys, state_root
+from holdfast.runs.results import BackupResult, BackupStats, ClassCount
+from holdfast.runs.uploads import Uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from holdfast.base.events import Events
+    from holdfast.repository.types import SnapshotInfo
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.continuity import Caches, Source
+    from holdfast.runs.options import BackupOptions, Cancel
+
+POLL_SECONDS = 0.25
+PROGRAM = "holdfast 0.1.0"
+FINDINGS_KEPT_MAX = 100_000
+"""Findings listed in a sealed part; beyond it they are counted."""
+_PARTIAL_KINDS_NOT = frozenset({"socket-skipped"})
+"""Findings about what is skipped on purpose: said, but the run is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What to back up, and how. Paths are made absolute; symlinks on the way to them are kept as they are."""
+
+    paths: tuple[bytes, ...]
+    label: str
+    options: BackupOptions
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one attempt at a run carries along."""
+
+    vault: OpenVault
+    request: BackupRequest
+    source: Source
+    caches: Caches
+    events: Events
+    stop: Cancel | None
+    started: datetime
+    began: float
+    findings: list[Finding] = field(default_factory=list)
+    packs: int = 0
+    stored_bytes: int = 0
+
+
+def run_backup(
+    vault: OpenVault, request: BackupRequest, *, events: Events = ignore, stop: Cancel | None = None
+) -> BackupResult:
+    """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
+    request = replace(request, paths=_absolute(request.paths))
+    _check_paths(request)
+    source = continuity.identify(vault.repository, request.paths, request.label)
+    with continuity.held(vault.folder("cache"), source.id) as caches:
+
+        def attempt() -> BackupResult:
+            run = _Run(vault, request, source, caches, events, stop, vault.env.now(), vault.env.monotonic())
+            return _attempt(run)
+
+        with engine.translated():
+            try:
+                return attempt()
+            except RevokedError:
+                events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
+                caches.discard()
+                return attempt()
+
+
+def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
+    here = os.getcwdb()
+    return tuple(dict.fromkeys(os.path.normpath(os.path.join(here, path)) for path in paths))
+
+
+def _check_paths(request: BackupRequest) -> None:
+    if not request.paths and not request.options.streams:
+        raise UsageError("nothing to back up was named", next="give at least one path.")
+    missing = sum(not os.path.lexists(path) for path in request.paths)
+    if missing:
+        raise SourceMissingError(f"{missing} of the {len(request.paths)} paths to back up do not exist")
+
+
+def _attempt(run: _Run) -> BackupResult:
+    """One session, from its announcement to its commit."""
+    vault, request = run.vault, run.request
+    before = vault.store.counts()
+    parent = _parent(vault, run.source)
+    class_ids = _class_ids(vault, request.options)
+    session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
+    ingest = _ingest(run, session, class_ids)
+    with Uploads(session.put_pack, ingest.pack_stored, request.options.upload_threads) as uploads:
+        try:
+            finished = _pump(run, session, ingest, uploads)
+        except BaseException:
+            ingest.stop()
+            raise
+    session.checkpoint(_payloads(finished.runs), packs=finished.packs, stored_bytes=finished.stored_bytes)
+    info = session.commit(_draft(run, finished, parent))
+    run.caches.accept()
+    counts = vault.store.counts()
+    stats = _stats(run, finished, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
+    return BackupResult(info, info.partial, stats, tuple(run.findings))
+
+
+def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
+    """Return the newest snapshot of the source that this writer made."""
+    mine = [row for row in vault.repository.snapshots() if row.source == source.id]
+    return mine[-1] if mine else None
+
+
+def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
+    """Return the classes that entries can fall into. `UsageError` for a class that the credential does not have."""
+    names = {options.default_class}
+    names.update(rule.class_name for rule in options.class_rules)
+    names.update(stream.class_name for stream in options.streams if stream.class_name)
+    return sorted(vault.repository.class_id(name) for name in names)
+
+
+def _ingest(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Ingest:
+    """Start the engine on the request."""
+    vault, options = run.vault, run.request.options
+    vault.limits.read_bytes_per_s = options.limits.read_bytes_per_s
+    vault.limits.write_bytes_per_s = options.limits.write_bytes_per_s
+    return engine.Ingest(
+        plan=_plan(vault, run.request),
+        classes=[_ingest_class(vault, class_id) for class_id in class_ids],
+        streams=[
+            engine.IngestStream(
+                os.fsencode(stream.path).strip(b"/"),
+                list(stream.command),
+                vault.repository.class_id(stream.class_name) if stream.class_name else 0,
+            )
+            for stream in options.streams
+        ],
+        index=session.view.index,
+        cache_in=run.caches.current_or_none(),
+        cache_out=str(run.caches.next),
+        state_in=[],
+        options=engine.IngestOptions(
+            level=options.level,
+            workers=options.workers,
+            pack_bytes=options.pack_bytes,
+            checkpoint_bytes=options.checkpoint_bytes,
+            checkpoint_seconds=options.checkpoint_seconds,
+            paranoid=options.paranoid,
+            audit_files=options.audit_files,
+            dry_run=run.request.dry_run,
+        ),
+        limits=vault.limits,
+    )
+
+
+def _plan(vault: OpenVault, request: BackupRequest) -> engine.ScanPlan:
+    options = request.options
+    own = [os.fsencode(state_root())]
+    if vault.store.local_root is not None:
+        own.append(os.fsencode(vault.store.local_root))
+    return engine.ScanPlan(
+        roots=list(request.paths),
+        own_paths=own,
+        exclude=list(options.exclude),
+        exclude_caches=options.exclude_caches,
+        exclude_larger_than=options.exclude_larger_than,
+        one_file_system=options.one_file_system,
+        class_rules=[(rule.pattern, vault.repository.class_id(rule.class_name)) for rule in options.class_rules],
+        default_class=vault.repository.class_id(options.default_class),
+    )
+
+
+def _ingest_class(vault: OpenVault, class_id: int) -> engine.IngestClass:
+    secrets = vault.repository.secrets(class_id)
+    key = vault.repository.new_run_key(class_id)
+    return engine.IngestClass(class_keys(secrets), key.key, key.envelope, key.map_key, key.map_envelope)
+
+
+def _pump(run: _Run, session: Session, ingest: engine.Ingest, uploads: Uploads) -> engine.Finished:
+    """Carry what the engine hands out to where it belongs, until it is finished. `Interrupted` after a checkpoint."""
+    stopping = False
+    while True:
+        if not stopping and run.stop is not None and run.stop.is_set():
+            stopping = True
+            ingest.stop()
+        event = ingest.poll(POLL_SECONDS)
+        uploads.check()
+        if isinstance(event, engine.PackReady):
+            run.packs += 1
+            run.stored_bytes += len(event.data)
+            uploads.submit(event.name, event.kind, event.data)
+        elif isinstance(event, engine.CheckpointReady):
+            done = session.checkpoint(_payloads(event.runs), packs=event.packs, stored_bytes=event.stored_bytes)
+            ingest.checkpoint_done(event.number, list(done.sorted_runs))
+        elif isinstance(event, engine.FindingReady):
+            _note_finding(run, event)
+        elif isinstance(event, engine.IngestProgress):
+            run.events(_progress(run, event))
+        elif isinstance(event, engine.Finished):
+            uploads.drain()
+            return event
+        elif stopping and ingest.stopped:
+            uploads.drain()
+            raise Interrupted
+
+
+def _note_finding(run: _Run, event: engine.FindingReady) -> None:
+    finding = Finding(event.path, event.kind, event.detail, event.class_id)
+    run.findings.append(finding)
+    run.events(finding)
+
+
+def _progress(run: _Run, event: engine.IngestProgress) -> Progress:
+    return Progress(
+        phase="read",
+        seconds=run.vault.env.monotonic() - run.began,
+        files=event.files,
+        bytes=event.bytes,
+        new_bytes=event.new_bytes,
+        stored_bytes=event.stored_bytes,
+        findings=len(run.findings),
+    )
+
+
+def _payloads(runs: Iterable[tuple[int, int, bytes]]) -> list[RunPayload]:
+    return [RunPayload(class_id, generation, payload) for class_id, generation, payload in runs]
+
+
+def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) -> SnapshotDraft:
+    """Return the snapshot to commit. Findings go to the part of their path's class, or to the first there is."""
+    by_class: dict[int, list[PartFinding]] = {row.class_id: [] for row in finished.classes}
+    if not by_class:
+        raise InternalError("the engine finished without a tree")
+    for finding in run.findings[:FINDINGS_KEPT_MAX]:
+        home = finding.class_id if finding.class_id in by_class else min(by_class)
+        by_class[home].append(PartFinding(finding.path, finding.kind, finding.detail))
+    return SnapshotDraft(
+        classes=tuple(
+            ClassDraft(
+                class_id=row.class_id,
+                root=row.root,
+                entries=row.entries,
+                bytes=row.bytes,
+                refs_payload=row.refs.encode_full(),
+                segments=row.refs.segments,
+                findings=tuple(by_class[row.class_id]),
+            )
+            for row in finished.classes
+        ),
+        parent=parent.id if parent is not None else "",
+        started=run.started,
+        partial=is_partial(run.findings),
+        program=PROGRAM,
+        host=run.source.host,
+        label=run.source.label,
+        paths=run.source.paths,
+        tags=run.request.options.tags,
+    )
+
+
+def is_partial(findings: Iterable[Finding]) -> bool:
+    """Return whether findings mean that something selected is not stored whole."""
+    return any(finding.kind not in _PARTIAL_KINDS_NOT for finding in findings)
+
+
+def _stats(run: _Run, finished: engine.Finished, stored_bytes: int, objects: int) -> BackupStats:
+    names = run.vault.repository.classes
+    return BackupStats(
+        files=finished.files,
+        folders=finished.folders,
+        bytes=finished.bytes,
+        new_bytes=finished.new_bytes,
+        stored_bytes=stored_bytes,
+        new=finished.new,
+        changed=finished.changed,
+        unchanged=finished.unchanged,
+        removed=finished.removed,
+        seconds=run.vault.env.monotonic() - run.began,
+        objects=objects,
+        classes=tuple(
+            ClassCount(row.class_id, names.get(row.class_id, ""), row.files, row.bytes, row.new_bytes, row.stored_bytes)
+            for row in finished.classes
+        ),
+    )

@@ -1,0 +1,172 @@
+"""A restore, from a snapshot to files. The engine reads each pack once and writes files out of order; this decides where to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast import engine
+from holdfast.base.events import Finding, Progress, ignore
+from holdfast.errors import Interrupted, PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
+from holdfast.runs.assembly import state_root
+from holdfast.runs.results import RestoreResult
+from holdfast.runs.trees import Trees, has_glob, literal_folder, matcher, tree_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from holdfast.base.events import Events
+    from holdfast.repository.types import SnapshotInfo
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.options import Cancel, Limits, Overwrite
+
+POLL_SECONDS = 0.25
+RESUME_NAME = b".holdfast-restore"
+"""The engine's folder in the target while a restore is under way: a target that holds nothing else counts as empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What to restore, where to, and what to do with files that exist."""
+
+    to: bytes
+    include: tuple[bytes, ...] = ()
+    exclude: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    overwrite: Overwrite = "never"
+    in_place: bool = False
+    dry_run: bool = False
+    owners: bool | None = None
+
+
+def run_restore(
+    vault: OpenVault,
+    info: SnapshotInfo,
+    request: RestoreRequest,
+    *,
+    events: Events = ignore,
+    limits: Limits | None = None,
+    stop: Cancel | None = None,
+) -> RestoreResult:
+    """Restore; see `Snapshot.restore`."""
+    began = vault.env.monotonic()
+    target = os.path.abspath(request.to)
+    _check_target(vault, target, request)
+    classes = frozenset(vault.repository.class_id(name) for name in request.classes) or None
+    with engine.translated():
+        trees = Trees(vault, info, classes)
+        include = _resolved(trees, request.include)
+        vault.limits.read_bytes_per_s = limits.read_bytes_per_s if limits else None
+        vault.limits.write_bytes_per_s = limits.write_bytes_per_s if limits else None
+        extract = engine.Extract(
+            reader=trees.reader,
+            trees=list(trees.trees.items()),
+            target=target,
+            include=include,
+            exclude=list(request.exclude),
+            options=engine.ExtractOptions(
+                overwrite=request.overwrite,
+                owners=os.geteuid() == 0 if request.owners is None else request.owners,
+                dry_run=request.dry_run,
+            ),
+            limits=vault.limits,
+        )
+        findings: list[Finding] = []
+        finished = _pump(vault, extract, findings, events, stop)
+    return RestoreResult(
+        snapshot=info.id,
+        files=finished.files,
+        folders=finished.folders,
+        bytes=finished.bytes,
+        skipped=finished.skipped,
+        seconds=vault.env.monotonic() - began,
+        findings=tuple(findings),
+        classes_missing=trees.missing,
+        dry_run=request.dry_run,
+        damaged=finished.damaged,
+    )
+
+
+def _check_target(vault: OpenVault, target: bytes, request: RestoreRequest) -> None:
+    """Refuse a target inside the vault or the local state, and one that holds something unless told so."""
+    real = os.path.realpath(target)
+    own = [os.fsencode(state_root())]
+    if vault.store.local_root is not None:
+        own.append(os.fsencode(vault.store.local_root))
+    if any(_is_within(real, os.path.realpath(folder)) for folder in own):
+        raise TargetInsideVaultError("the target lies in the vault or in Holdfast's own state")
+    if request.in_place or request.overwrite != "never" or request.dry_run:
+        return
+    try:
+        held = [name for name in os.listdir(target) if name != RESUME_NAME]
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise UsageError("the target is not a folder", next="name a folder that is empty or not there yet.") from None
+    if held:
+        raise TargetNotEmptyError("the target holds something already")
+
+
+def _is_within(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
+
+
+def _resolved(trees: Trees, patterns: Iterable[bytes]) -> list[bytes]:
+    """Return the paths that includes mean, globs resolved against the trees. `PathMissingError` if one means nothing.
+
+    A path stands for itself and everything under it; so does every match of a glob.
+    """
+    found: list[bytes] = []
+    for pattern in patterns:
+        text = pattern.decode(errors="surrogateescape")
+        if not has_glob(text):
+            path = tree_path(pattern)
+            if path and trees.lookup(path) is None and next(trees.walk(path), None) is None:
+                raise PathMissingError("an include matches nothing in the snapshot")
+            found.append(path)
+            continue
+        if text.endswith("/**") and not has_glob(text.removesuffix("/**")):
+            found.extend(_resolved(trees, [os.fsencode(text.removesuffix("/**"))]))
+            continue
+        matches = matcher(text)
+        prefix = literal_folder(text) if "/" in text.strip("/") else b""
+        hits = [entry.path for entry in trees.walk(prefix) if matches(entry.path)]
+        if not hits:
+            raise PathMissingError("an include matches nothing in the snapshot")
+        found.extend(hits)
+    return found
+
+
+def _pump(
+    vault: OpenVault, extract: engine.Extract, findings: list[Finding], events: Events, stop: Cancel | None
+) -> engine.ExtractFinished:
+    """Report until the engine is finished. `Interrupted` if told to stop: what is whole stays, the rest goes on later."""
+    began = vault.env.monotonic()
+    stopping = False
+    while True:
+        if not stopping and stop is not None and stop.is_set():
+            stopping = True
+            extract.stop()
+        event = extract.poll(POLL_SECONDS)
+        if isinstance(event, engine.ExtractFinished):
+            return event
+        if isinstance(event, engine.FindingReady):
+            finding = Finding(event.path, event.kind, event.detail, event.class_id)
+            findings.append(finding)
+            events(finding)
+        elif isinstance(event, engine.ExtractProgress):
+            events(
+                Progress(
+                    phase="write",
+                    seconds=vault.env.monotonic() - began,
+                    files=event.files,
+                    bytes=event.bytes,
+                    stored_bytes=event.stored_bytes,
+                    files_total=event.files_total,
+                    bytes_total=event.bytes_total,
+                    findings=len(findings),
+                )
+            )
+        elif stopping and extract.stopped:
+            raise Interrupted(safe="files that have their names are whole and verified; nothing else was touched.")
