@@ -1,0 +1,499 @@
+"""Opens a Holdfast vault in a folder: keys, snapshots, the way from a location to its verified bytes.
+
+Memory stays small whatever the vault holds: per pack only its name and origins are kept; directories, piece by piece, and
+plaintext segments live in small caches. The index only tells which packs exist and what origins they hold; where it is damaged or
+absent, the packs' own headers tell the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import rescue_format as f
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from rescue_tree import Location
+
+SEGMENT_CACHE_BYTES = 64 * 2**20
+DIRECTORY_CACHE_ENTRIES = 24
+ITERATIONS_MIN, ITERATIONS_MAX = 210_000, 100_000_000
+ZERO_ID = bytes(16)
+
+
+class Part(NamedTuple):
+    """The opened sealed part of one class of a snapshot."""
+
+    class_id: int
+    class_name: str
+    keys: f.ClassKeys
+    body: f.Body
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Lowest first: the class whose entries count where classes overlap."""
+        known = f.CLASS_RANK.index(self.class_name) if self.class_name in f.CLASS_RANK else len(f.CLASS_RANK)
+        return known, self.class_id
+
+
+class Snapshot(NamedTuple):
+    """A snapshot: its envelope (empty if unreadable), its parts, and what is wrong with either."""
+
+    id: str
+    status: str
+    envelope: f.Body
+    parts: list[Part]
+    problems: list[str]
+
+
+class Pack(NamedTuple):
+    """An open pack: its header and the directory of its segments."""
+
+    name: str
+    path: str
+    header: f.PackHeader
+    segments: dict[tuple[bytes, int], f.Segment]
+
+
+def read_secret(path: str, *, passphrase: bool) -> bytes:
+    """The secret in a key file (or recovery kit), or a passphrase in the form that slots use."""
+    with open(path, "rb") as stream:
+        data = stream.read(2**20)
+    if passphrase:
+        return unicodedata.normalize("NFC", data.decode("utf-8").rstrip("\r\n")).encode("utf-8")
+    lines = data.decode("ascii", "replace").splitlines()
+    if len(lines) < 2 or lines[0].strip() != "HOLDFAST-KEY-1":
+        raise f.WrongKey("that is not a Holdfast key file: its first line must be HOLDFAST-KEY-1")
+    try:
+        secret = base64.b64decode(lines[1].strip(), validate=True)
+    except ValueError as failure:
+        raise f.WrongKey("the key file's second line is not base64: copy it again") from failure
+    if len(secret) != 32:
+        raise f.WrongKey("the key file's second line has a wrong length: copy it again")
+    return secret
+
+
+class Vault:
+    """A vault in a folder, opened with its root key. `note(text)` is called for each damage found on the way."""
+
+    def __init__(self, root: str, secret: bytes, *, passphrase: bool, note: Callable[[str], None]) -> None:
+        self.root, self.note = root, note
+        self.origins: dict[bytes, list[str]] = {}
+        self.pack_runs: dict[str, str] = {}
+        self.bad_packs: set[str] = set()
+        self._run_keys: dict[tuple[int, int, bytes], bytes] = {}
+        self._packs: OrderedDict[str, Pack] = OrderedDict()
+        self._segments: OrderedDict[tuple[bytes, int], tuple[f.ClassKeys, f.Segment, bytes]] = OrderedDict()
+        self._segment_bytes = 0
+        self.root_key = self._open_slots(secret, passphrase=passphrase)
+        self._open_keyring(self.root_key)
+
+    # ---- objects ----
+
+    def names(self, folder: str) -> list[str]:
+        """The sorted names in a folder of the vault; a missing folder has none."""
+        try:
+            return sorted(name for name in os.listdir(os.path.join(self.root, folder)) if not name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def get(self, name: str) -> bytes:
+        """A whole object."""
+        try:
+            with open(os.path.join(self.root, name), "rb") as stream:
+                return stream.read(f.SEALED_BYTES_MAX + 2**20 + 1)
+        except OSError as failure:
+            raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
+
+    # ---- keys ----
+
+    def _open_slots(self, secret: bytes, *, passphrase: bool) -> bytes:
+        wanted, tried = ("passphrase" if passphrase else "keyfile"), 0
+        for slot in self.names("key"):
+            try:
+                body = f.parse_control(self.get(f"key/{slot}"), "key", None, f"key/{slot}").body
+                if body.get("method") != wanted:
+                    continue
+                vault = _hex_id(body["vault"], f"key/{slot}")
+                salt, wrapped = f.b64(body, "salt", f"key/{slot}", 32), f.b64(body, "wrapped", f"key/{slot}", 48)
+                key = _stretch(secret, salt, body) if passphrase else f.hkdf(secret, salt, b"holdfast/1 slot")
+            except f.Damage as failure:
+                self.note(str(failure))
+                continue
+            tried += 1
+            try:
+                root_key = f.gcm_open(key, f.FIXED_NONCE, b"holdfast/1 slot" + vault, wrapped, f"key/{slot}")
+            except f.Damage:
+                continue
+            self.vault_id = vault
+            return root_key
+        raise f.WrongKey(f"none of the {tried} key slots for a {wanted} opens with what you gave")
+
+    def _open_keyring(self, root_key: bytes) -> None:
+        for number in reversed(self.names("keyring")):
+            what = f"keyring/{number}"
+            try:
+                sealed = f.parse_sealed(self.get(what), 5, self.vault_id, what)
+                self._load_keyring(f.canonical_json(sealed.open_with(root_key), what))
+                if not sealed.signed_by(self.root_public):
+                    raise f.Damage(f"{what}: root did not sign this")
+            except (f.Damage, KeyError, TypeError, ValueError) as failure:
+                self.note(str(failure) if isinstance(failure, f.Damage) else f"{what}: incomplete")
+                continue
+            self._check_header()
+            return
+        raise f.Damage("no keyring can be opened: without it nothing in this vault can be read")
+
+    def _load_keyring(self, ring: f.Body) -> None:
+        seed = ed25519.Ed25519PrivateKey.from_private_bytes(f.b64(ring, "root_signing", "keyring", 32))
+        self.root_public = seed.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        self.classes = {}
+        for record in ring["classes"]:
+            keys = f.ClassKeys(self.vault_id, record)
+            self.classes[keys.id, keys.generation] = keys
+        self.signers = {"root": self.root_public}
+        for writer in ring["writers"]:
+            self.signers[writer["id"]] = f.b64(writer, "signing_public", "keyring", 32)
+        self.own_writer = ring["own_writer"]["id"]
+        for writer in self.names("writer"):
+            for number in self.names(f"writer/{writer}"):
+                self._load_certificate(f"writer/{writer}/{number}", writer)
+
+    def _load_certificate(self, what: str, writer: str) -> None:
+        try:
+            control = f.parse_control(self.get(what), "writer", self.vault_id.hex(), what)
+            if not control.signed_by(self.root_public) or control.body.get("id") != writer:
+                raise f.Damage(f"{what}: root did not sign this")
+            self.signers.setdefault(writer, f.b64(control.body, "signing_public", what, 32))
+        except f.Damage as failure:
+            self.note(str(failure))
+
+    def _check_header(self) -> None:
+        try:
+            body = f.parse_control(self.get("vault"), "vault", self.vault_id.hex(), "vault").body
+            if f.b64(body, "root_public", "vault", 32) != self.root_public:
+                raise f.Damage("vault: names another root than its keyring")
+        except f.Damage as failure:
+            self.note(str(failure))
+            return
+        if body.get("format") != f.FORMAT_VERSION:
+            raise f.UnknownVersion(f"vault: format {body.get('format')}; this reader knows {f.FORMAT_VERSION}")
+
+    # ---- snapshots ----
+
+    def control(self, name: str) -> f.Control:
+        """A control object of this vault that one of its known signers signed."""
+        control = f.parse_control(self.get(name), name.split("/")[0], self.vault_id.hex(), name)
+        if not control.signed_by(self.signers.get(control.body["signer"])):
+            raise f.Damage(f"{name}: its signature does not hold, or its signer is unknown")
+        return control
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """Every snapshot that left a trace, committed or not (see `status`)."""
+        for snapshot_id in sorted(set(self.names("snapshot")) | set(self.names("part"))):
+            if re.fullmatch("[0-9a-f]{32}", snapshot_id):
+                yield self._snapshot(snapshot_id)
+
+    def _snapshot(self, snapshot_id: str) -> Snapshot:
+        problems: list[str] = []
+        envelope, sha = {}, ""
+        try:
+            name = f"snapshot/{snapshot_id}"
+            envelope = self.control(name).body
+            sha = hashlib.sha256(self.get(name)).hexdigest()
+        except f.Damage as failure:
+            problems.append(str(failure))
+        status = self._status(snapshot_id, sha, envelope.get("signer", ""), problems)
+        listed = {str(item.get("class")): item for item in envelope.get("classes", []) if isinstance(item, dict)}
+        parts = []
+        for number in sorted(set(listed) | set(self.names(f"part/{snapshot_id}"))):
+            try:
+                parts.append(
+                    self._part(f"part/{snapshot_id}/{number}", listed.get(number), envelope_known=bool(envelope))
+                )
+            except (f.Damage, f.WrongKey) as failure:
+                problems.append(str(failure))
+        return Snapshot(snapshot_id, status, envelope, sorted(parts, key=lambda part: part.rank), problems)
+
+    def _status(self, snapshot_id: str, sha: str, writer: str, problems: list[str]) -> str:
+        if os.path.exists(os.path.join(self.root, "forgotten", snapshot_id)):
+            try:
+                if self.control(f"forgotten/{snapshot_id}").body["signer"] in ("root", self.own_writer):
+                    return "forgotten"
+                problems.append(f"forgotten/{snapshot_id}: signed by one who may not forget; ignored")
+            except f.Damage as failure:
+                problems.append(f"{failure}; ignored")
+        slots = self.names(f"decision/{snapshot_id}")
+        for slot in slots:
+            try:
+                body = self.control(f"decision/{snapshot_id}/{slot}").body
+            except f.Damage as failure:
+                problems.append(str(failure))
+                continue
+            if body.get("verdict") == "revoked" and body["signer"] in ("root", self.own_writer):
+                return "revoked"
+            if body.get("verdict") != "commit" or (sha and body["signer"] != writer):
+                problems.append(f"decision/{snapshot_id}/{slot}: signed by one who may not decide this; ignored")
+                continue
+            if sha and body.get("snapshot") != sha:
+                problems.append(f"decision/{snapshot_id}/{slot}: names another envelope")
+            return "committed"
+        return "committed" if slots and sha else "uncommitted"
+
+    def _part(self, what: str, listed: f.Body | None, *, envelope_known: bool) -> Part:
+        data = self.get(what)
+        if envelope_known and (listed is None or listed.get("part") != hashlib.sha256(data).hexdigest()):
+            raise f.Damage(f"{what}: is not the part that the snapshot names")
+        sealed = f.parse_sealed(data, 4, self.vault_id, what)
+        if what != f"{what.rsplit('/', 1)[0]}/{sealed.class_id}":
+            raise f.Damage(f"{what}: belongs to another class")
+        keys = self.keys(sealed.class_id, sealed.generation, what)
+        signer = "root" if sealed.signer == ZERO_ID else sealed.signer.hex()
+        if not sealed.signed_by(self.signers.get(signer)):
+            raise f.Damage(f"{what}: its signature does not hold, or its signer is unknown")
+        secret = keys.open_hpke(b"holdfast/1 part", sealed.envelope, what)
+        return Part(keys.id, keys.name, keys, f.canonical_json(sealed.open_with(secret), what))
+
+    def keys(self, class_id: int, generation: int, what: str) -> f.ClassKeys:
+        """The keys of a class generation."""
+        try:
+            return self.classes[class_id, generation]
+        except KeyError:
+            raise f.WrongKey(f"{what}: the keyring has no key for class {class_id}, generation {generation}") from None
+
+    # ---- index ----
+
+    def load_index(self, *, from_packs: bool) -> None:
+        """Learn which pack holds what: from the index runs, or from the packs' headers (also for packs that no run lists)."""
+        present = list(self.pack_names())
+        there = set(present)
+        if not from_packs:
+            for run in self.names("index"):
+                try:
+                    for pack in self.read_run(run):
+                        name = f"{'data' if pack.kind == 1 else 'meta'}/{pack.name[:2]}/{pack.name}"
+                        if name in there:
+                            self._learn(name, pack.nonces, run)
+                except (f.Damage, f.WrongKey) as failure:
+                    self.note(str(failure))
+        for name in present:
+            if name not in self.pack_runs:
+                try:
+                    self._learn(name, [nonce for nonce, _ in self._read_header(name).origins], "")
+                except f.Damage as failure:
+                    self.bad_packs.add(name)
+                    self.note(str(failure))
+
+    def read_run(self, run: str) -> list[f.RunPack]:
+        """One index run, its signature checked."""
+        what = f"index/{run}"
+        data = self.get(what)
+        sealed = f.parse_sealed(data, 1, self.vault_id, what)
+        if hashlib.sha256(data).hexdigest() != run:
+            raise f.Damage(f"{what}: its bytes have another hash than its name")
+        signer = "root" if sealed.signer == ZERO_ID else sealed.signer.hex()
+        if not sealed.signed_by(self.signers.get(signer)):
+            raise f.Damage(f"{what}: its signature does not hold, or its signer is unknown")
+        return f.parse_run(sealed.open_with(self.keys(sealed.class_id, sealed.generation, what).index_key), what)
+
+    def _learn(self, name: str, nonces: list[bytes], run: str) -> None:
+        if name in self.pack_runs:
+            return
+        self.pack_runs[name] = run
+        for nonce in nonces:
+            self.origins.setdefault(nonce[: f.ORIGIN_BYTES], []).append(name)
+
+    def pack_names(self) -> Iterator[str]:
+        """Every pack in the vault, in order of name."""
+        for top in ("data", "meta"):
+            for shelf in self.names(top):
+                for sha in self.names(f"{top}/{shelf}"):
+                    if re.fullmatch("[0-9a-f]{64}", sha) and sha[:2] == shelf:
+                        yield f"{top}/{shelf}/{sha}"
+
+    # ---- packs ----
+
+    def _read(self, name: str, offset: int, length: int) -> bytes:
+        try:
+            with open(os.path.join(self.root, name), "rb") as stream:
+                stream.seek(offset)
+                data = stream.read(length)
+        except OSError as failure:
+            raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
+        if len(data) != length:
+            raise f.Damage(f"{name}: ends too early")
+        return data
+
+    def _read_header(self, name: str) -> f.PackHeader:
+        length = f.pack_header_length(self._read(name, 0, f.PACK_FIXED_BYTES), name)
+        header = f.parse_pack_header(self._read(name, 0, length), self.vault_id, name)
+        if name.startswith("data/") != (header.kind == 1):
+            raise f.Damage(f"{name}: lies in the wrong folder")
+        return header
+
+    def pack(self, name: str) -> Pack:
+        """A pack's header and directory; if its own directory is damaged, the copy in its index run."""
+        if name in self._packs:
+            self._packs.move_to_end(name)
+            return self._packs[name]
+        header = self._read_header(name)
+        keys = self.keys(header.class_id, header.generation, name)
+        nonces = [nonce for nonce, _ in header.origins]
+        try:
+            plain, end = self._own_directory(name, header, keys)
+        except f.Damage as failure:
+            run = self.pack_runs.get(name)
+            if not run:
+                raise
+            self.note(f"{failure}; its index run serves instead")
+            plain = next(pack.directory for pack in self.read_run(run) if pack.name == name.rsplit("/", 1)[1])
+            end = f.PACK_BYTES_MAX
+        pack = Pack(name, os.path.join(self.root, name), header, f.parse_directory(plain, nonces, end, name))
+        self._packs[name] = pack
+        while len(self._packs) > DIRECTORY_CACHE_ENTRIES:
+            self._packs.popitem(last=False)
+        return pack
+
+    def _own_directory(self, name: str, header: f.PackHeader, keys: f.ClassKeys) -> tuple[bytes, int]:
+        try:
+            size = os.stat(os.path.join(self.root, name)).st_size
+        except OSError as failure:
+            raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
+        if not header.length + 16 <= size <= f.PACK_BYTES_MAX:
+            raise f.Damage(f"{name}: impossible size")
+        trailer = f.Cursor(self._read(name, size - 16, 16), name)
+        length = trailer.number(4)
+        trailer.zero(4)
+        if trailer.take(8) != f.END_MAGIC or length > size - 16 - header.length:
+            raise f.Damage(f"{name}: its trailer is damaged")
+        aad = hashlib.sha256(self._read(name, 0, header.length)).digest()
+        sealed = self._read(name, size - 16 - length, length)
+        key = f.directory_key(keys, header.nonce)
+        return f.gcm_open(key, f.FIXED_NONCE, aad, sealed, f"{name}: directory"), size - 16 - length
+
+    def run_key(self, pack: Pack, origin: bytes) -> bytes:
+        """The run key for the segments of one origin (its full nonce) in a pack."""
+        index = next(index for nonce, index in pack.header.origins if nonce == origin)
+        if index == f.NO_ENVELOPE:
+            raise f.Damage(f"{pack.name}: a segment without a key envelope")
+        for kind, wrapped in pack.header.envelopes[index]:
+            if kind == 1:
+                scope = pack.header.class_id, pack.header.generation
+                cached = self._run_keys.get((*scope, hashlib.sha256(wrapped).digest()))
+                if cached is None:
+                    cached = self.keys(*scope, pack.name).open_hpke(b"holdfast/1 run key", wrapped, pack.name)
+                    self._run_keys[(*scope, hashlib.sha256(wrapped).digest())] = cached
+                return cached
+        raise f.Damage(f"{pack.name}: no envelope for the class's key")
+
+    def open_in_pack(self, pack: Pack, segment: f.Segment) -> bytes:
+        """The plaintext of a segment from this very pack."""
+        what = f"{pack.name}: segment at {segment.offset}"
+        keys = self.keys(pack.header.class_id, pack.header.generation, pack.name)
+        sealed = self._read(pack.name, segment.offset, segment.stored)
+        return f.open_segment(keys, self.run_key(pack, segment.origin), pack.header.kind, segment, sealed, what)
+
+    # ---- content ----
+
+    def segment(self, origin: bytes, ordinal: int) -> tuple[f.ClassKeys, f.Segment, bytes]:
+        """A segment, from any pack that holds it; packs that disagree about its content are damage, never a choice."""
+        key = origin, ordinal
+        if key in self._segments:
+            self._segments.move_to_end(key)
+            return self._segments[key]
+        found, failures = None, []
+        for name in self.origins.get(origin, []):
+            try:
+                pack = self.pack(name)
+                segment = pack.segments.get(key)
+                if segment is None:
+                    continue
+                plain = self.open_in_pack(pack, segment)
+            except (f.Damage, f.WrongKey) as failure:
+                failures.append(str(failure))
+                continue
+            keys = self.keys(pack.header.class_id, pack.header.generation, name)
+            if found and (found[0] is not keys or found[2] != plain or found[1].ids != segment.ids):
+                raise f.Damage(f"{name}: two packs hold different content under one name ({origin.hex()}:{ordinal})")
+            found = keys, segment, plain
+        if found is None:
+            raise f.Damage("; ".join(failures) or f"no pack holds segment {origin.hex()}:{ordinal}")
+        for lost in failures:
+            self.note(f"{lost}; another copy serves")
+        self._remember(key, found)
+        return found
+
+    def _remember(self, key: tuple[bytes, int], found: tuple[f.ClassKeys, f.Segment, bytes]) -> None:
+        self._segments[key] = found
+        self._segment_bytes += len(found[2])
+        while self._segment_bytes > SEGMENT_CACHE_BYTES and len(self._segments) > 1:
+            self._segment_bytes -= len(self._segments.popitem(last=False)[1][2])
+
+    def _find(self, place: Location, role: int) -> tuple[f.ClassKeys, f.Segment, bytes]:
+        found = self.segment(place.origin, place.segment)
+        if place.chunk >= len(found[1].roles) or found[1].roles[place.chunk] & 15 != role:
+            raise f.Damage(f"segment {place.origin.hex()}:{place.segment}: has no such chunk")
+        return found
+
+    def fetch(self, place: Location, role: int) -> bytes:
+        """A chunk of a role, its id recomputed; what trees are read through."""
+        return check_chunk(*self._find(place, role), place.chunk)
+
+    def chunk_length(self, place: Location) -> int:
+        """The length of a chunk of a file as its directory tells it, without reading the segment."""
+        failures = []
+        for name in self.origins.get(place.origin, []):
+            try:
+                segment = self.pack(name).segments.get((place.origin, place.segment))
+            except (f.Damage, f.WrongKey) as failure:
+                failures.append(str(failure))
+                continue
+            if segment and place.chunk < len(segment.roles) and segment.roles[place.chunk] == f.CHUNK:
+                return segment.bounds[place.chunk + 1] - segment.bounds[place.chunk]
+        raise f.Damage("; ".join(failures) or f"no pack holds segment {place.origin.hex()}:{place.segment}")
+
+    def pages(self, place: Location, first: int, count: int, page_size: int) -> tuple[bytes, list[bytes]]:
+        """Some pages of a chunk of pages and their ids, recomputed."""
+        keys, segment, plain = self._find(place, f.PAGES)
+        start, end = segment.bounds[place.chunk : place.chunk + 2]
+        if 1 << ((segment.roles[place.chunk] >> 4) + 8) != page_size:
+            raise f.Damage("a chunk of pages has another page size than its file")
+        data = plain[min(start + first * page_size, end) : min(start + (first + count) * page_size, end)]
+        return data, keys.page_ids(data, page_size)
+
+
+def check_chunk(keys: f.ClassKeys, segment: f.Segment, plain: bytes, number: int) -> bytes:
+    """Chunk `number` of an opened segment, its id recomputed."""
+    content = plain[segment.bounds[number] : segment.bounds[number + 1]]
+    role, size_code = segment.roles[number] & 15, segment.roles[number] >> 4
+    named = content
+    if role == f.PAGES:
+        page_size = 1 << (size_code + 8)
+        named = f.le32(page_size) + b"".join(keys.page_ids(content, page_size))
+    if keys.content_id(role, named) != segment.ids[number * 16 : number * 16 + 16]:
+        raise f.Damage(f"segment {segment.origin[:16].hex()}:{segment.ordinal}: chunk {number} is not what its id says")
+    return content
+
+
+def _hex_id(text: str, what: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError as failure:
+        raise f.Damage(f"{what}: its vault id is not hex") from failure
+    if len(value) != 16:
+        raise f.Damage(f"{what}: its vault id has a wrong length")
+    return value
+
+
+def _stretch(secret: bytes, salt: bytes, body: f.Body) -> bytes:
+    iterations = body.get("iterations")
+    if not isinstance(iterations, int) or not ITERATIONS_MIN <= iterations <= ITERATIONS_MAX:
+        raise f.Damage("key slot: impossible number of iterations")
+    return PBKDF2HMAC(algorithm=hashes.SHA512(), length=32, salt=salt, iterations=iterations).derive(secret)
