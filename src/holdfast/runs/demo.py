@@ -153,7 +153,7 @@ class _Demo:
     def _options(self) -> BackupOptions:
         return BackupOptions(
             exclude=("/ehr-live/",),
-            class_rules=(ClassRule("/pacs/", "imaging", lower=True),),
+            class_rules=(ClassRule(f"{self.hospital.images}/", "imaging"),),
             streams=(Stream(str(self._streamed), hospitals.dump_command(self.hospital), "database"),),
         )
 

@@ -45,7 +45,7 @@ ANALYTES = (
     ("6690-2", "Leukocytes", "10*9/L", 4.0, 11.0),
 )
 DAY_FIRST = datetime(2026, 11, 1, tzinfo=UTC)
-ACCOUNTS = 32
+WARDS_WITH_BEDS = 32
 
 _TWELVE_BITS = bytes(code & 0x0F for code in range(256))
 
@@ -253,7 +253,7 @@ def _create_database(hospital: Hospital, dice: random.Random) -> None:
             "CREATE TABLE bed (ward INTEGER PRIMARY KEY, free INTEGER NOT NULL);"
             "CREATE TABLE transfer (id INTEGER PRIMARY KEY, from_ward INTEGER, to_ward INTEGER);"
         )
-        database.executemany("INSERT INTO bed VALUES (?, 0)", [(ward,) for ward in range(ACCOUNTS)])
+        database.executemany("INSERT INTO bed VALUES (?, 0)", [(ward,) for ward in range(WARDS_WITH_BEDS)])
         database.executemany(
             "INSERT INTO observation (patient, code, value, at, note) VALUES (?, ?, ?, ?, ?)",
             (_row(dice, hospital.size.patients) for _ in range(hospital.size.database_rows)),
@@ -281,12 +281,10 @@ def in_use(hospital: Hospital) -> Iterator[None]:
         dice = random.Random(f"{hospital.seed} use")  # noqa: S311
         try:
             with closing(sqlite3.connect(hospital.database, timeout=30)) as database:
-                while not stop.wait(0.001):
-                    one, other = dice.sample(range(ACCOUNTS), k=2)
-                    with database:
-                        database.execute("UPDATE bed SET free = free - 1 WHERE ward = ?", (one,))
-                        database.execute("UPDATE bed SET free = free + 1 WHERE ward = ?", (other,))
-                        database.execute("INSERT INTO transfer (from_ward, to_ward) VALUES (?, ?)", (one, other))
+                while True:
+                    _transfer(database, dice)
+                    if stop.wait(0.001):
+                        return
         except sqlite3.Error as error:
             failures.append(error)
 
@@ -299,6 +297,14 @@ def in_use(hospital: Hospital) -> Iterator[None]:
         worker.join()
     if failures:
         raise failures[0]
+
+
+def _transfer(database: sqlite3.Connection, dice: random.Random) -> None:
+    one, other = dice.sample(range(WARDS_WITH_BEDS), k=2)
+    with database:
+        database.execute("UPDATE bed SET free = free - 1 WHERE ward = ?", (one,))
+        database.execute("UPDATE bed SET free = free + 1 WHERE ward = ?", (other,))
+        database.execute("INSERT INTO transfer (from_ward, to_ward) VALUES (?, ?)", (one, other))
 
 
 def dump_command(hospital: Hospital) -> tuple[str, ...]:
