@@ -116,6 +116,17 @@ impl<'a> Reader<'a> {
         self.take(count)
     }
 
+    /// The version byte at the front of a plaintext.
+    pub fn version(&mut self, what: &'static str) -> Result<()> {
+        match self.u8()? {
+            1 => Ok(()),
+            found => Err(Error::UnknownVersion {
+                what,
+                found: u32::from(found),
+            }),
+        }
+    }
+
     /// Refuses trailing bytes.
     pub fn end(&self, what: &'static str) -> Result<()> {
         if self.rest.is_empty() {
