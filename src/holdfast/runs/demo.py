@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 DATABASE_NAME = "ehr.sqlite"
 LABEL = "hospital"
+STEP = "demo-step"
+"""The code of the notes that tell each step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,9 @@ class DemoStep:
 class DemoReport:
     """A demonstration that succeeded."""
 
-    folder: Path
-    report: Path
-    """The same in Markdown."""
+    folder: str
+    report: str
+    """File that says the same in Markdown."""
     steps: tuple[DemoStep, ...]
     counts: HospitalCounts
     """The restored records."""
@@ -125,15 +127,16 @@ class _Demo:
             counts = self._step("read the records with their own libraries", self._count)
             self._step("the damaged older snapshot tells what it lost", lambda: self._restore_damaged(vault, first))
         seconds = self.env.monotonic() - begin
-        report = DemoReport(self.folder, self.folder / "report.md", tuple(self.steps), counts, seconds)
-        report.report.write_text(render(report), encoding="utf-8")
+        path = self.folder / "report.md"
+        report = DemoReport(str(self.folder), str(path), tuple(self.steps), counts, seconds)
+        path.write_text(render(report), encoding="utf-8")
         return report
 
     def _step(self, title: str, do: Callable[[], tuple[str, T]]) -> T:
         begin = self.env.monotonic()
         outcome, value = do()
         self.steps.append(DemoStep(title, outcome, self.env.monotonic() - begin))
-        self.events(Note(f"{title}: {outcome}", code="demo-step"))
+        self.events(Note(f"{title}: {outcome}", code=STEP))
         return value
 
     def _build(self) -> tuple[str, None]:
