@@ -25,7 +25,8 @@ from collections.abc import Iterator
 import rescue_format as f
 import rescue_tree as t
 from rescue_files import Restorer, blocks
-from rescue_vault import Part, Snapshot, Vault, check_chunk, read_secret
+from rescue_keys import read_secret
+from rescue_vault import Part, Snapshot, Vault, check_chunk
 
 
 class Stop(Exception):

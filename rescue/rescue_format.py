@@ -10,15 +10,17 @@ import base64
 import hashlib
 import hmac
 import json
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zstandard
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mlkem
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM1024P384PrivateKey, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+if TYPE_CHECKING:
+    from rescue_keys import ClassKeys
 
 Body = dict[str, Any]  # of a canonical JSON object
 
@@ -310,47 +312,6 @@ def parse_sealed(data: bytes, kind: int, vault: bytes, what: str) -> Sealed:
     )
 
 
-# ---- keys -----------------------------------------------------------------------------------------------------------
-
-
-class ClassKeys:
-    """All keys of one class generation that a reader needs."""
-
-    def __init__(self, vault: bytes, record: Body) -> None:
-        what = "keyring"
-        self.vault, self.id, self.name, self.generation = vault, record["id"], record["name"], record["generation"]
-        self.index_key = b64(record, "index_key", what, 32)
-        self._id_hmac = hmac.new(hkdf(b64(record, "dedup_key", what, 32), vault, b"holdfast/1 id"), digestmod="sha256")
-        seed, der = b64(record["private"], "mlkem", what, 64), b64(record["private"], "p384", what)
-        p384 = serialization.load_der_private_key(der, password=None)
-        if not isinstance(p384, ec.EllipticCurvePrivateKey):
-            raise Damage("keyring: a class's P-384 key is of another kind")
-        self._private = MLKEM1024P384PrivateKey(mlkem.MLKEM1024PrivateKey.from_seed_bytes(seed), p384)
-        self.scope = vault + le16(self.id) + le32(self.generation)
-
-    def content_id(self, role: int, content: bytes) -> bytes:
-        """The id of content in a role."""
-        keyed = self._id_hmac.copy()
-        keyed.update(bytes([role]))
-        keyed.update(content)
-        return keyed.digest()[:ID_BYTES]
-
-    def page_ids(self, content: bytes, page_size: int) -> list[bytes]:
-        """The ids of the pages of a chunk."""
-        return [self.content_id(PAGE, content[at : at + page_size]) for at in range(0, len(content), page_size)]
-
-    def open_hpke(self, purpose: bytes, wrapped: bytes, what: str) -> bytes:
-        """A 32-byte secret sealed to this class for a purpose."""
-        suite = Suite(KEM.MLKEM1024_P384, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-        try:
-            secret = suite.decrypt(wrapped, self._private, info=purpose + self.scope)
-        except Exception as failure:
-            raise Damage(f"{what}: its key envelope does not open") from failure
-        if len(secret) != 32:
-            raise Damage(f"{what}: its key envelope holds no key")
-        return secret
-
-
 # ---- packs ----------------------------------------------------------------------------------------------------------
 
 
@@ -420,6 +381,11 @@ class Segment(NamedTuple):
     ids: bytes
     roles: bytes
     bounds: list[int]
+
+
+def origin_of(run_key: bytes, nonce: bytes) -> bytes:
+    """The origin that a run key makes of the second half of a pack nonce; it must be the first half."""
+    return hmac.new(run_key, b"holdfast/1 origin" + nonce[ORIGIN_BYTES:], "sha256").digest()[:ORIGIN_BYTES]
 
 
 def directory_key(keys: ClassKeys, pack_nonce: bytes) -> bytes:

@@ -7,24 +7,21 @@ absent, the packs' own headers tell the same.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import rescue_format as f
-from cryptography.hazmat.primitives import hashes, serialization
+import rescue_keys as k
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from rescue_tree import Location
 
 SEGMENT_CACHE_BYTES = 64 * 2**20
 DIRECTORY_CACHE_ENTRIES = 24
-ITERATIONS_MIN, ITERATIONS_MAX = 210_000, 100_000_000
 ZERO_ID = bytes(16)
 
 
@@ -33,7 +30,7 @@ class Part(NamedTuple):
 
     class_id: int
     class_name: str
-    keys: f.ClassKeys
+    keys: k.ClassKeys
     body: f.Body
 
     @property
@@ -62,24 +59,6 @@ class Pack(NamedTuple):
     segments: dict[tuple[bytes, int], f.Segment]
 
 
-def read_secret(path: str, *, passphrase: bool) -> bytes:
-    """The secret in a key file (or recovery kit), or a passphrase in the form that slots use."""
-    with open(path, "rb") as stream:
-        data = stream.read(2**20)
-    if passphrase:
-        return unicodedata.normalize("NFC", data.decode("utf-8").rstrip("\r\n")).encode("utf-8")
-    lines = data.decode("ascii", "replace").splitlines()
-    if len(lines) < 2 or lines[0].strip() != "HOLDFAST-KEY-1":
-        raise f.WrongKey("that is not a Holdfast key file: its first line must be HOLDFAST-KEY-1")
-    try:
-        secret = base64.b64decode(lines[1].strip(), validate=True)
-    except ValueError as failure:
-        raise f.WrongKey("the key file's second line is not base64: copy it again") from failure
-    if len(secret) != 32:
-        raise f.WrongKey("the key file's second line has a wrong length: copy it again")
-    return secret
-
-
 class Vault:
     """A vault in a folder, opened with its root key. `note(text)` is called for each damage found on the way."""
 
@@ -90,7 +69,7 @@ class Vault:
         self.bad_packs: set[str] = set()
         self._run_keys: dict[tuple[int, int, bytes], bytes] = {}
         self._packs: OrderedDict[str, Pack] = OrderedDict()
-        self._segments: OrderedDict[tuple[bytes, int], tuple[f.ClassKeys, f.Segment, bytes]] = OrderedDict()
+        self._segments: OrderedDict[tuple[bytes, int], tuple[k.ClassKeys, f.Segment, bytes]] = OrderedDict()
         self._segment_bytes = 0
         self.root_key = self._open_slots(secret, passphrase=passphrase)
         self._open_keyring(self.root_key)
@@ -121,9 +100,9 @@ class Vault:
                 body = f.parse_control(self.get(f"key/{slot}"), "key", None, f"key/{slot}").body
                 if body.get("method") != wanted:
                     continue
-                vault = _hex_id(body["vault"], f"key/{slot}")
+                vault = k.hex_id(body["vault"], f"key/{slot}")
                 salt, wrapped = f.b64(body, "salt", f"key/{slot}", 32), f.b64(body, "wrapped", f"key/{slot}", 48)
-                key = _stretch(secret, salt, body) if passphrase else f.hkdf(secret, salt, b"holdfast/1 slot")
+                key = k.stretch(secret, salt, body) if passphrase else f.hkdf(secret, salt, b"holdfast/1 slot")
             except f.Damage as failure:
                 self.note(str(failure))
                 continue
@@ -156,7 +135,7 @@ class Vault:
         self.root_public = seed.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self.classes = {}
         for record in ring["classes"]:
-            keys = f.ClassKeys(self.vault_id, record)
+            keys = k.ClassKeys(self.vault_id, record)
             self.classes[keys.id, keys.generation] = keys
         self.signers = {"root": self.root_public}
         for writer in ring["writers"]:
@@ -261,7 +240,7 @@ class Vault:
         secret = keys.open_hpke(b"holdfast/1 part", sealed.envelope, what)
         return Part(keys.id, keys.name, keys, f.canonical_json(sealed.open_with(secret), what))
 
-    def keys(self, class_id: int, generation: int, what: str) -> f.ClassKeys:
+    def keys(self, class_id: int, generation: int, what: str) -> k.ClassKeys:
         """The keys of a class generation."""
         try:
             return self.classes[class_id, generation]
@@ -361,7 +340,7 @@ class Vault:
             self._packs.popitem(last=False)
         return pack
 
-    def _own_directory(self, name: str, header: f.PackHeader, keys: f.ClassKeys) -> tuple[bytes, int]:
+    def _own_directory(self, name: str, header: f.PackHeader, keys: k.ClassKeys) -> tuple[bytes, int]:
         try:
             size = os.stat(os.path.join(self.root, name)).st_size
         except OSError as failure:
@@ -390,6 +369,8 @@ class Vault:
                 if cached is None:
                     cached = self.keys(*scope, pack.name).open_hpke(b"holdfast/1 run key", wrapped, pack.name)
                     self._run_keys[(*scope, hashlib.sha256(wrapped).digest())] = cached
+                if f.origin_of(cached, origin) != origin[: f.ORIGIN_BYTES]:
+                    raise f.Damage(f"{pack.name}: claims an origin that its run key did not make")
                 return cached
         raise f.Damage(f"{pack.name}: no envelope for the class's key")
 
@@ -402,7 +383,7 @@ class Vault:
 
     # ---- content ----
 
-    def segment(self, origin: bytes, ordinal: int) -> tuple[f.ClassKeys, f.Segment, bytes]:
+    def segment(self, origin: bytes, ordinal: int) -> tuple[k.ClassKeys, f.Segment, bytes]:
         """A segment, from any pack that holds it; packs that disagree about its content are damage, never a choice."""
         key = origin, ordinal
         if key in self._segments:
@@ -430,13 +411,13 @@ class Vault:
         self._remember(key, found)
         return found
 
-    def _remember(self, key: tuple[bytes, int], found: tuple[f.ClassKeys, f.Segment, bytes]) -> None:
+    def _remember(self, key: tuple[bytes, int], found: tuple[k.ClassKeys, f.Segment, bytes]) -> None:
         self._segments[key] = found
         self._segment_bytes += len(found[2])
         while self._segment_bytes > SEGMENT_CACHE_BYTES and len(self._segments) > 1:
             self._segment_bytes -= len(self._segments.popitem(last=False)[1][2])
 
-    def _find(self, place: Location, role: int) -> tuple[f.ClassKeys, f.Segment, bytes]:
+    def _find(self, place: Location, role: int) -> tuple[k.ClassKeys, f.Segment, bytes]:
         found = self.segment(place.origin, place.segment)
         if place.chunk >= len(found[1].roles) or found[1].roles[place.chunk] & 15 != role:
             raise f.Damage(f"segment {place.origin.hex()}:{place.segment}: has no such chunk")
@@ -469,7 +450,7 @@ class Vault:
         return data, keys.page_ids(data, page_size)
 
 
-def check_chunk(keys: f.ClassKeys, segment: f.Segment, plain: bytes, number: int) -> bytes:
+def check_chunk(keys: k.ClassKeys, segment: f.Segment, plain: bytes, number: int) -> bytes:
     """Chunk `number` of an opened segment, its id recomputed."""
     content = plain[segment.bounds[number] : segment.bounds[number + 1]]
     role, size_code = segment.roles[number] & 15, segment.roles[number] >> 4
@@ -480,20 +461,3 @@ def check_chunk(keys: f.ClassKeys, segment: f.Segment, plain: bytes, number: int
     if keys.content_id(role, named) != segment.ids[number * 16 : number * 16 + 16]:
         raise f.Damage(f"segment {segment.origin[:16].hex()}:{segment.ordinal}: chunk {number} is not what its id says")
     return content
-
-
-def _hex_id(text: str, what: str) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError as failure:
-        raise f.Damage(f"{what}: its vault id is not hex") from failure
-    if len(value) != 16:
-        raise f.Damage(f"{what}: its vault id has a wrong length")
-    return value
-
-
-def _stretch(secret: bytes, salt: bytes, body: f.Body) -> bytes:
-    iterations = body.get("iterations")
-    if not isinstance(iterations, int) or not ITERATIONS_MIN <= iterations <= ITERATIONS_MAX:
-        raise f.Damage("key slot: impossible number of iterations")
-    return PBKDF2HMAC(algorithm=hashes.SHA512(), length=32, salt=salt, iterations=iterations).derive(secret)

@@ -127,7 +127,8 @@ class Pack:
 
     def __init__(self, vault, keys, kind, run_key=None):
         self.vault, self.keys, self.kind = vault, keys, kind
-        self.nonce, self.run_key = vault.random(32), run_key or vault.random(32)
+        self.run_key, half = run_key or vault.random(32), vault.random(16)
+        self.nonce = hmac.digest(self.run_key, b"holdfast/1 origin" + half, "sha256")[:16] + half
         wrapped = keys.seal_key(b"holdfast/1 run key", self.run_key)
         recipients = [b"\x02" + le(3, 2) + b"map"] if kind == 3 else []
         recipients.append(b"\x01" + le(len(wrapped), 2) + wrapped)

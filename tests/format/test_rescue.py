@@ -242,16 +242,19 @@ def test_a_lost_index_and_a_lost_directory_cost_nothing(tmp_path):
     assert files_under(tmp_path / "two") == vault.expected
 
 
-def test_two_packs_that_disagree_are_damage(tmp_path):
-    """A stolen writer can plant a pack that claims another's origin; the reader must not choose between them."""
+@pytest.mark.parametrize("own_key", [True, False])
+def test_a_stolen_writer_cannot_speak_for_another_pack(tmp_path, capsys, own_key):
+    """It plants a pack that claims another's origin: under a key of its own, or (its own map packs) under the true one."""
     vault = build(tmp_path)
-    forged = w.Pack(vault, vault.classes["phi"], 1)
-    forged.nonce = vault.packs["data"].nonce
+    true = vault.packs["data"]
+    forged = w.Pack(vault, vault.classes["phi"], 1, run_key=None if own_key else true.run_key)
+    forged.nonce = true.nonce
     forged.origins = [(forged.nonce, 0)]
     forged.add([(1, bytes(3000)), (1, b"HL7!" * 5000)])
     forged.finish()
     assert run(vault, tmp_path, "restore", "latest", "--to", tmp_path / "out", "srv/a/two") == 4
-    assert set(files_under(tmp_path / "out")) == {b"srv/a/two.damaged"}
+    assert set(files_under(tmp_path / "out")) == {b"srv/a/two" if own_key else b"srv/a/two.damaged"}
+    assert ("claims an origin" if own_key else "different content") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", [b"../evil", b"a/../../evil", b"a/./b", b".."])
