@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.runs.patterns import has_glob, literal_folder, matcher
+from holdfast.base.patterns import has_glob, literal_folder, matcher
 
 
 @pytest.mark.parametrize(

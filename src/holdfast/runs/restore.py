@@ -10,7 +10,7 @@ from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
 from holdfast.errors import Interrupted, PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
 from holdfast.runs.assembly import state_root
-from holdfast.runs.patterns import has_glob, literal_folder, matcher
+from holdfast.base.patterns import has_glob, literal_folder, matcher
 from holdfast.runs.results import RestoreResult
 from holdfast.runs.trees import Trees, tree_path
 

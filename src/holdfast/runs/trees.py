@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.errors import NotPermittedError, PathMissingError
-from holdfast.runs.patterns import literal_folder, matcher
+from holdfast.base.patterns import literal_folder, matcher
 from holdfast.runs.results import Change, EntryInfo
 
 if TYPE_CHECKING:
