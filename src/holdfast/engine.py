@@ -24,6 +24,7 @@ from holdfast._core import (
     FindingReady,
     Finished,
     Index,
+    IndexCounts,
     Ingest,
     IngestClass,
     IngestOptions,
@@ -33,6 +34,7 @@ from holdfast._core import (
     KeyRing,
     LimitError,
     Limits,
+    PackData,
     PackReady,
     PackRow,
     PackSource,
@@ -40,6 +42,8 @@ from holdfast._core import (
     Reader,
     RefSet,
     ScanPlan,
+    SegmentPlace,
+    StoppedError,
     Tree,
     Verify,
     VerifyProgress,
@@ -70,6 +74,7 @@ __all__ = [
     "FindingReady",
     "Finished",
     "Index",
+    "IndexCounts",
     "Ingest",
     "IngestClass",
     "IngestOptions",
@@ -79,6 +84,7 @@ __all__ = [
     "KeyRing",
     "LimitError",
     "Limits",
+    "PackData",
     "PackReady",
     "PackRow",
     "PackSource",
@@ -86,6 +92,8 @@ __all__ = [
     "Reader",
     "RefSet",
     "ScanPlan",
+    "SegmentPlace",
+    "StoppedError",
     "Tree",
     "Verify",
     "VerifyProgress",
@@ -110,6 +118,8 @@ def translate(error: EngineError) -> errors.HoldfastError:
         return errors.LimitError(what, engine=error.code)
     if isinstance(error, WrongKeyError):
         return errors.WrongKeyError(what, engine=error.code)
+    if isinstance(error, StoppedError):
+        return errors.Interrupted()
     if isinstance(error, IoError):
         return errors.StoreUnreachableError(what, engine=error.code, errno=error.errno)
     if error.code == "unknown-version":

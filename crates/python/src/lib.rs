@@ -1,8 +1,28 @@
-//! The engine under its Python name, `holdfast._core`.
+//! The engine under its Python name, `holdfast._core`. Its stub, `src/holdfast/_core.pyi`, says what each function promises.
+//!
+//! One conversion of errors ([`errors`]); everything that blocks releases the interpreter ([`Python::detach`]).
+mod errors;
+mod files;
+mod index;
+mod keys;
+mod refs;
+
 use pyo3::prelude::*;
+
+/// Computes the known answers of every primitive; returns how many were checked.
+#[pyfunction]
+fn self_test(py: Python<'_>) -> PyResult<u32> {
+    py.detach(holdfast_engine::selftest::run)
+        .map_err(errors::engine)
+}
 
 /// The module's contents.
 #[pymodule]
-fn _core(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(self_test, module)?)?;
+    errors::register(module)?;
+    keys::register(module)?;
+    index::register(module)?;
+    refs::register(module)?;
+    files::register(module)
 }

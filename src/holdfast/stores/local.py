@@ -66,6 +66,8 @@ class LocalStore:
         """Store an object if the name is free."""
         path = self._path(name)
         with _mapped("write"):
+            if not self._root.is_dir():
+                raise self._unreachable()
             try:
                 self._write(str(path), data)
             except FileExistsError:
