@@ -37,13 +37,6 @@ __all__ = ["backup_command", "summary"]
 @click.option(
     "--class-rule", "class_rules", multiple=True, metavar="PATTERN=CLASS", help="Give files their data class."
 )
-@click.option(
-    "--lower-class-rule",
-    "lower_rules",
-    multiple=True,
-    metavar="PATTERN=CLASS",
-    help="As --class-rule; may lower a class.",
-)
 @click.option("--default-class", metavar="CLASS", help="The class of files that no rule matches (phi).")
 @click.option("--tag", "tags", multiple=True, help="Tag the snapshot.")
 @click.option("--paranoid", is_flag=True, help="Read every file again, whatever its times say.")
@@ -107,14 +100,13 @@ def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:
     limits = Limits(
         given["limit_read"] or base.limits.read_bytes_per_s, given["limit_write"] or base.limits.write_bytes_per_s
     )
-    rules = (*map(_rule, given["class_rules"]), *(_rule(text, lower=True) for text in given["lower_rules"]))
     return dataclasses.replace(
         base,
         exclude=(*base.exclude, *given["exclude"]),
         exclude_caches=base.exclude_caches and not given["include_caches"],
         exclude_larger_than=given["exclude_larger_than"] or base.exclude_larger_than,
         one_file_system=base.one_file_system or given["one_file_system"],
-        class_rules=(*base.class_rules, *rules),
+        class_rules=(*base.class_rules, *map(_rule, given["class_rules"])),
         default_class=given["default_class"] or base.default_class,
         paranoid=base.paranoid or given["paranoid"],
         tags=(*base.tags, *given["tags"]),
@@ -123,13 +115,13 @@ def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:
     )
 
 
-def _rule(text: str, *, lower: bool = False) -> ClassRule:
+def _rule(text: str) -> ClassRule:
     from holdfast.runs.options import ClassRule
 
     pattern, separator, name = text.rpartition("=")
     if not separator or not pattern or not name:
         raise UsageError("a class rule is PATTERN=CLASS")
-    return ClassRule(pattern, name, lower)
+    return ClassRule(pattern, name)
 
 
 def _stream(text: str) -> Stream:

@@ -1,0 +1,236 @@
+"""A configuration is read whole: all faults at once with their lines, secrets only by reference, every value with its origin."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import config
+from holdfast.config import render
+from holdfast.config.lines import line_of, lines_of
+from holdfast.config.load import check_key
+from holdfast.errors import ConfigError
+
+HEAD = '[vault]\nurl = "/v"\n'
+
+# One case per option: what a file says, and the value that comes out. A new option without a case fails below.
+CASES = {
+    "vault.url": ('[vault]\nurl = "/elsewhere"', "/elsewhere"),
+    "vault.key_file": (HEAD + 'key_file = "file:/k"', config.SecretRef("file", "/k")),
+    "vault.passphrase": (HEAD + 'passphrase = "env:P"', config.SecretRef("env", "P")),
+    "vault.credential": (HEAD + 'credential = "file:/c"', config.SecretRef("file", "/c")),
+    "jobs.*.paths": (HEAD + '[jobs.a]\npaths = ["/x", "/y"]', ("/x", "/y")),
+    "jobs.*.exclude": (HEAD + '[jobs.a]\nexclude = ["*.tmp"]', ("*.tmp",)),
+    "jobs.*.exclude_caches": (HEAD + "[jobs.a]\nexclude_caches = false", False),
+    "jobs.*.exclude_larger_than": (HEAD + '[jobs.a]\nexclude_larger_than = "2GiB"', 2 << 30),
+    "jobs.*.one_file_system": (HEAD + "[jobs.a]\none_file_system = true", True),
+    "jobs.*.default_class": (HEAD + '[jobs.a]\ndefault_class = "imaging"', "imaging"),
+    "jobs.*.paranoid": (HEAD + "[jobs.a]\nparanoid = true", True),
+    "jobs.*.audit_files": (HEAD + "[jobs.a]\naudit_files = 99", 99),
+    "jobs.*.tags": (HEAD + '[jobs.a]\ntags = ["nightly"]', ("nightly",)),
+    "jobs.*.streams.*.path": (HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["true"]', "/d"),
+    "jobs.*.streams.*.command": (HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["a", "b"]', ("a", "b")),
+    "jobs.*.streams.*.class_name": (
+        HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["true"]\nclass_name = "database"',
+        "database",
+    ),
+    "jobs.*.classes.*.pattern": (HEAD + '[[jobs.a.classes]]\npattern = "*.dcm"\nname = "imaging"', "*.dcm"),
+    "jobs.*.classes.*.name": (HEAD + '[[jobs.a.classes]]\npattern = "*"\nname = "public"', "public"),
+    "backup.level": (HEAD + "[backup]\nlevel = 3", 3),
+    "backup.workers": (HEAD + "[backup]\nworkers = 4", 4),
+    "backup.upload_threads": (HEAD + "[backup]\nupload_threads = 8", 8),
+    "backup.pack_bytes": (HEAD + '[backup]\npack_bytes = "16MiB"', 16 << 20),
+    "backup.checkpoint_bytes": (HEAD + '[backup]\ncheckpoint_bytes = "2GB"', 2_000_000_000),
+    "backup.checkpoint_seconds": (HEAD + '[backup]\ncheckpoint_seconds = "10m"', 600),
+    "limits.read_bytes_per_s": (HEAD + '[limits]\nread_bytes_per_s = "50MB"', 50_000_000),
+    "limits.write_bytes_per_s": (HEAD + "[limits]\nwrite_bytes_per_s = 2048", 2048),
+    "retention.last": (HEAD + "[retention]\nlast = 3", 3),
+    "retention.hourly": (HEAD + "[retention]\nhourly = 24", 24),
+    "retention.daily": (HEAD + "[retention]\ndaily = 30", 30),
+    "retention.weekly": (HEAD + "[retention]\nweekly = 5", 5),
+    "retention.monthly": (HEAD + "[retention]\nmonthly = 6", 6),
+    "retention.yearly": (HEAD + "[retention]\nyearly = 30", 30),
+    "retention.within_days": (HEAD + "[retention]\nwithin_days = 14", 14),
+    "retention.tags": (HEAD + '[retention]\ntags = ["keep"]', ("keep",)),
+    "prune.undo_seconds": (HEAD + '[prune]\nundo_seconds = "2d"', 172_800),
+    "prune.repack_below": (HEAD + "[prune]\nrepack_below = 0.25", 0.25),
+    "prune.revoke_silent": (HEAD + "[prune]\nrevoke_silent = true", True),
+    "verify.sample": (HEAD + "[verify]\nsample = 0.1", 0.1),
+    "verify.older_than_days": (HEAD + "[verify]\nolder_than_days = 7", 7),
+}
+
+
+def test_every_option_has_a_case_that_sets_it():
+    assert set(CASES) == {option.key for option in config.options()}
+
+
+@pytest.mark.parametrize("key", sorted(CASES))
+def test_an_option_is_set_differs_from_its_default_and_knows_its_line(key):
+    text, expected = CASES[key]
+    loaded = config.loads(text, environ={})
+    name = key.replace("jobs.*", "jobs.a").replace("*", "0")
+    assert loaded.value(name) == expected
+    option = config.option_for(key)
+    assert option is not None
+    assert option.required or option.default != expected
+    assert loaded.origin(name).kind == "file"
+    line = int(loaded.origin(name).place.rpartition(":")[2])
+    assert text.splitlines()[line - 1].startswith(name.rpartition(".")[2])
+
+
+@pytest.mark.parametrize("option", config.options(), ids=lambda option: option.key)
+def test_every_option_is_explained(option):
+    assert option.sentence.endswith(".")
+    assert option.kind
+    text = render.explain(option.key)
+    assert option.sentence in text
+    assert option.default_text in text
+
+
+def test_all_faults_are_reported_at_once_with_their_lines():
+    text = """[vault]
+ur = "/v"
+key_file = "hunter2"
+[backup]
+level = "fast"
+workers = 1000
+[[jobs.a.classes]]
+name = "PHI"
+[jobs.B_]
+[limits]
+read_bytes_per_s = "many"
+"""
+    with pytest.raises(ConfigError) as caught:
+        config.loads(text, "site.toml", environ={})
+    problems = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 9
+    assert "site.toml:1: vault.url: is required" in problems
+    assert "site.toml:2: vault.ur: no such key; did you mean `url`?" in problems
+    assert "site.toml:3: vault.key_file: a secret is given by reference" in problems
+    assert "site.toml:5: backup.level" in problems
+    assert "site.toml:6: backup.workers" in problems
+    assert "site.toml:7: jobs.a.classes.0.pattern: is required" in problems
+    assert "site.toml:8: jobs.a.classes.0.name" in problems
+    assert "site.toml:9: jobs.B_" in problems
+    assert "site.toml:11: limits.read_bytes_per_s: not a size" in problems
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_text_that_is_no_toml_is_refused_with_its_line():
+    with pytest.raises(ConfigError, match="line 2"):
+        config.loads("[vault]\nurl =\n", environ={})
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.toml cannot be read"):
+        config.load(tmp_path / "gone.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe4")
+    with pytest.raises(ConfigError, match="not UTF-8: byte 2"):
+        config.load(tmp_path / "latin.toml")
+    (tmp_path / "long.toml").write_bytes(b"#" * (5 << 20))
+    with pytest.raises(ConfigError, match="longer than"):
+        config.load(tmp_path / "long.toml")
+
+
+def test_the_environment_goes_before_the_file(tmp_path):
+    path = tmp_path / "h.toml"
+    path.write_text(HEAD)
+    loaded = config.load(path, {"HOLDFAST_VAULT": "/other", "HOLDFAST_KEY_FILE": "/k"})
+    assert loaded.settings.vault.url == "/other"
+    assert str(loaded.settings.vault.key_file) == "file:/k"
+    assert str(loaded.origin("vault.url")) == "environment HOLDFAST_VAULT"
+    assert str(loaded.origin("backup.level")) == "default"
+    assert config.loads("", environ={"HOLDFAST_VAULT": "/v"}).settings.vault.url == "/v"
+
+
+def test_the_sample_is_valid_names_every_option_and_shows_the_defaults():
+    text = render.sample()
+    loaded = config.loads(text, environ={})
+    for option in config.options():
+        assert f"{option.key.rpartition('.')[2]} = " in text
+    everything = "\n".join(line.removeprefix("# ") for line in text.splitlines() if " = " in line or "[" in line[:4])
+    everything = everything.replace('older_than_days = ""', "").replace('exclude_larger_than = ""', "")
+    everything = "\n".join(
+        line for line in everything.splitlines() if not line.endswith('= ""') or "class_name" in line
+    )
+    assert config.loads(everything, environ={}).settings.backup == loaded.settings.backup
+
+
+def test_show_names_every_value_and_no_secret(monkeypatch):
+    loaded = config.loads(
+        HEAD + 'passphrase = "env:P"\n[[jobs.a.classes]]\npattern = "*"\nname = "public"\n', environ={"P": "hunter2"}
+    )
+    rows = {key: (value, origin) for key, value, origin in render.show(loaded)}
+    assert rows["vault.passphrase"] == ('"env:P"', "file holdfast.toml:3")
+    assert rows["jobs.a.classes.0.name"][0] == '"public"'
+    assert rows["backup.pack_bytes"] == ("67.1 MB", "default")
+    assert "hunter2" not in str(rows)
+
+
+def test_explain_gives_value_and_origin_and_refuses_what_there_is_not():
+    loaded = config.loads(HEAD + "[jobs.a]\naudit_files = 7\n", environ={})
+    text = render.explain("jobs.a.audit_files", loaded)
+    assert "value    7" in text
+    assert "holdfast.toml:4" in text
+    assert "no such table" in render.explain("jobs.b.audit_files", loaded)
+    assert "HOLDFAST_VAULT" in render.explain("vault.url", loaded)
+    with pytest.raises(ConfigError, match=r"no option backup\.levle; did you mean `level`"):
+        check_key("backup.levle")
+    with pytest.raises(ConfigError, match="no option nothing"):
+        render.explain("nothing")
+
+
+def test_value_knows_what_is_not_there():
+    loaded = config.loads(HEAD + "[jobs.a]\n", environ={})
+    for key in ("vault.nothing", "jobs.b.paths", "jobs.a.classes.0.name", "jobs.a.classes.x"):
+        with pytest.raises(KeyError):
+            loaded.value(key)
+
+
+def test_a_secret_is_revealed_only_where_it_is(tmp_path):
+    place = tmp_path / "secret"
+    place.write_text("open sesame\n")
+    assert config.SecretRef.parse(f"file:{place}").reveal({}) == "open sesame"
+    assert config.SecretRef.parse("env:P").reveal({"P": "x"}) == "x"
+    with pytest.raises(ConfigError, match="no variable P"):
+        config.SecretRef.parse("env:P").reveal({})
+    with pytest.raises(ConfigError, match="No such file"):
+        config.SecretRef.parse(f"file:{tmp_path}/none").reveal({})
+    place.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.SecretRef.parse(f"file:{place}").reveal({})
+    place.write_bytes(b"x" * 70_000)
+    with pytest.raises(ConfigError, match="longer than"):
+        config.SecretRef.parse(f"file:{place}").reveal({})
+    with pytest.raises(ValueError, match="by reference"):
+        config.SecretRef.parse("hunter2")
+
+
+def test_lines_are_found_behind_strings_lists_and_arrays_of_tables():
+    text = '''[vault]
+url = """
+[not.a.table]
+key = 1
+"""
+[jobs.a]
+paths = [
+  "x", # ] no end
+  "[y]",
+]
+"quoted key" = 'it''s'
+[[jobs.a.classes]]
+pattern = "a"
+[[jobs.a.classes]]
+pattern = { inline = "}" }
+[jobs.a.classes.more]
+deep = 1
+'''
+    found = lines_of(text)
+    assert found["vault", "url"] == 2
+    assert ("not", "a", "table") not in found
+    assert found["jobs", "a", "paths"] == 7
+    assert found["jobs", "a", "quoted key"] == 11
+    assert found["jobs", "a", "classes", 0, "pattern"] == 13
+    assert found["jobs", "a", "classes", 1, "pattern"] == 15
+    assert found["jobs", "a", "classes", 1, "more", "deep"] == 17
+    assert line_of(found, ("jobs", "a", "paths", 1)) == 7
+    assert line_of(found, ("nothing",)) is None

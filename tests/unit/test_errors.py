@@ -1,0 +1,68 @@
+"""Errors are three lines with a stable code, survive pickling, and hold no surprise in numbers or words."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+
+import pytest
+
+from holdfast import errors
+from holdfast.cli.exits import EXIT_CODES
+
+CODES = {
+    "error": 1, "usage": 2, "config-invalid": 2, "snapshot-ambiguous": 2, "source-missing": 2, "target-not-empty": 2,
+    "target-inside-vault": 2, "missing": 5, "vault-missing": 5, "snapshot-missing": 5, "path-missing": 5, "access": 6,
+    "key-wrong": 6, "not-permitted": 6, "held": 6, "retention": 6, "store": 7, "store-unreachable": 7, "store-full": 7,
+    "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1, "limit": 1,
+    "session-revoked": 1, "stream-failed": 1, "local-state": 1, "interrupted": 130, "internal": 1,
+}  # fmt: skip
+
+
+def test_codes_and_exit_codes_are_what_they_always_were():
+    assert {cls.code: cls.exit_code for cls in errors.error_classes()} == CODES
+
+
+@pytest.mark.parametrize("cls", errors.error_classes(), ids=lambda cls: cls.code)
+def test_every_error_says_what_is_safe_and_what_to_do(cls):
+    error = cls("something happened")
+    first, safe, following = str(error).split("\n")
+    assert first == "something happened"
+    assert safe.startswith("SAFE: ")
+    assert following.startswith("NEXT: ")
+    assert safe.endswith(".")
+    assert following.endswith(".")
+    assert cls.meaning.endswith(".")
+    assert cls.__name__ in errors.__all__
+    assert cls.exit_code in EXIT_CODES
+
+
+def test_a_text_of_the_moment_replaces_the_class_s_own():
+    error = errors.StoreFullError("no room", safe="all of it.", next="buy a disk.", free_bytes=3)
+    assert str(error) == "no room\nSAFE: all of it.\nNEXT: buy a disk."
+    assert error.facts == {"free_bytes": 3}
+    assert errors.StoreFullError.safe != "all of it."
+
+
+def test_an_error_survives_a_process_border():
+    for error in (
+        errors.ConfigError("two faults", problems=("a", "b")),
+        errors.Interrupted(signal_number=signal.SIGTERM),
+        errors.LimitError("too long", next="shorten it.", limit=3),
+    ):
+        copy = pickle.loads(pickle.dumps(error))
+        assert str(copy) == str(error)
+        assert type(copy) is type(error)
+        assert copy.exit_code == error.exit_code
+        assert copy.facts == error.facts
+
+
+def test_a_signal_decides_the_exit_code():
+    assert errors.Interrupted().exit_code == 130
+    assert errors.Interrupted(signal_number=signal.SIGTERM).exit_code == 143
+
+
+def test_the_picture_of_the_tree_is_the_tree():
+    picture = errors.__doc__ or ""
+    for cls in errors.error_classes():
+        assert cls.__name__ in picture
