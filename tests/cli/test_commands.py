@@ -496,7 +496,7 @@ def test_config_is_shown_explained_checked_and_sampled(vault, run, config):
     assert code == 0
     assert "site.toml:3" in out
     _, out, _ = run("config", "show", "--json")
-    assert {"type": "setting", "key": "verify.sample", "value": "0.5", "origin": "file site.toml:18"} in lines_of(out)
+    assert {"type": "setting", "key": "verify.sample", "value": "0.5", "origin": "file site.toml:19"} in lines_of(out)
     _, out, _ = run("config", "explain", "limits.read_bytes_per_s")
     assert "4.1 kB/s" in out
     assert "site.toml is valid: 2 jobs." in run("config", "check")[1]

@@ -37,7 +37,7 @@ COMMANDS = {
     "enroll": Entry("keys", "Make a credential for a host: it can add backups and read none."),
     "config": Entry("settings", "Show, explain, check or sample the configuration."),
     "explain": Entry("settings", "Explain an error code."),
-    "demo": Entry("demo", "Back up, damage, heal and restore a small synthetic hospital."),
+    "demo": Entry("demo", "Build a small hospital, back it up, damage, heal and restore."),
     "completion": Entry("settings", "Print the completion script for a shell."),
 }
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from holdfast import errors
 from holdfast.cli.commands import HoldfastGroup
@@ -30,19 +31,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Every failure is three lines on standard error, never a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = cli.main(arguments, prog_name="holdfast", standalone_mode=False)
+        instruction = os.environ.get("_HOLDFAST_COMPLETE")
+        if instruction:
+            return shell_complete(cli, {}, "holdfast", "_HOLDFAST_COMPLETE", instruction)
+        # Not `cli.main`: it ends the process itself when a pipe breaks, and calls that a failure of the command.
+        with cli.make_context("holdfast", arguments) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
     except BrokenPipeError:
-        # Whoever read the output has enough; what is left of it must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _end_of_pipe()
     except BaseException as error:  # noqa: BLE001 - the last resort says so itself
         return report(_as_holdfast_error(error), as_json="--json" in arguments)
     return code if isinstance(code, int) else 0
+
+
+def _end_of_pipe() -> int:
+    """Whoever read the output has enough; what is left of it must not raise again at exit."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    return 141
 
 
 def report(error: errors.HoldfastError, *, as_json: bool) -> int:
