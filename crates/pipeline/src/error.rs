@@ -18,6 +18,15 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("stopped on request")]
     Stopped,
+    /// The scan could not begin.
+    #[error(transparent)]
+    Scan(#[from] crate::scan::ScanError),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] holdfast_engine::Error),
+    /// A rule of this crate was broken, by itself or by its caller.
+    #[error("internal: {0}")]
+    Internal(&'static str),
 }
 
 impl Error {

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod ingest;
 pub mod limits;
 pub mod local;
+pub mod packer;
 pub mod scan;
 
 pub use error::Error;

@@ -180,15 +180,15 @@ impl Scan {
             }));
         }
         loop {
-            if let Some(folder) = self.enter.take() {
-                if let Err(errno) = self.push_frame(&folder) {
-                    let trouble = trouble_of(errno);
-                    return Some(Found::Trouble {
-                        path: &self.path,
-                        class: folder.class,
-                        trouble,
-                    });
-                }
+            if let Some(folder) = self.enter.take()
+                && let Err(errno) = self.push_frame(&folder)
+            {
+                let trouble = trouble_of(errno);
+                return Some(Found::Trouble {
+                    path: &self.path,
+                    class: folder.class,
+                    trouble,
+                });
             }
             let frame = self.frames.last_mut()?;
             if let Some(item) = frame.items.next() {
@@ -308,7 +308,7 @@ fn identities(paths: &[Vec<u8>]) -> HashSet<(u64, u64)> {
     paths
         .iter()
         .filter_map(stat_of)
-        .map(|stat| FileStat::from(stat))
+        .map(FileStat::from)
         .map(|stat| (stat.dev, stat.ino))
         .collect()
 }

@@ -87,13 +87,13 @@ impl Shared {
             if queue.stopped {
                 return;
             }
-            if queue.looked < LOOKED_MAX {
-                if let Some(job) = queue.jobs.pop() {
-                    drop(queue);
-                    self.run(&job.folder, job.slice);
-                    queue = self.queue.lock();
-                    continue;
-                }
+            if queue.looked < LOOKED_MAX
+                && let Some(job) = queue.jobs.pop()
+            {
+                drop(queue);
+                self.run(&job.folder, job.slice);
+                queue = self.queue.lock();
+                continue;
             }
             self.wake.wait(&mut queue);
         }

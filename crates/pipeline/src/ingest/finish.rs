@@ -1,0 +1,416 @@
+//! The end of the pipeline: entries in order become trees, reference sets and findings.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender};
+use holdfast_engine::content::{Content, encode_group_list, encode_piece_list};
+use holdfast_engine::entry::{Entry, EntryKind};
+use holdfast_engine::limits::PIECES_INLINE_MAX;
+use holdfast_engine::refs::RefSet;
+use holdfast_engine::tree::{NodeSink, TreeBuilder};
+use holdfast_engine::{ClassKeys, Location, Origin, PackKind, Role};
+use rustix::fs::{FileType, major, minor};
+
+use super::batch::{Batch, Body, Item, Ordered, Stored};
+use super::context::{Context, Job};
+use super::events::{ClassResult, Event, Finding, FindingKind, Finished};
+use crate::Error;
+use crate::packer::NewChunk;
+
+/// Pieces, or groups, in one list that is a chunk of its own.
+const LIST_ENTRIES_MAX: usize = 50_000;
+
+/// Takes everything in order, then waits until all of it is stored.
+pub(super) fn finish(
+    context: &Arc<Context>,
+    order: &Receiver<Ordered>,
+    jobs: Sender<Job>,
+) -> Result<(), Error> {
+    let mut finisher = Finisher::new(context, &jobs);
+    for ordered in order {
+        context.check_stop()?;
+        let batch = match ordered {
+            Ordered::Ready(batch) => batch,
+            Ordered::Later(later) => later.recv().map_err(|_| Error::Stopped)?,
+        };
+        finisher.take(batch)?;
+    }
+    // The walk gives up its end of the queue when it fails, too.
+    context.check_stop()?;
+    let classes = finisher.end()?;
+    context.seal_later(context.packer.flush()?, &jobs)?;
+    drop(jobs);
+    let runs = context.packer.ledger.settle(&context.stop)?;
+    let finished = Finished {
+        classes,
+        runs,
+        counts: context.counts(),
+        cache_written: false,
+        state: None,
+    };
+    context.tell(Event::Finished(Box::new(finished)));
+    Ok(())
+}
+
+/// One class's tree while it grows.
+struct ClassTree {
+    keys: Arc<ClassKeys>,
+    builder: TreeBuilder,
+    refs: Refs,
+    files: u64,
+    entries: u64,
+}
+
+/// A reference set that remembers its last answer: neighbours share segments.
+#[derive(Default)]
+struct Refs {
+    set: RefSet,
+    last: Option<(Origin, u32)>,
+}
+
+impl Refs {
+    fn add(&mut self, origin: Origin, segment: u32) {
+        if self.last != Some((origin, segment)) {
+            self.last = Some((origin, segment));
+            self.set.add(origin, segment);
+        }
+    }
+}
+
+/// Stores nodes and lists of one class.
+struct Sink<'a> {
+    context: &'a Context,
+    jobs: &'a Sender<Job>,
+    class: usize,
+    keys: &'a ClassKeys,
+    refs: &'a mut Refs,
+    kind: PackKind,
+}
+
+impl Sink<'_> {
+    fn store(&mut self, role: Role, bytes: &[u8]) -> Result<Location, Error> {
+        let packer = &self.context.packer;
+        let id = self.keys.id(role, bytes);
+        if let Some(location) = packer.known(&id)? {
+            return Ok(location);
+        }
+        self.context.wait_for_room(self.jobs)?;
+        let chunk = NewChunk {
+            id,
+            role,
+            page_bytes: None,
+            plain: bytes,
+        };
+        let mut location = None;
+        let seals = packer.place(self.class, self.kind, [chunk], |placed| {
+            location = Some(placed.location);
+        })?;
+        self.context.seal_later(seals, self.jobs)?;
+        location.ok_or(Error::Internal("a node without a place"))
+    }
+}
+
+impl NodeSink for Sink<'_> {
+    fn put(&mut self, role: Role, bytes: &[u8]) -> holdfast_engine::Result<Location> {
+        let location = self.store(role, bytes).map_err(|error| match error {
+            Error::Engine(error) => error,
+            error => holdfast_engine::Error::outside(error),
+        })?;
+        self.refs.add(location.origin, location.segment);
+        Ok(location)
+    }
+}
+
+/// What a file of several names holds, from its first name.
+struct Linked {
+    link_id: u64,
+    body: Option<(Stored, super::batch::Xattrs)>,
+}
+
+struct Finisher<'a> {
+    context: &'a Context,
+    jobs: &'a Sender<Job>,
+    trees: Vec<ClassTree>,
+    linked: HashMap<(u64, u64, u16), Linked>,
+    entry: Entry,
+}
+
+impl<'a> Finisher<'a> {
+    fn new(context: &'a Context, jobs: &'a Sender<Job>) -> Self {
+        let tree = |keys: &Arc<ClassKeys>| ClassTree {
+            keys: Arc::clone(keys),
+            builder: TreeBuilder::new(Arc::clone(keys)),
+            refs: Refs::default(),
+            files: 0,
+            entries: 0,
+        };
+        let entry = Entry {
+            path: Vec::new(),
+            kind: EntryKind::Folder,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            user: Vec::new(),
+            group: Vec::new(),
+            mtime: (0, 0),
+            xattrs: Vec::new(),
+            link_id: None,
+        };
+        let trees = context.packer.classes().map(tree).collect();
+        Self {
+            context,
+            jobs,
+            trees,
+            linked: HashMap::new(),
+            entry,
+        }
+    }
+
+    fn take(&mut self, mut batch: Batch) -> Result<(), Error> {
+        for mut item in std::mem::take(&mut batch.items) {
+            let path = batch.path(item.path);
+            let body = std::mem::replace(&mut item.body, Body::Unread);
+            match body {
+                Body::Missing(kind, errno) => self.find(path, item.class, kind, errno),
+                Body::Unread => return Err(Error::Internal("an entry that nobody read")),
+                Body::SameFile => self.same_file(path, &item)?,
+                Body::File { stored, xattrs, .. } => self.file(path, &item, stored, xattrs)?,
+                Body::Other { target, xattrs } => {
+                    let kind = other_kind(&item, target);
+                    self.push(path, &item, kind, xattrs, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &[u8], class: u16, kind: FindingKind, errno: i32) {
+        self.context.find(Finding {
+            path: path.to_vec(),
+            class,
+            kind,
+            errno,
+        });
+    }
+
+    fn file(
+        &mut self,
+        path: &[u8],
+        item: &Item,
+        stored: Stored,
+        xattrs: super::batch::Xattrs,
+    ) -> Result<(), Error> {
+        if item.unsteady {
+            self.find(path, item.class, FindingKind::ChangedWhileReading, 0);
+        }
+        if item.silent {
+            self.find(path, item.class, FindingKind::SilentChange, 0);
+        }
+        let mut link_id = None;
+        if item.stat.nlink > 1 {
+            let id = self.tree(item.class)?.keys.path_hash(path);
+            let key = (item.stat.dev, item.stat.ino, item.class);
+            let linked = self.linked.entry(key).or_insert(Linked {
+                link_id: id,
+                body: None,
+            });
+            if linked.body.is_none() {
+                linked.body = Some((stored.clone(), xattrs.clone()));
+            }
+            link_id = Some(linked.link_id);
+        }
+        let content = self.content(item.class, &stored)?;
+        let kind = EntryKind::File {
+            size: item.stat.size,
+            content,
+        };
+        self.push(path, item, kind, xattrs, link_id)
+    }
+
+    /// A further name: what the first one holds.
+    fn same_file(&mut self, path: &[u8], item: &Item) -> Result<(), Error> {
+        let linked = self.linked.get(&(item.stat.dev, item.stat.ino, item.class));
+        let Some((stored, xattrs)) = linked.and_then(|linked| linked.body.clone()) else {
+            self.find(path, item.class, FindingKind::Vanished, 0);
+            return Ok(());
+        };
+        self.file(path, item, stored, xattrs)
+    }
+
+    fn push(
+        &mut self,
+        path: &[u8],
+        item: &Item,
+        kind: EntryKind,
+        xattrs: super::batch::Xattrs,
+        link_id: Option<u64>,
+    ) -> Result<(), Error> {
+        let counters = &self.context.counters;
+        let is_file = matches!(kind, EntryKind::File { .. });
+        if is_file {
+            counters.files.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(item.stat.size, Ordering::Relaxed);
+        } else if kind == EntryKind::Folder {
+            counters.folders.fetch_add(1, Ordering::Relaxed);
+        }
+        let entry = &mut self.entry;
+        set(&mut entry.path, path);
+        entry.kind = kind;
+        entry.mode = (item.stat.mode & 0o7777) as u16;
+        entry.uid = item.stat.uid;
+        entry.gid = item.stat.gid;
+        let owners = &self.context.owners;
+        set(
+            &mut entry.user,
+            owners.users.get(&entry.uid).map_or(b"", Vec::as_slice),
+        );
+        set(
+            &mut entry.group,
+            owners.groups.get(&entry.gid).map_or(b"", Vec::as_slice),
+        );
+        entry.mtime = item.stat.mtime;
+        entry.xattrs = xattrs;
+        entry.link_id = link_id;
+        let class = usize::from(item.class);
+        let tree = self
+            .trees
+            .get_mut(class)
+            .ok_or(Error::Internal("no such class"))?;
+        tree.files += u64::from(is_file);
+        tree.entries += 1;
+        let ClassTree {
+            keys,
+            builder,
+            refs,
+            ..
+        } = tree;
+        let mut sink = Sink {
+            context: self.context,
+            jobs: self.jobs,
+            class,
+            keys,
+            refs,
+            kind: PackKind::Metadata,
+        };
+        Ok(builder.push(&self.entry, &mut sink)?)
+    }
+
+    fn tree(&mut self, class: u16) -> Result<&mut ClassTree, Error> {
+        self.trees
+            .get_mut(usize::from(class))
+            .ok_or(Error::Internal("no such class"))
+    }
+
+    /// The content as it stands in an entry; long lists become chunks.
+    fn content(&mut self, class: u16, stored: &Stored) -> Result<Content, Error> {
+        let (context, jobs) = (self.context, self.jobs);
+        let ClassTree { keys, refs, .. } = self.tree(class)?;
+        let class = usize::from(class);
+        let mut sink = Sink {
+            context,
+            jobs,
+            class,
+            keys,
+            refs,
+            kind: PackKind::Metadata,
+        };
+        Ok(match stored {
+            Stored::Inline(bytes) => Content::Inline(bytes.clone()),
+            Stored::Pieces(pieces) => {
+                for place in pieces.iter().filter_map(|piece| piece.place) {
+                    sink.refs.add(place.origin, place.segment);
+                }
+                if pieces.len() <= PIECES_INLINE_MAX {
+                    return Ok(Content::Pieces(pieces.clone()));
+                }
+                let mut lists = Vec::new();
+                for part in pieces.chunks(LIST_ENTRIES_MAX) {
+                    lists.push(sink.put(Role::Pieces, &encode_piece_list(part)?)?);
+                }
+                Content::PiecesAt(lists)
+            }
+            Stored::Pages(pages) => {
+                let page_size_log2 = pages.page_size_log2;
+                for (origin, segment) in &pages.segments {
+                    sink.refs.add(*origin, *segment);
+                }
+                for group in &pages.groups {
+                    sink.refs.add(group.origin, group.segment);
+                }
+                if pages.groups.len() <= PIECES_INLINE_MAX {
+                    return Ok(Content::PageMap {
+                        page_size_log2,
+                        groups: pages.groups.clone(),
+                    });
+                }
+                sink.kind = PackKind::Map;
+                let mut lists = Vec::new();
+                for part in pages.groups.chunks(LIST_ENTRIES_MAX) {
+                    lists.push(sink.put(Role::Pieces, &encode_group_list(part)?)?);
+                }
+                Content::PageMapAt {
+                    page_size_log2,
+                    lists,
+                }
+            }
+        })
+    }
+
+    fn end(self) -> Result<Vec<ClassResult>, Error> {
+        let (context, jobs) = (self.context, self.jobs);
+        let mut results = Vec::new();
+        for (class, tree) in self.trees.into_iter().enumerate() {
+            let ClassTree {
+                keys,
+                builder,
+                mut refs,
+                files,
+                entries,
+            } = tree;
+            if entries == 0 {
+                continue;
+            }
+            let mut sink = Sink {
+                context,
+                jobs,
+                class,
+                keys: &keys,
+                refs: &mut refs,
+                kind: PackKind::Metadata,
+            };
+            let root = builder.finish(&mut sink)?;
+            let (class, generation) = (keys.class(), keys.generation());
+            results.push(ClassResult {
+                class,
+                generation,
+                root,
+                files,
+                refs: refs.set,
+            });
+        }
+        Ok(results)
+    }
+}
+
+fn set(field: &mut Vec<u8>, bytes: &[u8]) {
+    field.clear();
+    field.extend_from_slice(bytes);
+}
+
+fn other_kind(item: &Item, target: Vec<u8>) -> EntryKind {
+    let device = item.stat.rdev;
+    match item.stat.kind() {
+        FileType::Symlink => EntryKind::Symlink { target },
+        FileType::Fifo => EntryKind::Fifo,
+        FileType::CharacterDevice => EntryKind::CharDevice {
+            major: major(device),
+            minor: minor(device),
+        },
+        FileType::BlockDevice => EntryKind::BlockDevice {
+            major: major(device),
+            minor: minor(device),
+        },
+        _ => EntryKind::Folder,
+    }
+}

@@ -1,0 +1,304 @@
+//! A backup run: from a file tree to packs, trees and findings, in threads of its own.
+//!
+//! ```text
+//! scan -> walk (merge with the stat cache) -> batches in order ----------------> finish (trees, references, new cache)
+//!                  |                                ^                               |
+//!                  +-> small readers, large readers +-> workers (compress, seal) <--+ nodes
+//!                                                          +-> packs -> events -> poll
+//! ```
+//! Every queue is bounded, packs in memory are bounded by what the caller has acknowledged, and no trouble with a file stops
+//! the run: it becomes a [`Finding`].
+mod batch;
+mod context;
+mod events;
+mod finish;
+mod large;
+mod owners;
+mod small;
+mod source;
+mod stream;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+use holdfast_engine::PackName;
+use holdfast_engine::index_set::IndexSet;
+
+use crate::Error;
+use crate::limits::Limits;
+use crate::packer::ledger::{CheckpointRule, Ledger};
+use crate::packer::{ClassSetup, Packer};
+use crate::scan::{Scan, ScanConfig};
+
+pub use crate::packer::ledger::{CheckpointReady, PackReady, RunReady};
+pub use context::Counts;
+pub use events::{ClassResult, Event, Finding, FindingKind, Finished};
+pub use owners::Owners;
+
+use context::{Context, Job};
+
+/// Batches between scan and trees.
+const BATCHES_MAX: usize = 48;
+/// Threads that read small files: many, since each waits for the disk.
+const SMALL_READERS: usize = 12;
+/// Threads that read large files.
+const LARGE_READERS: usize = 4;
+/// Segments on their way to a worker.
+const JOBS_MAX: usize = 6;
+/// Packs in memory, open or not yet stored.
+const PACK_ROOM_BYTES: usize = 96 << 20;
+
+/// A command whose standard output becomes a file.
+#[derive(Debug, Clone)]
+pub struct StreamSpec {
+    /// Path in the tree.
+    pub path: Vec<u8>,
+    /// Program and arguments.
+    pub command: Vec<Vec<u8>>,
+    /// Position of its class; `None`: by the rules.
+    pub class: Option<u16>,
+}
+
+/// How a run works.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Threads that compress and seal; 0: one per processor.
+    pub workers: usize,
+    /// Size at which a pack takes no more.
+    pub pack_bytes: usize,
+    /// When stored packs are made known.
+    pub checkpoint: CheckpointRule,
+    /// Read every file, whatever the cache says.
+    pub paranoid: bool,
+    /// How many unchanged files to read for an audit, about.
+    pub audit_files: u32,
+    /// Seconds since 1970 when the run began: files changed since then may change again unseen.
+    pub started_s: i64,
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            pack_bytes: 32 << 20,
+            checkpoint: CheckpointRule {
+                chunks: 500_000,
+                bytes: 1 << 30,
+                every: Duration::from_mins(5),
+            },
+            paranoid: false,
+            audit_files: 16,
+            started_s: 0,
+        }
+    }
+}
+
+/// Everything a run needs.
+pub struct IngestConfig {
+    /// What to back up; its classes are positions in `classes`.
+    pub scan: ScanConfig,
+    /// How to write each class.
+    pub classes: Vec<ClassSetup>,
+    /// Commands to back up as files.
+    pub streams: Vec<StreamSpec>,
+    /// What is stored already.
+    pub index: Arc<IndexSet>,
+    /// The stat cache of the last run.
+    pub cache_in: Option<PathBuf>,
+    /// Where the next stat cache goes.
+    pub cache_out: PathBuf,
+    /// Writer states, oldest first, to be used if there is no cache.
+    pub state_in: Vec<Vec<u8>>,
+    /// Names of users and groups.
+    pub owners: Owners,
+    /// How it works.
+    pub options: IngestOptions,
+    /// How fast it may be.
+    pub limits: Arc<Limits>,
+}
+
+/// A backup run.
+pub struct Ingest {
+    context: Arc<Context>,
+    events: Receiver<Event>,
+    threads: Vec<JoinHandle<()>>,
+    ended: bool,
+}
+
+impl Ingest {
+    /// Begins to read.
+    pub fn start(config: IngestConfig) -> Result<Self, Error> {
+        let (event_out, events) = unbounded();
+        let ledger_out = event_out.clone();
+        let ledger = Ledger::new(
+            // Nobody listens any more only when the run is being dropped.
+            Box::new(move |event| drop(ledger_out.send(Event::from(event)))),
+            config.options.checkpoint,
+            PACK_ROOM_BYTES,
+        );
+        let index = Arc::clone(&config.index);
+        let packer = Packer::new(config.classes, index, ledger, config.options.pack_bytes);
+        let scan = Scan::start(&config.scan)?;
+        let (job_out, job_in) = bounded::<Job>(JOBS_MAX);
+        let context = Arc::new(Context::new(
+            packer,
+            config.limits,
+            scan.opener(),
+            event_out,
+            config.options.clone(),
+            config.owners,
+        ));
+        let mut run = Self {
+            context,
+            events,
+            threads: Vec::new(),
+            ended: false,
+        };
+        let workers = match config.options.workers {
+            0 => std::thread::available_parallelism().map_or(2, usize::from),
+            workers => workers,
+        };
+        for _ in 0..workers {
+            let jobs = job_in.clone();
+            run.spawn("hf-work", move |context| context::work(context, &jobs))?;
+        }
+        let (order_out, order_in) = bounded(BATCHES_MAX);
+        let (small_out, small_in) = bounded(BATCHES_MAX);
+        let (large_out, large_in) = bounded(LARGE_READERS);
+        for _ in 0..SMALL_READERS {
+            let (batches, jobs) = (small_in.clone(), job_out.clone());
+            run.spawn("hf-small", move |context| {
+                small::read_batches(context, &batches, &jobs)
+            })?;
+        }
+        for _ in 0..LARGE_READERS {
+            let (files, jobs) = (large_in.clone(), job_out.clone());
+            run.spawn("hf-large", move |context| {
+                large::read_files(context, &files, &jobs)
+            })?;
+        }
+        let streams = config.streams;
+        run.spawn("hf-merge", move |context| {
+            walk::walk(
+                context,
+                scan,
+                streams,
+                &walk::Outlets {
+                    order_out,
+                    small_out,
+                    large_out,
+                },
+            )
+        })?;
+        run.spawn("hf-trees", move |context| {
+            finish::finish(context, &order_in, job_out)
+        })?;
+        Ok(run)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        body: impl FnOnce(&Arc<Context>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let context = Arc::clone(&self.context);
+        let guard = context::Alive::new(&context);
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || {
+                let guard = guard;
+                if let Err(error) = body(&context) {
+                    context.fail(error);
+                }
+                drop(guard);
+            });
+        let thread = thread.map_err(|error| Error::Io {
+            what: "thread",
+            errno: error.raw_os_error().unwrap_or(0),
+        });
+        match thread {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => {
+                self.stop();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next event; `None` if there was none within the time, or if the run was stopped and everything was handed out.
+    /// Fails when the run has failed.
+    pub fn poll(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A failure or an end without an event is noticed soon.
+            match self
+                .events
+                .recv_timeout(left.min(Duration::from_millis(50)))
+            {
+                Ok(event) => {
+                    self.ended |= matches!(event, Event::Finished(_));
+                    return Ok(Some(event));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.context.packer.ledger.checkpoint_if_due();
+            if let Some(error) = self.context.take_failure() {
+                return Err(error);
+            }
+            let stopped = self.is_stopped() && self.context.alive.load(Ordering::Acquire) == 0;
+            if stopped && !self.ended && !self.context.packer.ledger.is_waiting() {
+                self.ended = true;
+                if self.context.packer.ledger.checkpoint() {
+                    continue;
+                }
+            }
+            if left.is_zero() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// A pack that [`Self::poll`] gave is durable.
+    pub fn pack_stored(&self, name: &PackName) -> Result<(), Error> {
+        self.context.packer.ledger.pack_stored(name)
+    }
+
+    /// The runs of a checkpoint are in the vault, and members of the index.
+    pub fn checkpoint_done(&self, number: u32) -> Result<(), Error> {
+        let origins = self.context.packer.ledger.checkpoint_done(number)?;
+        self.context.packer.forget_indexed(&origins)
+    }
+
+    /// Ends the run within a second: what is complete is handed out, the rest is dropped.
+    pub fn stop(&self) {
+        self.context.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Self::stop`] was called, or the run failed.
+    pub fn is_stopped(&self) -> bool {
+        self.context.stop.load(Ordering::Acquire)
+    }
+
+    /// How far the run is.
+    pub fn counts(&self) -> Counts {
+        self.context.counts()
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.stop();
+        for thread in self.threads.drain(..) {
+            // A panic was reported as the run's failure.
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A command's standard output as a file: kept only if the command succeeds.
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::StreamSpec;
+use super::batch::{Body, Item, Stored};
+use super::context::{Context, Job};
+use super::events::FindingKind;
+use super::large::FileReader;
+use crate::Error;
+
+/// What is read from the command at once.
+const STEP_BYTES: usize = 256 << 10;
+
+/// Runs the command to its end. Its standard error is ours, its standard input empty.
+pub(super) fn read_stream(
+    context: &Context,
+    item: &mut Item,
+    stream: &StreamSpec,
+    jobs: &Sender<Job>,
+) -> Result<Body, Error> {
+    let failed = |errno| Body::Missing(FindingKind::StreamFailed, errno);
+    let Some((program, arguments)) = stream.command.split_first() else {
+        return Ok(failed(0));
+    };
+    let spawned = Command::new(OsStr::from_bytes(program))
+        .args(arguments.iter().map(|argument| OsStr::from_bytes(argument)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut command = match spawned {
+        Ok(child) => Running(child),
+        Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
+    };
+    let mut file = FileReader::new(context, item.class, jobs)?;
+    let Some(mut output) = command.0.stdout.take() else {
+        return Ok(failed(0));
+    };
+    let mut buffer = vec![0; STEP_BYTES];
+    loop {
+        context
+            .limits
+            .take_read(STEP_BYTES as u64 / 4, &context.stop)?;
+        match output.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                context
+                    .counters
+                    .read_bytes
+                    .fetch_add(read as u64, Ordering::Relaxed);
+                file.feed(buffer.get(..read).unwrap_or_default())?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
+        }
+    }
+    let (pieces, mark, bytes) = file.finish()?;
+    loop {
+        context.check_stop()?;
+        match command.0.try_wait() {
+            Ok(Some(status)) if status.success() => break,
+            Ok(Some(_)) => return Ok(failed(0)),
+            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
+        }
+    }
+    item.stat.size = bytes;
+    let stored = if pieces.is_empty() {
+        Stored::Inline(Vec::new())
+    } else {
+        Stored::Pieces(pieces)
+    };
+    Ok(Body::File {
+        stored,
+        xattrs: Vec::new(),
+        mark,
+    })
+}
+
+/// A command that does not outlive the run's interest in it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if it ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

@@ -1,0 +1,249 @@
+//! The walk: what the scan meets becomes batches in path order, to be read where the last run does not know it.
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Sender, bounded};
+use holdfast_engine::entry::compare_paths;
+use rustix::fs::FileType;
+
+use super::StreamSpec;
+use super::batch::{Batch, Body, Item, Ordered, Past, ToRead};
+use super::context::Context;
+use super::events::FindingKind;
+use super::source::SMALL_BYTES_MAX;
+use crate::Error;
+use crate::scan::{FileStat, Folder, Found, FoundEntry, Scan, Trouble};
+
+/// Entries of a batch.
+const BATCH_ENTRIES_MAX: usize = 512;
+/// Entries of a batch that are to be read.
+const BATCH_UNREAD_MAX: usize = 64;
+/// Bytes of a batch that are to be read.
+const BATCH_UNREAD_BYTES_MAX: u64 = 1 << 20;
+/// A file changed this shortly before the run may change again within one tick of its clock.
+const FRESH_SECONDS: i64 = 2;
+
+/// Where batches go.
+pub(super) struct Outlets {
+    pub order_out: Sender<Ordered>,
+    pub small_out: Sender<ToRead>,
+    pub large_out: Sender<ToRead>,
+}
+
+/// Walks everything, streams included, and hands it on in order.
+pub(super) fn walk(
+    context: &Arc<Context>,
+    mut scan: Scan,
+    mut streams: Vec<StreamSpec>,
+    outlets: &Outlets,
+) -> Result<(), Error> {
+    streams.sort_by(|a, b| compare_paths(&b.path, &a.path));
+    let mut walker = Walker::new(context, outlets);
+    let classes: Vec<u16> = streams
+        .iter()
+        .map(|stream| {
+            stream
+                .class
+                .unwrap_or_else(|| scan.rules().class_from_top(&stream.path))
+        })
+        .collect();
+    let mut streams: Vec<(StreamSpec, u16)> = streams.into_iter().zip(classes).collect();
+    while let Some(found) = scan.next() {
+        context.check_stop()?;
+        let (Found::Entry(FoundEntry { path, .. }) | Found::Trouble { path, .. }) = &found;
+        let mut hidden = false;
+        while let Some((stream, class)) =
+            streams.pop_if(|(stream, _)| compare_paths(&stream.path, path).is_le())
+        {
+            hidden |= stream.path == *path;
+            walker.stream(stream, class)?;
+        }
+        match found {
+            _ if hidden => {}
+            Found::Entry(entry) => walker.entry(&entry)?,
+            Found::Trouble {
+                path,
+                class,
+                trouble,
+            } => walker.trouble(path, class, trouble)?,
+        }
+    }
+    while let Some((stream, class)) = streams.pop() {
+        walker.stream(stream, class)?;
+    }
+    walker.flush()
+}
+
+struct Walker<'a> {
+    context: &'a Context,
+    outlets: &'a Outlets,
+    batch: Batch,
+    unread: usize,
+    unread_bytes: u64,
+    /// Files of several names met so far, per class: content is read once.
+    linked: HashSet<(u64, u64, u16)>,
+}
+
+impl<'a> Walker<'a> {
+    fn new(context: &'a Context, outlets: &'a Outlets) -> Self {
+        Self {
+            context,
+            outlets,
+            batch: Batch::default(),
+            unread: 0,
+            unread_bytes: 0,
+            linked: HashSet::new(),
+        }
+    }
+
+    fn entry(&mut self, entry: &FoundEntry<'_>) -> Result<(), Error> {
+        self.context.counters.new.fetch_add(1, Ordering::Relaxed);
+        let stat = entry.stat;
+        let again = stat.is_file()
+            && stat.nlink > 1
+            && !self.linked.insert((stat.dev, stat.ino, entry.class));
+        let body = if again { Body::SameFile } else { Body::Unread };
+        self.add(entry.path, entry.class, stat, entry.folder, Past::New, body)
+    }
+
+    fn trouble(&mut self, path: &[u8], class: u16, trouble: Trouble) -> Result<(), Error> {
+        let (kind, errno) = match trouble {
+            Trouble::Vanished => (FindingKind::Vanished, 0),
+            Trouble::Unreadable(errno) => (FindingKind::Unreadable, errno),
+            Trouble::Socket => (FindingKind::Socket, 0),
+            Trouble::PathTooLong => (FindingKind::PathTooLong, 0),
+        };
+        self.add(
+            path,
+            class,
+            NO_STAT,
+            None,
+            Past::New,
+            Body::Missing(kind, errno),
+        )
+    }
+
+    fn add(
+        &mut self,
+        path: &[u8],
+        class: u16,
+        stat: FileStat,
+        folder: Option<&Arc<Folder>>,
+        past: Past,
+        body: Body,
+    ) -> Result<(), Error> {
+        let unread = matches!(body, Body::Unread);
+        let large = unread && stat.is_file() && stat.size > SMALL_BYTES_MAX;
+        if large {
+            self.flush()?;
+        }
+        let path = self.batch.push_path(path);
+        let trusted_before = self.context.options.started_s - FRESH_SECONDS;
+        self.batch.items.push(Item {
+            path,
+            class,
+            past,
+            fresh: stat.mtime.0 >= trusted_before || stat.ctime.0 >= trusted_before,
+            unsteady: false,
+            stat,
+            // What is not read needs no folder, and an open folder is a descriptor.
+            folder: if unread { folder.cloned() } else { None },
+            body,
+            before: None,
+            silent: false,
+        });
+        if large {
+            return self.read_later(&self.outlets.large_out, None);
+        }
+        if unread {
+            self.unread += 1;
+            self.unread_bytes += if stat.kind() == FileType::RegularFile {
+                stat.size
+            } else {
+                0
+            };
+        }
+        let full = self.batch.items.len() >= BATCH_ENTRIES_MAX
+            || self.unread >= BATCH_UNREAD_MAX
+            || self.unread_bytes >= BATCH_UNREAD_BYTES_MAX;
+        if full { self.flush() } else { Ok(()) }
+    }
+
+    fn stream(&mut self, stream: StreamSpec, class: u16) -> Result<(), Error> {
+        self.flush()?;
+        self.context.counters.new.fetch_add(1, Ordering::Relaxed);
+        let path = self.batch.push_path(&stream.path);
+        let stat = FileStat {
+            mode: STREAM_MODE,
+            mtime: (self.context.options.started_s, 0),
+            ..NO_STAT
+        };
+        self.batch.items.push(Item {
+            path,
+            class,
+            past: Past::New,
+            fresh: true,
+            unsteady: false,
+            stat,
+            folder: None,
+            body: Body::Unread,
+            before: None,
+            silent: false,
+        });
+        self.read_later(&self.outlets.large_out, Some(stream))
+    }
+
+    /// Hands the batch on.
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.batch.items.is_empty() && self.batch.removed.is_empty() {
+            return Ok(());
+        }
+        if self.unread > 0 {
+            return self.read_later(&self.outlets.small_out, None);
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.outlets
+            .order_out
+            .send(Ordered::Ready(batch))
+            .map_err(|_| Error::Stopped)
+    }
+
+    fn read_later(
+        &mut self,
+        readers: &Sender<ToRead>,
+        stream: Option<StreamSpec>,
+    ) -> Result<(), Error> {
+        let (done, later) = bounded(1);
+        let batch = std::mem::take(&mut self.batch);
+        (self.unread, self.unread_bytes) = (0, 0);
+        self.outlets
+            .order_out
+            .send(Ordered::Later(later))
+            .map_err(|_| Error::Stopped)?;
+        readers
+            .send(ToRead {
+                batch,
+                stream,
+                done,
+            })
+            .map_err(|_| Error::Stopped)
+    }
+}
+
+/// Type and permissions of a stream's file.
+const STREAM_MODE: u32 = 0o100_600;
+
+const NO_STAT: FileStat = FileStat {
+    dev: 0,
+    ino: 0,
+    mode: 0,
+    nlink: 1,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    size: 0,
+    blocks: 0,
+    mtime: (0, 0),
+    ctime: (0, 0),
+};
