@@ -9,7 +9,7 @@
 //! | [`compress`], [`segment`] | how chunks become ciphertext and come back |
 //! | [`pack`], [`repack`], [`directory`] | how segments become one object |
 //! | [`record`], [`sorted`], [`merge`], [`index_set`] | which pack holds what |
-//! | [`entry`], [`content`], [`node`], [`tree`], [`cursor`], [`diff`] | the files of a snapshot |
+//! | [`entry`], [`content`], [`locations`], [`node`], [`tree`], [`cursor`], [`diff`] | the files of a snapshot |
 //! | [`group`], [`refs`], [`state`] | page maps, reference sets, a writer's memory |
 //!
 //! Every parser takes bytes of unknown origin, returns a typed [`Error`] and never panics; every length is checked
@@ -29,6 +29,7 @@ pub mod id;
 pub mod index_set;
 pub mod keys;
 pub mod limits;
+pub mod locations;
 pub mod merge;
 pub mod node;
 pub mod pack;

@@ -22,6 +22,8 @@ pub const PATH_BYTES_MAX: usize = 65536;
 pub const INLINE_BYTES_MAX: usize = 64;
 /// Pieces kept in the entry itself.
 pub const PIECES_INLINE_MAX: usize = 32;
+/// Pieces or locations in one list.
+pub const LIST_ITEMS_MAX: usize = 262_144;
 /// One tree node, piece list or page-map group.
 pub const NODE_BYTES_MAX: usize = 8 << 20;
 /// Height of a tree.
@@ -34,7 +36,7 @@ pub const CONTROL_BYTES_MAX: usize = 16 << 20;
 pub const SEALED_BYTES_MAX: usize = 1 << 30;
 
 /// The constants above under their names in the specification.
-pub const TABLE: [(&str, usize); 16] = [
+pub const TABLE: [(&str, usize); 17] = [
     ("FORMAT_VERSION", FORMAT_VERSION as usize),
     ("ID_BYTES", ID_BYTES),
     ("ORIGIN_BYTES", ORIGIN_BYTES),
@@ -46,6 +48,7 @@ pub const TABLE: [(&str, usize); 16] = [
     ("PATH_BYTES_MAX", PATH_BYTES_MAX),
     ("INLINE_BYTES_MAX", INLINE_BYTES_MAX),
     ("PIECES_INLINE_MAX", PIECES_INLINE_MAX),
+    ("LIST_ITEMS_MAX", LIST_ITEMS_MAX),
     ("NODE_BYTES_MAX", NODE_BYTES_MAX),
     ("TREE_LEVELS_MAX", TREE_LEVELS_MAX),
     ("MAP_GROUP_PAGES", MAP_GROUP_PAGES),
