@@ -79,6 +79,9 @@ class Bench:
             print(f"  {step:12} {name:10} not measured: {error}", file=sys.stderr)
             return
         row = {"step": step, "tool": name, "floor": True, **cost.as_dict()}
+        last = row.pop("output").strip().rpartition("\n")[2].split()
+        if last[:1] == ["sum"]:
+            row["cpu_s"] = float(last[1])
         self.rows.append(row)
         print(f"  {step:12} {name:10} {cost.wall_s:8.2f} s wall {cost.cpu_s:8.2f} s CPU (floor)", flush=True)
 
@@ -163,8 +166,19 @@ def _floors(bench: Bench) -> None:
     walk = bench.work / "walk"
     if subprocess.run(["cc", "-O2", "-pthread", HERE / "walk.c", "-o", walk], check=False).returncode == 0:
         bench.floor("unchanged", "statx walk", [str(walk), str(bench.source)])
-    if engine := os.environ.get("HOLDFAST_STEPS"):
-        bench.floor("steps", "engine", [engine, str(bench.source)])
+    if steps := _built_steps():
+        bench.floor("steps", "engine", [str(steps), str(bench.source)])
+
+
+def _built_steps() -> Path | None:
+    """Build the engine's own floor with cargo; None without it."""
+    build = ["cargo", "build", "--release", "--locked", "--package", "holdfast-pipeline", "--example", "steps"]
+    words = [*build, "--message-format", "json"]
+    if not shutil.which("cargo"):
+        return None
+    done = subprocess.run(words, cwd=HERE.parent, capture_output=True, text=True, check=False)
+    messages = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    return next((Path(one["executable"]) for one in messages if one.get("executable")), None)
 
 
 def _restores(bench: Bench, *, size_check: bool) -> None:
