@@ -1,5 +1,8 @@
 //! What changed between two trees, skipping what they share.
-use crate::entry::Entry;
+use std::cmp::Ordering;
+
+use crate::cursor::{Item, Walk};
+use crate::entry::{Entry, compare_paths};
 use crate::error::Result;
 use crate::id::Location;
 use crate::tree::NodeSource;
@@ -21,16 +24,106 @@ pub enum Change {
 }
 
 /// The differences of two trees, in order of path. Reads only nodes that are not shared.
-pub struct Diff {}
+pub struct Diff {
+    old: Walk,
+    new: Walk,
+}
+
+/// What to do with the next items of both trees.
+enum Step {
+    SkipBoth,
+    OpenOld,
+    OpenNew,
+    OpenBoth,
+    TakeOld,
+    TakeNew,
+    TakeBoth,
+}
 
 impl Diff {
     /// Compares an old tree with a new one. Reads nothing yet.
     pub fn new(old: Location, new: Location) -> Self {
-        todo!()
+        Self {
+            old: Walk::new(old),
+            new: Walk::new(new),
+        }
     }
 
     /// The next difference.
+    #[allow(clippy::should_implement_trait)] // Needs the source, which an iterator could not be given.
     pub fn next(&mut self, source: &mut dyn NodeSource) -> Result<Option<Change>> {
-        todo!()
+        while let Some(step) = decide(self.old.peek(), self.new.peek()) {
+            match step {
+                Step::SkipBoth => {
+                    self.old.skip();
+                    self.new.skip();
+                }
+                Step::OpenOld => self.old.open(source)?,
+                Step::OpenNew => self.new.open(source)?,
+                Step::OpenBoth => {
+                    self.old.open(source)?;
+                    self.new.open(source)?;
+                }
+                Step::TakeOld => return Ok(self.old.take_entry()?.map(Change::Removed)),
+                Step::TakeNew => return Ok(self.new.take_entry()?.map(Change::Added)),
+                Step::TakeBoth => {
+                    let (old, new) = (self.old.take_entry()?, self.new.take_entry()?);
+                    if let (Some(old), Some(new)) = (old, new)
+                        && old != new
+                    {
+                        return Ok(Some(Change::Changed { old, new }));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
+}
+
+/// The next step; `None` when both trees are at their end.
+fn decide(old: Option<&Item>, new: Option<&Item>) -> Option<Step> {
+    Some(match (old, new) {
+        (None, None) => return None,
+        (Some(Item::Entry(_)), None) => Step::TakeOld,
+        (None, Some(Item::Entry(_))) => Step::TakeNew,
+        (Some(_), None) => Step::OpenOld,
+        (None, Some(_)) => Step::OpenNew,
+        (Some(Item::Root(old)), Some(Item::Root(new))) if old == new => Step::SkipBoth,
+        (Some(Item::Root(_)), _) => Step::OpenOld,
+        (_, Some(Item::Root(_))) => Step::OpenNew,
+        (Some(Item::Entry(old)), Some(Item::Entry(new))) => {
+            match compare_paths(&old.path, &new.path) {
+                Ordering::Less => Step::TakeOld,
+                Ordering::Equal => Step::TakeBoth,
+                Ordering::Greater => Step::TakeNew,
+            }
+        }
+        (Some(Item::Node(old, _)), Some(Item::Entry(new))) => {
+            match compare_paths(&old.first_path, &new.path) {
+                Ordering::Greater => Step::TakeNew,
+                _ => Step::OpenOld,
+            }
+        }
+        (Some(Item::Entry(old)), Some(Item::Node(new, _))) => {
+            match compare_paths(&new.first_path, &old.path) {
+                Ordering::Greater => Step::TakeOld,
+                _ => Step::OpenNew,
+            }
+        }
+        (Some(Item::Node(old, old_level)), Some(Item::Node(new, new_level))) => {
+            if old.location == new.location {
+                Step::SkipBoth
+            } else {
+                match old_level
+                    .cmp(new_level)
+                    .reverse()
+                    .then_with(|| compare_paths(&old.first_path, &new.first_path))
+                {
+                    Ordering::Less => Step::OpenOld,
+                    Ordering::Equal => Step::OpenBoth,
+                    Ordering::Greater => Step::OpenNew,
+                }
+            }
+        }
+    })
 }
