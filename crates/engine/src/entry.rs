@@ -1,9 +1,10 @@
 //! One entry of a tree: a path and all that a file system knows about it.
 use std::cmp::Ordering;
 
-use crate::content::{self, Content, LocationDecoder, LocationEncoder};
+use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::limits::{NODE_BYTES_MAX, PATH_BYTES_MAX};
+use crate::locations::{LocationDecoder, LocationEncoder};
 use crate::wire::{Reader, put_bytes, put_varint, put_zigzag};
 
 const FLAG_XATTRS: u8 = 1;
@@ -20,6 +21,8 @@ const KIND_BLOCK_DEVICE: u8 = 6;
 const NAME_BYTES_MAX: usize = 1024;
 /// All attributes of one entry.
 const XATTRS_BYTES_MAX: usize = NODE_BYTES_MAX / 8;
+/// What names the content of one entry: with attributes and path it must fit a node.
+const CONTENT_BYTES_MAX: usize = NODE_BYTES_MAX / 2;
 /// Attributes of one entry.
 const XATTRS_MAX: usize = 4096;
 
@@ -106,6 +109,9 @@ impl Entry {
         }
         self.check_xattrs()?;
         match &self.kind {
+            EntryKind::File { content, .. } if content.encoded_len_max() > CONTENT_BYTES_MAX => {
+                Err(Error::limit("locations kept in an entry"))
+            }
             EntryKind::File { size, content } => content.check(*size),
             EntryKind::Symlink { target } if target.is_empty() => {
                 Err(Error::damaged("a symbolic link without a target"))
@@ -264,7 +270,7 @@ impl EntryEncoder {
         match &entry.kind {
             EntryKind::File { size, content } => {
                 put_varint(&mut self.body, *size);
-                content.encode(&mut self.body, &mut self.locations)?;
+                content.encode(&mut self.body, &mut self.locations);
             }
             EntryKind::Symlink { target } => put_bytes(&mut self.body, target),
             EntryKind::CharDevice { major, minor } | EntryKind::BlockDevice { major, minor } => {
@@ -396,7 +402,7 @@ fn read_kind(
     Ok(match kind {
         KIND_FILE => {
             let size = reader.varint()?;
-            if size > content::FILE_BYTES_MAX {
+            if size > i64::MAX as u64 {
                 return Err(Error::limit("bytes of a file"));
             }
             EntryKind::File {

@@ -1,11 +1,11 @@
 //! The bytes of one tree node.
 use std::cmp::Ordering;
 
-use crate::content::{LocationDecoder, LocationEncoder};
 use crate::entry::{Entry, EntryEncoder, compare_paths, put_path, read_entries, read_path};
 use crate::error::{Error, Result};
 use crate::id::Location;
 use crate::limits::{NODE_BYTES_MAX, TREE_LEVELS_MAX};
+use crate::locations::{LocationDecoder, LocationEncoder};
 use crate::wire::{Reader, put_varint};
 
 const NODE_VERSION: u8 = 1;

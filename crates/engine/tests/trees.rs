@@ -188,9 +188,10 @@ proptest! {
             let expected = model.range(rank(path)..).next().map(|(_, entry)| entry.clone());
             prop_assert_eq!(cursor.next(&mut memory).unwrap(), expected);
             prop_assert_eq!(lookup(root.location, path, &mut memory).unwrap(), model.get(&rank(path)).cloned());
+            cursor.seek(path, &mut memory).unwrap();
             cursor.skip_under(path, &mut memory).unwrap();
             let at = rank(path);
-            let expected = model.iter().find(|(key, entry)| **key > at && !is_under(&entry.path, path));
+            let expected = model.iter().find(|(key, entry)| **key >= at && !is_under(&entry.path, path));
             if !path.ends_with(b"/") {
                 prop_assert_eq!(cursor.next(&mut memory).unwrap(), expected.map(|pair| pair.1.clone()));
             }
@@ -264,7 +265,7 @@ proptest! {
     }
 
     #[test]
-    fn groups_come_back(extents in proptest::collection::vec((1..20_u32, proptest::option::of((location(), any::<u32>()))), 1..12), last in 1..=8192_u32) {
+    fn groups_come_back(extents in proptest::collection::vec((1..20_u32, proptest::option::of((location(), 0..100_u32))), 1..12), last in 1..=8192_u32) {
         let extents: Vec<Extent> = extents.into_iter().map(|(pages, place)| Extent { pages, place }).collect();
         let page = |extent: &Extent| if extent.place.is_some() { Id([5; 16]) } else { PageGroup::HOLE };
         let ids = extents.iter().flat_map(|extent| std::iter::repeat_n(page(extent), extent.pages as usize)).collect();
