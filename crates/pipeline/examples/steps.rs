@@ -150,9 +150,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args_os()
-        .nth(1)
-        .ok_or("usage: steps FOLDER")?;
+    let folder = std::env::args_os().nth(1).ok_or("usage: steps FOLDER")?;
     let mut found = Vec::new();
     files(Path::new(&folder), &mut found)?;
     found.sort();
