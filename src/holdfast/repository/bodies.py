@@ -212,7 +212,6 @@ class AdmissionBody(Body):
 
     kind: ClassVar[str] = "admission"
     admitted: datetime
-    snapshot: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from holdfast.base.environment import Environment
+from holdfast.base.environment import Environment, parse_time
 from holdfast.errors import DamageError, ObjectMissingError, StoreError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, WriterCertificate
@@ -150,6 +151,14 @@ class Home:
             raise damaged(name, "its signer is not known to the vault")
         check_signature(control, key, name)
         return control
+
+    def written(self, name: str) -> datetime:
+        """Return the time that a verified control object carries. It informs; no rule of the protocol compares it."""
+        control = self.verify_control(name, self.store.get(name))
+        try:
+            return parse_time(str(control.body.get("time")))
+        except ValueError:
+            raise damaged(name, "its time is malformed") from None
 
     def encode(self, name: str, body: Body, signer: Signer | None) -> bytes:
         """Return a control object's bytes with a fresh nonce."""

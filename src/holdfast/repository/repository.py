@@ -35,7 +35,9 @@ from holdfast.repository.hpke import (
     state_recipient,
 )
 from holdfast.repository.keyring import ClassGeneration, Keyring, newest, public_of
+from holdfast.repository.listing import Problem, list_snapshots, read_part
 from holdfast.repository.objects import KEYRING, b64, canonical, parse_canonical, parse_control, unb64, unseal
+from holdfast.repository.types import SealedPart, SnapshotInfo
 from holdfast.stores.protocol import Store
 
 PROBE_THREADS = 8
@@ -265,6 +267,18 @@ class Repository:
         known = self._known(class_id, generation)
         info = run_key_info(self.vault_id, class_id, generation)
         return open_envelope(data, info, known.private, bytes.fromhex(self.writer_id), self.state_key)
+
+    def snapshots(self) -> tuple[SnapshotInfo, ...]:
+        """Return the committed snapshots, newest last (by admission, then finish)."""
+        return list_snapshots(self)[0]
+
+    def snapshot_problems(self) -> tuple[Problem, ...]:
+        """Return the snapshots that were committed and cannot be read as they were written."""
+        return list_snapshots(self)[1]
+
+    def part(self, snapshot: SnapshotInfo, class_id: int) -> SealedPart:
+        """Open one sealed part. `NotPermittedError`, `DamageError`, `ObjectMissingError`."""
+        return read_part(self, snapshot, class_id)
 
     def put_keyring(self, keyring: Keyring) -> None:
         """Store the keyring under the next free number, or its own. `DamageError` if another process was quicker."""

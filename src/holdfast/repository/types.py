@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 CLASS_NAMES = {1: "phi", 2: "phi-restricted", 3: "imaging", 4: "database", 5: "operational", 6: "system", 7: "public"}
@@ -51,6 +51,12 @@ class SnapshotInfo:
     host: str = ""
     paths: tuple[bytes, ...] = ()
     tags: tuple[str, ...] = ()
+    released: bool = False
+    """A person released it: its anomaly, if it has one, pins nothing any more."""
+
+    def with_part(self, part: SealedPart | SnapshotDraft) -> SnapshotInfo:
+        """Return the snapshot with what its main part says."""
+        return replace(self, label=part.label, host=part.host, paths=part.paths, tags=part.tags)
 
     @property
     def counted_at(self) -> datetime:
@@ -76,7 +82,7 @@ class SealedPart:
     root: str
     """Location of the tree's root as text, `HEX:segment:chunk`."""
     entries: int
-    bytes: int
+    content_bytes: int
     program: str
     host: str = ""
     label: str = ""
@@ -93,10 +99,11 @@ class ClassDraft:
     class_id: int
     root: str
     entries: int
-    bytes: int
+    content_bytes: int
     refs_payload: bytes
-    """The reference set's plaintext, full or as a delta to the set named `refs_parent`."""
-    refs_parent: str = ""
+    """The reference set's plaintext, full or as a delta; empty with `refs_same`."""
+    refs_same: str = ""
+    """SHA of the parent's reference set if nothing changed: it is named again, and no new one is put."""
     segments: int = 0
     findings: tuple[PartFinding, ...] = ()
 

@@ -1,0 +1,122 @@
+"""Decisions of sessions: slots `decision/ID/0, 1, …`, of which the first valid one counts (docs/format/protocol.md).
+
+A commit is valid if the session's own writer signed it; a revocation if root, or the session's own writer, did.
+Squatting on a slot costs nothing: bytes that do not verify are passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from holdfast.errors import DamageError, LimitError, ObjectMissingError
+from holdfast.repository import names
+from holdfast.repository.bodies import COMMIT, REVOKED, Body, DecisionBody, EnvelopeBody, SessionBody
+from holdfast.repository.home import ROOT, Home, Signer, create
+
+SLOTS_MAX = 1_000
+
+
+class Verdict(Enum):
+    """What became of a session."""
+
+    OPEN = "open"
+    """No decision at all."""
+    COMMIT = "commit"
+    REVOKED = "revoked"
+    UNREADABLE = "unreadable"
+    """There are decisions and none can be read: counts as committed for marking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The decision that counts; `snapshot` is the SHA of the committed envelope."""
+
+    verdict: Verdict
+    snapshot: str = ""
+
+
+def counts(body: DecisionBody, signer: str, owner: str) -> bool:
+    """Return whether a verified decision is valid for a session of `owner`."""
+    if body.verdict == COMMIT:
+        return signer == owner
+    return body.verdict == REVOKED and signer in {ROOT, owner}
+
+
+def outcome(home: Home, session: str, owner: str) -> Outcome:
+    """Return the first valid decision of a session whose writer is `owner`."""
+    numbers = home.numbers(f"decision/{session}")
+    for number in numbers:
+        try:
+            found, body = home.read(names.numbered("decision", session, number), DecisionBody)
+        except DamageError:
+            continue
+        if counts(body, found.signer, owner):
+            return Outcome(Verdict(body.verdict), body.snapshot)
+    return Outcome(Verdict.UNREADABLE if numbers else Verdict.OPEN)
+
+
+def decide(home: Home, session: str, owner: str, body: DecisionBody, signer: Signer) -> Outcome:
+    """Create the session's decision unless a valid one exists; return the one that counts.
+
+    The write-once rule of the protocol: whoever comes second, and whoever lost a reply, reads what is there.
+    """
+    for number in range(SLOTS_MAX):
+        name = names.numbered("decision", session, number)
+        data = home.encode(name, body, signer)
+        if create(home.store, name, data):
+            return Outcome(Verdict(body.verdict), body.snapshot)
+        try:
+            found, existing = home.read(name, DecisionBody)
+        except ObjectMissingError:
+            raise
+        except DamageError:
+            continue
+        if counts(existing, found.signer, owner):
+            return Outcome(Verdict(existing.verdict), existing.snapshot)
+    raise LimitError("a session's decision slots are all taken by invalid objects", limit=SLOTS_MAX)
+
+
+def owner_of(home: Home, session: str) -> str:
+    """Return the writer of a session, by its announcement or else its envelope; empty if neither can be read."""
+    kinds: tuple[tuple[str, type[Body]], ...] = (
+        (f"session/{session}", SessionBody),
+        (f"snapshot/{session}", EnvelopeBody),
+    )
+    for name, kind in kinds:
+        try:
+            return home.read(name, kind)[0].signer
+        except DamageError:
+            continue
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session without a valid decision."""
+
+    id: str
+    owner: str
+    """Its writer, empty if the announcement cannot be read."""
+    body: SessionBody | None
+    counts: bool
+    """It has an envelope and decisions of which none can be read: it counts as committed, and nobody may revoke it."""
+
+
+def open_sessions(home: Home) -> list[OpenSession]:
+    """Return the sessions without a valid decision, from one listing."""
+    found = []
+    for session in home.ids("session"):
+        try:
+            read, body = home.read(f"session/{session}", SessionBody)
+            owner: str = read.signer
+            known: SessionBody | None = body
+        except ObjectMissingError:
+            continue
+        except DamageError:
+            owner, known = owner_of(home, session), None
+        verdict = outcome(home, session, owner).verdict
+        if verdict in {Verdict.OPEN, Verdict.UNREADABLE}:
+            written = verdict is Verdict.UNREADABLE and home.store.size(f"snapshot/{session}") is not None
+            found.append(OpenSession(session, owner, known, counts=written))
+    return found

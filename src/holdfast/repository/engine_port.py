@@ -1,0 +1,72 @@
+"""The part of the engine that the repository uses, as a protocol, so that a test may stand in for it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+
+class IndexPort(Protocol):
+    """`holdfast.engine.Index`: sorted runs, looked up together."""
+
+    def exclude(self, packs: Sequence[bytes]) -> None:
+        """Exclude packs from every later answer."""
+        ...
+
+    def find_segment(self, origin: bytes, ordinal: int) -> object | None:
+        """Return where a segment is, outside excluded packs, or None."""
+        ...
+
+
+class IndexMaker(Protocol):
+    """`holdfast.engine.Index` as a class."""
+
+    def __call__(self, members: Sequence[tuple[str, bool]]) -> IndexPort:
+        """Open sorted files; the flag says whether a member may be deduplicated against."""
+        ...
+
+    def write_sorted(self, run_payloads: Sequence[bytes], class_id: int, generation: int, out: str) -> None:
+        """Write run plaintexts of one class generation as one sorted file."""
+        ...
+
+    def merge(self, paths: Sequence[str], out: str, drop: Sequence[bytes]) -> None:
+        """Merge sorted files into one, without some packs."""
+        ...
+
+
+class ClassKeysMaker(Protocol):
+    """`holdfast.engine.ClassKeys` as a class."""
+
+    def __call__(self, vault: bytes, class_id: int, generation: int, dedup_key: bytes, index_key: bytes) -> object:
+        """Prepare the keys of one class generation."""
+        ...
+
+
+class EnginePort(Protocol):
+    """`holdfast.engine`."""
+
+    @property
+    def ClassKeys(self) -> ClassKeysMaker:  # noqa: N802 - the engine's name
+        """The class of prepared keys."""
+        ...
+
+    def repack(
+        self, keys: object, nonce: bytes, sources: Sequence[tuple[bytes, Sequence[tuple[bytes, int]]]]
+    ) -> tuple[bytes, bytes, bytes]:
+        """Copy segments of whole packs into one new pack; return its name, its bytes and its index record."""
+        ...
+
+    def read_directory(self, keys: object, pack: bytes) -> bytes:
+        """Return a pack's record as an index run holds it, from its own directory."""
+        ...
+
+    @property
+    def Index(self) -> IndexMaker:  # noqa: N802 - the engine's name
+        """The index class."""
+        ...
+
+
+def default_engine() -> EnginePort:
+    """Return the Rust engine; imported late, so that what needs no index runs without it."""
+    return cast("EnginePort", importlib.import_module("holdfast.engine"))

@@ -1,0 +1,81 @@
+"""Forget: tombstones (docs/format/protocol.md). Decides by `retention`, acts by ids; space comes back by prune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from holdfast.errors import DamageError, HeldError, InternalError, RetentionError
+from holdfast.repository.bodies import AdmissionBody, EnvelopeBody, ForgottenBody
+from holdfast.repository.holds import read_hold
+from holdfast.repository.listing import envelope_infos, is_forgotten, list_snapshots
+from holdfast.repository.retention import ForgetPlan, RetentionPolicy, counted_times, plan_forget
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
+    from holdfast.repository.types import SnapshotInfo
+
+
+def admit(repository: Repository) -> int:
+    """Give every snapshot that has none its admission time; return how many. The pruner's side does so at each visit."""
+    home = repository.home
+    waiting = [s for s in envelope_infos(repository) if s.admitted is None]
+    times = counted_times(envelope_infos(repository), repository.env.now()) if waiting else {}
+    return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.root) for s in waiting)
+
+
+def plan(repository: Repository, policy: RetentionPolicy, snapshots: Sequence[SnapshotInfo] | None = None) -> ForgetPlan:
+    """Return what a policy would forget of the given snapshots (all, by default). Nothing changes."""
+    chosen = list_snapshots(repository)[0] if snapshots is None else snapshots
+    return plan_forget(chosen, policy, repository.env.now())
+
+
+def apply(repository: Repository, plan: ForgetPlan, *, reason: str = "retention") -> tuple[str, ...]:
+    """Forget what a plan says; return the ids. Idempotent: a crash anywhere is finished by the next call."""
+    admit(repository)
+    finish_forgotten(repository)
+    for snapshot in plan.forget:
+        forget(repository, snapshot, reason=reason)
+    return plan.forget
+
+
+def forget(repository: Repository, snapshot: str, *, reason: str) -> None:
+    """Forget one snapshot: the tombstone first, then its envelope, then its parts.
+
+    `HeldError` while it is held, `RetentionError` before its `retain_until`. A snapshot whose envelope cannot be read
+    can be forgotten too: that is how a lost one stops holding up a prune.
+    """
+    home = repository.home
+    signer = repository.root
+    hold = read_hold(home, snapshot)
+    if hold.held:
+        raise HeldError(f"snapshot {snapshot} is under a legal hold")
+    sha = ""
+    try:
+        read, body = home.read(f"snapshot/{snapshot}", EnvelopeBody)
+        sha = read.sha
+        if body.retain_until is not None and body.retain_until > repository.env.now():
+            raise RetentionError(f"snapshot {snapshot} must be retained until {body.retain_until:%Y-%m-%d %H:%M} UTC")
+    except DamageError:
+        pass
+    name = f"forgotten/{snapshot}"
+    if not home.create(name, ForgottenBody(reason, sha), signer) and not is_forgotten(home, snapshot):
+        raise InternalError(f"object {name} is taken by bytes that are no tombstone")
+    remove_content(repository, snapshot)
+
+
+def remove_content(repository: Repository, snapshot: str) -> None:
+    """Delete a forgotten or revoked snapshot's envelope, then its parts. Reference sets go by prune."""
+    store = repository.store
+    store.delete(f"snapshot/{snapshot}")
+    for info in list(store.list(f"part/{snapshot}/")):
+        store.delete(info.name)
+
+
+def finish_forgotten(repository: Repository) -> None:
+    """Finish what a crash interrupted: delete what forgotten snapshots left."""
+    home = repository.home
+    left = set(home.ids("snapshot")) | set(home.ids("part"))
+    for snapshot in left.intersection(home.ids("forgotten")):
+        if is_forgotten(home, snapshot):
+            remove_content(repository, snapshot)

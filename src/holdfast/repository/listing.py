@@ -1,0 +1,243 @@
+"""Which snapshots exist (docs/format/protocol.md), and what their envelopes and sealed parts say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError
+from holdfast.repository.bodies import AdmissionBody, EnvelopeBody, ForgottenBody
+from holdfast.repository.decisions import Verdict, outcome, owner_of
+from holdfast.repository.holds import HoldState, read_holds
+from holdfast.repository.home import ROOT, Home
+from holdfast.repository.hpke import part_info
+from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, unb64, unseal
+from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo, class_rank
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A snapshot's verified envelope."""
+
+    id: str
+    sha: str
+    writer: str
+    body: EnvelopeBody
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A snapshot that was committed, or may have been, and cannot be read as it was written."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Envelopes:
+    """All snapshots of a vault: those that are readable, and those that are not."""
+
+    committed: tuple[Committed, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_envelopes(home: Home) -> Envelopes:
+    """Return every snapshot that exists. Needs no class key.
+
+    What it cannot decide for certain is a problem, never silently left out: pruning stops at the first one.
+    """
+    tombstones = set(home.ids("forgotten"))
+    committed, problems, notes = [], [], []
+    for snapshot in sorted(set(home.ids("snapshot")) | set(home.ids("decision"))):
+        if snapshot in tombstones and is_forgotten(home, snapshot):
+            continue
+        found = _read_one(home, snapshot, tombstone=snapshot in tombstones)
+        if isinstance(found, Problem):
+            problems.append(found)
+        elif found is not None:
+            envelope, note = found
+            committed.append(envelope)
+            notes += [note] if note else []
+    return Envelopes(tuple(committed), tuple(problems), tuple(notes))
+
+
+def is_forgotten(home: Home, snapshot: str) -> bool:
+    """Return whether a valid tombstone stands: one signed by root."""
+    try:
+        return home.read(f"forgotten/{snapshot}", ForgottenBody)[0].signer == ROOT
+    except DamageError:
+        return False
+
+
+def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed, str] | Problem | None:
+    try:
+        read, body = home.read(f"snapshot/{snapshot}", EnvelopeBody)
+    except DamageError as error:
+        return _read_without_envelope(home, snapshot, missing=isinstance(error, ObjectMissingError), tombstone=tombstone)
+    result = outcome(home, snapshot, read.signer)
+    if result.verdict in {Verdict.OPEN, Verdict.REVOKED}:
+        return None
+    certificate = home.certificate(read.signer)
+    if certificate is not None and certificate.revoked and snapshot not in certificate.sessions:
+        return None
+    if result.verdict is Verdict.COMMIT and result.snapshot != read.sha:
+        return Problem(snapshot, f"snapshot {snapshot} has another envelope than the one that was committed")
+    note = "" if result.verdict is Verdict.COMMIT else f"no decision of snapshot {snapshot} can be read; it counts"
+    return Committed(snapshot, read.sha, read.signer, body), note
+
+
+def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombstone: bool) -> Problem | None:
+    result = outcome(home, snapshot, owner_of(home, snapshot))
+    if result.verdict in {Verdict.OPEN, Verdict.REVOKED} or (missing and tombstone):
+        return None
+    if result.verdict is Verdict.UNREADABLE and missing and home.store.size(f"session/{snapshot}") is not None:
+        # An envelope is put before its decision: this session is still running and somebody squats on its slots.
+        return None
+    return Problem(snapshot, f"snapshot {snapshot} was committed; its envelope is {'missing' if missing else 'damaged'}")
+
+
+def read_admissions(home: Home) -> dict[str, AdmissionBody]:
+    """Return the admission of every snapshot that has a valid one: root's word counts, nobody else's."""
+    found = {}
+    for snapshot in home.ids("admission"):
+        try:
+            read, body = home.read(f"admission/{snapshot}", AdmissionBody)
+        except DamageError:
+            continue
+        if read.signer == ROOT:
+            found[snapshot] = body
+    return found
+
+
+def envelope_infos(repository: Repository, envelopes: Envelopes | None = None) -> list[SnapshotInfo]:
+    """Return what the envelopes, holds and admissions say of every readable snapshot, without any part."""
+    home = repository.home
+    found = envelopes or read_envelopes(home)
+    holds, admissions = read_holds(home), read_admissions(home)
+    return [describe(repository, c, holds.get(c.id, HoldState()), admissions.get(c.id)) for c in found.committed]
+
+
+def list_snapshots(repository: Repository) -> tuple[tuple[SnapshotInfo, ...], tuple[Problem, ...]]:
+    """Return the committed snapshots, newest last, and those that are damaged."""
+    envelopes = read_envelopes(repository.home)
+    found: list[SnapshotInfo] = []
+    problems = list(envelopes.problems)
+    for info in envelope_infos(repository, envelopes):
+        try:
+            found.append(with_main_part(repository, info))
+        except NotPermittedError:
+            found.append(info)
+        except HoldfastError as error:
+            problems.append(Problem(info.id, f"snapshot {info.id}: {error.what}"))
+            found.append(info)
+    found.sort(key=lambda s: (s.counted_at, s.finished, s.id))
+    return tuple(found), tuple(problems)
+
+
+def describe(
+    repository: Repository, committed: Committed, hold: HoldState, admission: AdmissionBody | None
+) -> SnapshotInfo:
+    """Return what the envelope says, without any part."""
+    body, known = committed.body, repository.classes
+    classes = tuple(
+        ClassPart(
+            c.class_,
+            known.get(c.class_, str(c.class_)),
+            c.generation,
+            c.refs,
+            c.part,
+            c.segments,
+            c.bytes_bucket,
+            c.files_bucket,
+        )
+        for c in body.classes
+    )
+    return SnapshotInfo(
+        id=committed.id,
+        source=body.source,
+        parent=body.parent,
+        writer=committed.writer,
+        started=body.started,
+        finished=body.finished,
+        partial=body.partial,
+        findings=body.findings,
+        anomaly=body.anomaly,
+        retain_until=body.retain_until,
+        admitted=admission.admitted if admission else None,
+        held=hold.held,
+        classes=classes,
+        released=hold.released,
+    )
+
+
+def with_main_part(repository: Repository, info: SnapshotInfo) -> SnapshotInfo:
+    """Return the snapshot with what its main part says. `NotPermittedError` without that class's key."""
+    if not info.classes:
+        return info
+    main = min(info.classes, key=lambda c: class_rank(c.class_id))
+    part = read_part(repository, info, main.class_id)
+    return info.with_part(part)
+
+
+def read_part(repository: Repository, info: SnapshotInfo, class_id: int) -> SealedPart:
+    """Open one sealed part and check that it is the one the envelope names."""
+    entry = next((c for c in info.classes if c.class_id == class_id), None)
+    if entry is None:
+        raise ObjectMissingError(f"snapshot {info.id} has no part of data class {class_id}")
+    known = repository.generation(class_id, entry.generation)
+    if known is None or known.private is None:
+        raise NotPermittedError(f"the key that reads data class {entry.class_name} is not at hand")
+    name = f"part/{info.id}/{class_id}"
+    sealed = repository.home.read_sealed(name)
+    if sealed.sha != entry.part or (sealed.class_id, sealed.generation) != (class_id, entry.generation):
+        raise damaged(name, "it is not the one that its snapshot names")
+    secret = known.private.open(sealed.envelope, part_info(repository.vault_id, class_id, entry.generation))
+    return decode_part(parse_canonical(unseal(sealed, secret, name), name), class_id, entry.generation)
+
+
+def encode_part(part: SealedPart, *, main: bool) -> bytes:
+    """Return a part's plaintext; what concerns the whole snapshot only if it is the main one."""
+    body: dict[str, object] = {
+        "root": part.root,
+        "entries": part.entries,
+        "bytes": part.content_bytes,
+        "program": part.program,
+        "findings": [{"path": b64(f.path), "kind": f.kind, "detail": f.detail} for f in part.findings],
+    }
+    if main:
+        body |= {
+            "host": part.host,
+            "label": part.label,
+            "paths": [b64(path) for path in part.paths],
+            "tags": list(part.tags),
+            "evidence": part.evidence,
+        }
+    return canonical(body)
+
+
+def decode_part(body: Mapping[str, object], class_id: int, generation: int) -> SealedPart:
+    """Return the typed value of a part's plaintext. `DamageError` if it is malformed."""
+    try:
+        findings = cast("list[dict[str, str]]", body["findings"])
+        return SealedPart(
+            class_id=class_id,
+            generation=generation,
+            root=str(body["root"]),
+            entries=cast("int", body["entries"]),
+            content_bytes=cast("int", body["bytes"]),
+            program=str(body["program"]),
+            host=str(body.get("host", "")),
+            label=str(body.get("label", "")),
+            paths=tuple(unb64(p) for p in cast("list[str]", body.get("paths", []))),
+            tags=tuple(cast("list[str]", body.get("tags", []))),
+            findings=tuple(PartFinding(unb64(f["path"]), f["kind"], f["detail"]) for f in findings),
+            evidence=cast("dict[str, object]", body.get("evidence", {})),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DamageError("a snapshot's sealed part is malformed") from None
+

@@ -1,0 +1,81 @@
+"""Marking: which segments the snapshots need, by their reference sets. Reads no tree and sees no name.
+
+A set that cannot be read raises `DamageError`: pruning stops, for nothing can be said to be dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from holdfast.errors import DamageError, NotPermittedError
+from holdfast.repository.listing import Committed, Envelopes, read_envelopes
+from holdfast.repository.objects import unseal
+from holdfast.repository.refsets import CHAIN_LINKS_MAX, Segments, StoredSegments, parse
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
+
+
+class SetReader:
+    """Reads reference sets, each object once. Chains of deltas have at most 16 links."""
+
+    def __init__(self, repository: Repository) -> None:
+        """Start without any set."""
+        self._repository = repository
+        self._sets: dict[str, Segments] = {}
+        self.parents: dict[str, str] = {}
+        """Of each set read, the set it is a delta to, or empty."""
+
+    def read(self, sha: str) -> Segments:
+        """Return a set with its parents resolved. `DamageError`, `ObjectMissingError`, `NotPermittedError`."""
+        chain: list[StoredSegments] = []
+        at = sha
+        while at not in self._sets:
+            if len(chain) > CHAIN_LINKS_MAX:
+                raise DamageError(f"object refs/{sha} rests on too long a chain of deltas")
+            stored = self._stored(at)
+            self.parents[at] = stored.parent
+            chain.append(stored)
+            if not stored.parent:
+                break
+            at = stored.parent
+        segments = self._sets.get(at, Segments())
+        for stored in reversed(chain):
+            segments = segments.minus(stored.removed).union(stored.added)
+        self._sets[sha] = segments
+        return segments
+
+    def _stored(self, sha: str) -> StoredSegments:
+        name = f"refs/{sha}"
+        sealed = self._repository.home.read_sealed(name)
+        known = self._repository.generation(sealed.class_id, sealed.generation)
+        if known is None:
+            raise NotPermittedError(f"the index key of data class {sealed.class_id} is not at hand")
+        return parse(unseal(sealed, known.index_key, name))
+
+
+def read_set(repository: Repository, sha: str) -> Segments:
+    """Return one reference set."""
+    return SetReader(repository).read(sha)
+
+
+def sound_envelopes(repository: Repository) -> Envelopes:
+    """Return all snapshots, or raise `DamageError` if one of them cannot be read: what it needs is unknown."""
+    envelopes = read_envelopes(repository.home)
+    if envelopes.problems:
+        raise DamageError(
+            f"{len(envelopes.problems)} snapshots cannot be read, so what they need is not known; nothing is deleted",
+            next="run `holdfast check` for their names; a snapshot that is lost for good can be forgotten by its id.",
+            snapshots=tuple(p.id for p in envelopes.problems),
+        )
+    return envelopes
+
+
+def mark(repository: Repository, snapshots: Iterable[Committed]) -> Segments:
+    """Return every segment that the snapshots need: step 1 and step 3 of a prune round."""
+    reader = SetReader(repository)
+    live = Segments()
+    for sha in sorted({c.refs for s in snapshots for c in s.body.classes}):
+        live = live.union(reader.read(sha))
+    return live

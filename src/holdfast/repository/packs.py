@@ -1,0 +1,137 @@
+"""What the vault knows about its packs: the union of all index runs, against the list of what is in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast.errors import DamageError, NotPermittedError, ObjectMissingError
+from holdfast.repository.countersign import read_countersigns
+from holdfast.repository.home import ROOT
+from holdfast.repository.indexes import distrusted_runs, open_run
+from holdfast.repository.records import PackRecord, parse_run
+from holdfast.repository.rounds import read_damaged
+from holdfast.repository.trust import FOR_ALL
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
+
+NOBODY = "nobody"
+"""The scope of runs that nobody may deduplicate against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Packs that may be copied into one: same keys, same kind, same word standing behind their ids."""
+
+    class_id: int
+    generation: int
+    kind: int
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """One pack of the index."""
+
+    record: PackRecord
+    group: Group
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One index run."""
+
+    sha: str
+    signer: str
+    class_id: int
+    generation: int
+    scope: str
+    packs: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class PackTable:
+    """The index as pruning sees it."""
+
+    packs: dict[str, Pack]
+    runs: dict[str, Run]
+    stored: dict[str, int]
+    """Size of every pack in the store, by hash."""
+    kinds: dict[str, int]
+    """1 or 2 by the folder of every pack in the store."""
+    damaged: frozenset[str] = field(default_factory=frozenset)
+
+    def carries(self, name: str) -> bool:
+        """Return whether a pack can be relied on: indexed, present with its size, not known as damaged."""
+        pack = self.packs.get(name)
+        return pack is not None and self.stored.get(name) == pack.record.size and name not in self.damaged
+
+    @property
+    def unindexed(self) -> frozenset[str]:
+        """Packs in the store that no run lists."""
+        return frozenset(self.stored.keys() - self.packs.keys())
+
+
+def read_runs(repository: Repository) -> Iterator[tuple[Run, list[PackRecord]]]:
+    """Yield every run with its records. `DamageError` for a run that cannot be read: its packs would look unindexed."""
+    home = repository.home
+    scopes, distrusted = read_countersigns(home), distrusted_runs(home)
+    for name in list(home.listed("index")):
+        sha = name.partition("/")[2]
+        try:
+            sealed, plain = open_run(repository, sha)
+        except ObjectMissingError:
+            continue
+        if plain is None:
+            raise NotPermittedError(f"the index key of data class {sealed.class_id} is not at hand")
+        granted = scopes.get(sha, frozenset())
+        if sha in distrusted:
+            scope = NOBODY
+        elif FOR_ALL in granted:
+            scope = FOR_ALL
+        elif sealed.signer_name != ROOT:
+            scope = sealed.signer_name
+        else:
+            scope = next(iter(granted), NOBODY)
+        records = parse_run(plain)
+        packs = tuple(r.name for r in records)
+        yield Run(sha, sealed.signer_name, sealed.class_id, sealed.generation, scope, packs), records
+
+
+def list_packs(repository: Repository) -> tuple[dict[str, int], dict[str, int]]:
+    """Return size and kind of every pack in the store, by hash."""
+    sizes: dict[str, int] = {}
+    kinds: dict[str, int] = {}
+    for folder, kind in (("data", 1), ("meta", 2)):
+        for info in repository.store.list(folder + "/"):
+            sha = info.name.rpartition("/")[2]
+            sizes[sha] = info.size
+            kinds[sha] = kind
+    return sizes, kinds
+
+
+def read_packs(repository: Repository, deleted: frozenset[str] = frozenset()) -> PackTable:
+    """Return the table of all packs; those that a plan deletes are left out, wherever they are still listed.
+
+    Packs are listed before the runs: a pack that is stored and indexed meanwhile never looks unindexed.
+    """
+    sizes, kinds = list_packs(repository)
+    packs: dict[str, Pack] = {}
+    runs: dict[str, Run] = {}
+    for run, records in read_runs(repository):
+        runs[run.sha] = run
+        for record in records:
+            if record.name in deleted:
+                continue
+            known = packs.get(record.name)
+            if known is not None and known.record.encoded != record.encoded and known.record.size != record.size:
+                raise DamageError(f"two index runs contradict each other about pack {record.name}")
+            if known is None or known.group.scope == NOBODY:
+                group = Group(run.class_id, run.generation, record.kind, run.scope)
+                packs[record.name] = Pack(record, group, run.sha)
+    for name in deleted:
+        sizes.pop(name, None)
+    return PackTable(packs, runs, sizes, kinds, read_damaged(repository.home))

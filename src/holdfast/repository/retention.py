@@ -1,0 +1,179 @@
+"""Retention: which snapshots a policy keeps (grandfather, father, son). Pure: snapshots in, a plan with reasons out.
+
+Counted by source and writer, on the admission time given by the pruner's side: a stolen writer that claims another host's
+source displaces nothing. An anomalous snapshot (mass change, entropy jump,
+size collapse) never displaces a good one: while it is not released by a person, nothing of its source is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from holdfast.errors import UsageError
+from holdfast.repository.types import SnapshotInfo
+
+ANOMALY_PINS_FROM = 500
+"""Anomaly scores (0 to 1000) from here on pin their source."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """How many snapshots per source to keep: the newest `last`, and the newest of each hour, day, week, month, year."""
+
+    last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    within_days: int = 0
+    """Keep everything admitted in the last so many days (minimum retention)."""
+    tags: frozenset[str] = field(default_factory=frozenset)
+    """Keep every snapshot that has one of these tags."""
+
+    @property
+    def keeps_anything(self) -> bool:
+        """Whether the policy says anything at all."""
+        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly, self.within_days)
+        return any(counts) or bool(self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDecision:
+    """What retention says about one snapshot."""
+
+    snapshot: str
+    keep: bool
+    reasons: tuple[str, ...]
+    """Why it is kept (`last`, `daily`, `hold`, …); empty if it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPlan:
+    """A forget that has not happened: one decision per snapshot, newest first."""
+
+    decisions: tuple[ForgetDecision, ...]
+
+    @property
+    def forget(self) -> tuple[str, ...]:
+        """Ids of the snapshots that would go."""
+        return tuple(d.snapshot for d in self.decisions if not d.keep)
+
+
+def _hour(moment: datetime) -> object:
+    return (moment.date(), moment.hour)
+
+
+def _day(moment: datetime) -> object:
+    return moment.date()
+
+
+def _week(moment: datetime) -> object:
+    return moment.isocalendar()[:2]
+
+
+def _month(moment: datetime) -> object:
+    return (moment.year, moment.month)
+
+
+def _year(moment: datetime) -> object:
+    return moment.year
+
+
+BUCKETS: Mapping[str, Callable[[datetime], object]] = {
+    "hourly": _hour,
+    "daily": _day,
+    "weekly": _week,
+    "monthly": _month,
+    "yearly": _year,
+}
+
+
+def admission_time(finished: datetime, last_admission: datetime | None, now: datetime) -> datetime:
+    """Return the time that retention counts for a snapshot not admitted yet.
+
+    The writer's own word, but no later than now, and no earlier than what was admitted last of the same source: a stolen
+    writer cannot place snapshots in the past, where they would displace good ones.
+    """
+    earliest = finished if last_admission is None else max(finished, last_admission)
+    return min(earliest, now)
+
+
+def history_of(snapshot: SnapshotInfo) -> tuple[str, str]:
+    """Return what retention counts apart: a source as one writer stores it."""
+    return snapshot.source, snapshot.writer
+
+
+def counted_times(snapshots: Sequence[SnapshotInfo], now: datetime) -> dict[str, datetime]:
+    """Return the time that counts for each snapshot, those not admitted yet included."""
+    last: dict[tuple[str, str], datetime] = {}
+    for s in snapshots:
+        if s.admitted is not None:
+            last[history_of(s)] = max(s.admitted, last.get(history_of(s), s.admitted))
+    return {s.id: s.admitted or admission_time(s.finished, last.get(history_of(s)), now) for s in snapshots}
+
+
+def plan_forget(snapshots: Sequence[SnapshotInfo], policy: RetentionPolicy, now: datetime) -> ForgetPlan:
+    """Return what the policy keeps and forgets. `UsageError` for a policy that says nothing.
+
+    Always kept: held snapshots, those with time to retain, everything of a source with an unreleased anomaly, the newest
+    of each source and its newest complete one.
+    """
+    if not policy.keeps_anything:
+        raise UsageError("the retention policy keeps nothing", next="say what to keep, for instance `--keep-daily 14`.")
+    times = counted_times(snapshots, now)
+    decisions: list[tuple[datetime, ForgetDecision]] = []
+    for history in sorted({history_of(s) for s in snapshots}):
+        mine = sorted(
+            (s for s in snapshots if history_of(s) == history), key=lambda s: (times[s.id], s.id), reverse=True
+        )
+        reasons = _reasons(mine, times, policy, now)
+        decisions += [(times[s.id], ForgetDecision(s.id, bool(reasons[s.id]), tuple(reasons[s.id]))) for s in mine]
+    decisions.sort(key=lambda pair: (pair[0], pair[1].snapshot), reverse=True)
+    return ForgetPlan(tuple(decision for _, decision in decisions))
+
+
+def _reasons(
+    newest_first: Sequence[SnapshotInfo], times: Mapping[str, datetime], policy: RetentionPolicy, now: datetime
+) -> dict[str, list[str]]:
+    reasons: dict[str, list[str]] = {s.id: [] for s in newest_first}
+    pinned = any(s.anomaly >= ANOMALY_PINS_FROM and not s.released for s in newest_first)
+    for s in newest_first:
+        if s.held:
+            reasons[s.id].append("hold")
+        if s.retain_until is not None and s.retain_until > now:
+            reasons[s.id].append("retain-until")
+        if pinned:
+            reasons[s.id].append("anomaly")
+        if policy.within_days and times[s.id] > now - timedelta(days=policy.within_days):
+            reasons[s.id].append("within")
+        if policy.tags.intersection(s.tags):
+            reasons[s.id].append("tag")
+    for s in newest_first[: policy.last]:
+        reasons[s.id].append("last")
+    for name, bucket in BUCKETS.items():
+        for s in _newest_of_each(newest_first, lambda s: bucket(times[s.id]), getattr(policy, name)):  # noqa: B023
+            reasons[s.id].append(name)
+    reasons[newest_first[0].id].append("newest")
+    complete = next((s for s in newest_first if not s.partial), None)
+    if complete is not None and complete is not newest_first[0]:
+        reasons[complete.id].append("newest-complete")
+    return reasons
+
+
+def _newest_of_each(
+    newest_first: Iterable[SnapshotInfo], bucket: Callable[[SnapshotInfo], object], count: int
+) -> list[SnapshotInfo]:
+    """Return the newest snapshot of each of the `count` newest buckets; a complete one before a partial one."""
+    chosen: dict[object, SnapshotInfo] = {}
+    for s in newest_first:
+        key = bucket(s)
+        if key not in chosen:
+            if len(chosen) == count:
+                continue
+            chosen[key] = s
+        elif chosen[key].partial and not s.partial:
+            chosen[key] = s
+    return list(chosen.values())

@@ -1,0 +1,31 @@
+"""Which index runs may be deduplicated against (docs/format/protocol.md, rule 3). Pure.
+
+A writer trusts its own runs, and runs countersigned for everybody or for it. Anything else serves lookups only: a
+stolen writer can claim "this id is stored" only to itself. What a revocation distrusts is never deduplicated against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FOR_ALL = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What never changes about a run: who signed it, and whose class generation it lists."""
+
+    signer: str
+    class_id: int
+    generation: int
+
+
+def may_deduplicate(
+    run: str, facts: RunFacts, *, writer: str, scopes: Mapping[str, frozenset[str]], distrusted: frozenset[str]
+) -> bool:
+    """Return whether `writer` may deduplicate against a run; `scopes` are the valid countersignatures of each run."""
+    if run in distrusted:
+        return False
+    granted = scopes.get(run, frozenset())
+    return facts.signer == writer or FOR_ALL in granted or writer in granted
