@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.results import (
         BackupResult,
         BackupStats,
@@ -43,6 +44,10 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "BackupOptions": "runs.options",
+    "ClassRule": "runs.options",
+    "Limits": "runs.options",
+    "Stream": "runs.options",
     "BackupResult": "runs.results",
     "BackupStats": "runs.results",
     "Change": "runs.results",
@@ -63,10 +68,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "BackupOptions",
     "BackupResult",
     "BackupStats",
     "Change",
     "CheckReport",
+    "ClassRule",
     "EntryInfo",
     "Event",
     "Events",
@@ -75,6 +82,7 @@ __all__ = [
     "ForgetResult",
     "FoundEntry",
     "HoldfastError",
+    "Limits",
     "Note",
     "Progress",
     "PruneResult",
@@ -83,6 +91,7 @@ __all__ = [
     "Snapshot",
     "SnapshotInfo",
     "SnapshotList",
+    "Stream",
     "Vault",
     "VaultStats",
     "VerifyReport",
