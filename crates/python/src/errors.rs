@@ -102,6 +102,13 @@ fn pipeline_ref(error: &pipeline::Error) -> PyErr {
         pipeline::Error::Exists => {
             with_attributes(EngineError::new_err(error.to_string()), "exists", None)
         }
+        pipeline::Error::Engine(error) => engine(error.clone()),
+        pipeline::Error::Scan(_) => {
+            with_attributes(EngineError::new_err(error.to_string()), "bad-plan", None)
+        }
+        pipeline::Error::Internal(_) => {
+            with_attributes(EngineError::new_err(error.to_string()), "internal", None)
+        }
     }
 }
 
@@ -110,7 +117,7 @@ pub fn os(error: &pipeline::Error) -> PyErr {
     match error {
         pipeline::Error::Io { what, errno } => PyOSError::new_err((*errno, *what)),
         pipeline::Error::Exists => PyOSError::new_err((rustix_exists(), "the name exists already")),
-        pipeline::Error::Stopped => pipeline_ref(error),
+        _ => pipeline_ref(error),
     }
 }
 

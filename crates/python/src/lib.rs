@@ -4,6 +4,7 @@
 mod errors;
 mod files;
 mod index;
+mod ingest;
 mod keys;
 mod refs;
 
@@ -24,5 +25,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     keys::register(module)?;
     index::register(module)?;
     refs::register(module)?;
-    files::register(module)
+    files::register(module)?;
+    ingest::register(module)
 }

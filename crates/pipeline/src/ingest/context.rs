@@ -155,7 +155,12 @@ impl Context {
             folders: get(&counters.folders),
             bytes: get(&counters.bytes),
             read_bytes: get(&counters.read_bytes),
-            new_bytes: get(&self.packer.stored.new_bytes),
+            new_bytes: self
+                .packer
+                .stored
+                .iter()
+                .map(|stored| get(&stored.new_bytes))
+                .sum(),
             stored_bytes,
             packs,
             findings: get(&counters.findings),
@@ -188,7 +193,7 @@ impl Drop for Alive {
 
 /// A worker: compresses and seals until there is nothing more to come.
 pub(super) fn work(context: &Context, jobs: &Receiver<Job>) -> Result<(), Error> {
-    let mut bench = Bench::new()?;
+    let mut bench = Bench::new(context.options.level)?;
     for job in jobs {
         if context.check_stop().is_ok() {
             job(context, &mut bench)?;

@@ -84,6 +84,10 @@ pub struct ClassResult {
     pub root: Root,
     /// Regular files in it.
     pub files: u64,
+    /// Bytes of content that were not stored before.
+    pub new_bytes: u64,
+    /// Bytes of its packs.
+    pub stored_bytes: u64,
     /// Every segment it needs, its own nodes included.
     pub refs: RefSet,
 }

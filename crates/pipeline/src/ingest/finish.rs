@@ -38,10 +38,20 @@ pub(super) fn finish(
     }
     // The walk gives up its end of the queue when it fails, too.
     context.check_stop()?;
-    let classes = finisher.end()?;
+    let mut classes = finisher.end()?;
     context.seal_later(context.packer.flush()?, &jobs)?;
     drop(jobs);
     let runs = context.packer.ledger.settle(&context.stop)?;
+    for result in &mut classes {
+        let position = context
+            .packer
+            .classes()
+            .position(|keys| keys.class() == result.class);
+        if let Some(stored) = position.and_then(|class| context.packer.stored.get(class)) {
+            result.new_bytes = stored.new_bytes.load(Ordering::Relaxed);
+            result.stored_bytes = stored.pack_bytes.load(Ordering::Relaxed);
+        }
+    }
     let finished = Finished {
         classes,
         runs,
@@ -386,6 +396,8 @@ impl<'a> Finisher<'a> {
                 generation,
                 root,
                 files,
+                new_bytes: 0,
+                stored_bytes: 0,
                 refs: refs.set,
             });
         }

@@ -270,7 +270,7 @@ fn store_chunk(
     let packer = &context.packer;
     let id = packer.keys(class)?.id(Role::Chunk, &plain);
     if let Some(place) = packer.known(&id)? {
-        packer.count_known(plain.len());
+        packer.count_known(class, plain.len());
         return Ok((id, place));
     }
     if plain.len() >= BUNDLED_BYTES_MAX {

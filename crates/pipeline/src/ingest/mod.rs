@@ -21,12 +21,13 @@ mod walk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use holdfast_engine::PackName;
+use holdfast_engine::compress::Compressor;
 use holdfast_engine::index_set::IndexSet;
 
 use crate::Error;
@@ -67,6 +68,10 @@ pub struct StreamSpec {
 /// How a run works.
 #[derive(Debug, Clone)]
 pub struct IngestOptions {
+    /// zstd level.
+    pub level: i32,
+    /// Walk and compare, but read nothing.
+    pub dry_run: bool,
     /// Threads that compress and seal; 0: one per processor.
     pub workers: usize,
     /// Size at which a pack takes no more.
@@ -84,6 +89,8 @@ pub struct IngestOptions {
 impl Default for IngestOptions {
     fn default() -> Self {
         Self {
+            level: Compressor::LEVEL,
+            dry_run: false,
             workers: 0,
             pack_bytes: 32 << 20,
             checkpoint: CheckpointRule {
@@ -127,7 +134,7 @@ pub struct Ingest {
     context: Arc<Context>,
     events: Receiver<Event>,
     threads: Vec<JoinHandle<()>>,
-    ended: bool,
+    ended: AtomicBool,
 }
 
 impl Ingest {
@@ -157,7 +164,7 @@ impl Ingest {
             context,
             events,
             threads: Vec::new(),
-            ended: false,
+            ended: AtomicBool::new(false),
         };
         let workers = match config.options.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -233,7 +240,7 @@ impl Ingest {
 
     /// The next event; `None` if there was none within the time, or if the run was stopped and everything was handed out.
     /// Fails when the run has failed.
-    pub fn poll(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
+    pub fn poll(&self, timeout: Duration) -> Result<Option<Event>, Error> {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -243,7 +250,9 @@ impl Ingest {
                 .recv_timeout(left.min(Duration::from_millis(50)))
             {
                 Ok(event) => {
-                    self.ended |= matches!(event, Event::Finished(_));
+                    if matches!(event, Event::Finished(_)) {
+                        self.ended.store(true, Ordering::Release);
+                    }
                     return Ok(Some(event));
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
@@ -254,8 +263,10 @@ impl Ingest {
                 return Err(error);
             }
             let stopped = self.is_stopped() && self.context.alive.load(Ordering::Acquire) == 0;
-            if stopped && !self.ended && !self.context.packer.ledger.is_waiting() {
-                self.ended = true;
+            if stopped
+                && !self.context.packer.ledger.is_waiting()
+                && !self.ended.swap(true, Ordering::AcqRel)
+            {
                 if self.context.packer.ledger.checkpoint() {
                     continue;
                 }
@@ -285,6 +296,11 @@ impl Ingest {
     /// Whether [`Self::stop`] was called, or the run failed.
     pub fn is_stopped(&self) -> bool {
         self.context.stop.load(Ordering::Acquire)
+    }
+
+    /// Whether the run has ended, with a result or stopped, and everything was handed out.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// How far the run is.

@@ -166,7 +166,9 @@ fn store(
         if source::is_inline(content.len()) {
             settle(batch, read, |_| Stored::Inline(content.to_vec()));
         } else if let Some(place) = context.packer.known(&read.id)? {
-            context.packer.count_known(content.len());
+            context
+                .packer
+                .count_known(usize::from(read.class), content.len());
             settle(batch, read, |len| {
                 Stored::Pieces(vec![Piece {
                     len,

@@ -1,5 +1,6 @@
 //! Finished packs: waiting to be stored, stored, in an index run. And the memory that all of it takes.
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub struct PackReady {
     /// Position of its class.
     pub class: usize,
     /// The whole object.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<Vec<u8>>,
 }
 
 /// An index run over packs that are stored.
@@ -147,7 +148,7 @@ impl Ledger {
             name: pack.name,
             kind: pack.kind,
             class,
-            bytes: pack.bytes,
+            bytes: Arc::new(pack.bytes),
         };
         (self.tell)(LedgerEvent::Pack(ready));
     }

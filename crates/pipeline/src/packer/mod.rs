@@ -85,9 +85,9 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Tools at the usual level.
-    pub fn new() -> Result<Self, Error> {
-        let compressor = Compressor::new(Compressor::LEVEL)?;
+    /// Tools of a zstd level.
+    pub fn new(level: i32) -> Result<Self, Error> {
+        let compressor = Compressor::new(level)?;
         Ok(Self {
             compressor,
             spare: Vec::new(),
@@ -140,6 +140,8 @@ pub(super) struct Lane {
 pub struct Stored {
     /// Bytes of plaintext that were new.
     pub new_bytes: AtomicU64,
+    /// Bytes of finished packs.
+    pub pack_bytes: AtomicU64,
     /// Bytes of plaintext that were stored already.
     pub known_bytes: AtomicU64,
     /// Chunks of file content that were new.
@@ -153,8 +155,8 @@ pub struct Packer {
     index: Arc<IndexSet>,
     /// What becomes of finished packs.
     pub ledger: Ledger,
-    /// Counters.
-    pub stored: Stored,
+    /// Counters, per class.
+    pub stored: Vec<Stored>,
     pack_bytes_target: usize,
 }
 
@@ -175,12 +177,13 @@ impl Packer {
         pack_bytes_target: usize,
     ) -> Self {
         let states = classes.iter().map(|_| Mutex::default()).collect();
+        let stored = classes.iter().map(|_| Stored::default()).collect();
         Self {
             classes,
             states,
             index,
             ledger,
-            stored: Stored::default(),
+            stored,
             pack_bytes_target,
         }
     }
@@ -232,14 +235,14 @@ impl Packer {
         let mut state = self.state(class)?;
         for chunk in chunks {
             if let Some(location) = state.find(&chunk.id) {
-                self.count(kind, false, chunk.plain.len());
+                self.count(class, kind, false, chunk.plain.len());
                 placed(Placed {
                     location,
                     fresh: false,
                 });
                 continue;
             }
-            self.count(kind, true, chunk.plain.len());
+            self.count(class, kind, true, chunk.plain.len());
             let location = self.append(class, kind, &mut state, &chunk, &mut jobs)?;
             state.remember(chunk.id, &location);
             placed(Placed {
@@ -260,7 +263,7 @@ impl Packer {
         let kind = PackKind::Data;
         let mut state = self.state(class)?;
         if let Some(location) = state.find(&chunk.id) {
-            self.count(kind, false, plain.len());
+            self.count(class, kind, false, plain.len());
             return Ok((
                 Placed {
                     location,
@@ -269,7 +272,7 @@ impl Packer {
                 None,
             ));
         }
-        self.count(kind, true, plain.len());
+        self.count(class, kind, true, plain.len());
         let (pack, ordinal, promised) = self.reserve(class, kind, &mut state, plain.len())?;
         let location = Location {
             origin: pack.origin,
@@ -373,19 +376,19 @@ impl Packer {
     }
 
     /// Counts content that [`Self::known`] found.
-    pub fn count_known(&self, bytes: usize) {
-        self.count(PackKind::Data, false, bytes);
+    pub fn count_known(&self, class: usize, bytes: usize) {
+        self.count(class, PackKind::Data, false, bytes);
     }
 
-    fn count(&self, kind: PackKind, fresh: bool, bytes: usize) {
-        if kind == PackKind::Data {
+    fn count(&self, class: usize, kind: PackKind, fresh: bool, bytes: usize) {
+        if let (PackKind::Data, Some(stored)) = (kind, self.stored.get(class)) {
             let counter = if fresh {
-                &self.stored.new_bytes
+                &stored.new_bytes
             } else {
-                &self.stored.known_bytes
+                &stored.known_bytes
             };
             counter.fetch_add(bytes as u64, Ordering::Relaxed);
-            self.stored
+            stored
                 .new_chunks
                 .fetch_add(u64::from(fresh), Ordering::Relaxed);
         }
@@ -457,7 +460,13 @@ impl Packer {
     fn finish_if_complete(&self, pack: &OpenPack) -> Result<(), Error> {
         if let Some((finished, held_bytes)) = pack.finish_if_complete()? {
             match finished {
-                Some(finished) => self.ledger.finished(pack.class, finished, held_bytes),
+                Some(finished) => {
+                    if let Some(stored) = self.stored.get(pack.class) {
+                        let bytes = finished.bytes.len() as u64;
+                        stored.pack_bytes.fetch_add(bytes, Ordering::Relaxed);
+                    }
+                    self.ledger.finished(pack.class, finished, held_bytes);
+                }
                 None => self.ledger.abandoned(),
             }
         }
