@@ -231,7 +231,7 @@ class IngestOptions:
         *,
         level: int = 1,
         workers: int = 0,
-        pack_bytes: int = 67108864,
+        pack_bytes: int = 33554432,
         checkpoint_bytes: int = 1073741824,
         checkpoint_seconds: float = 300.0,
         paranoid: bool = False,
@@ -264,6 +264,7 @@ class IngestProgress:
     files: int
     folders: int
     bytes: int
+    read_bytes: int
     new_bytes: int
     stored_bytes: int
     findings: int
@@ -295,6 +296,8 @@ class Finished:
 
     classes: list[ClassResult]
     runs: list[tuple[int, int, bytes]]
+    cache_written: bool
+    """There is a new stat cache at `cache_out`; if not, `cache_in` is still right."""
     state: bytes | None
     """Writer state payload upon `state_in`; None if nothing changed."""
     state_is_base: bool
@@ -306,6 +309,7 @@ class Finished:
     changed: int
     unchanged: int
     removed: int
+    read_bytes: int
     new_bytes: int
     bytes: int
 
