@@ -10,6 +10,7 @@ from pathlib import Path
 
 import holdfast_rescue
 import rescue_format
+import rescue_keys
 import rescue_vault
 
 import holdfast
@@ -79,7 +80,7 @@ class Place:
 
     def chunks_stored_twice(self) -> list[bytes]:
         """Return ids of file chunks that two indexed packs both sealed themselves, by the rescue reader's eyes."""
-        secret = rescue_vault.read_secret(str(self.key), passphrase=False)
+        secret = rescue_keys.read_secret(str(self.key), passphrase=False)
         vault = rescue_vault.Vault(str(self.vault), secret, passphrase=False, note=_refuse)
         packs = {pack.name: pack for run in vault.names("index") for pack in vault.read_run(run)}
         seen: Counter[bytes] = Counter()

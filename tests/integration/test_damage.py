@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 
 import pytest
+from tests.rounds import Place, assert_same
 
 import holdfast
 from holdfast.errors import HoldfastError
@@ -17,7 +18,6 @@ from holdfast.runs.options import BackupOptions, ClassRule
 from holdfast.runs.results import RetentionPolicy
 from holdfast.testing import trees
 from holdfast.testing.changes import ChangingTree, TreeShape
-from rounds import Place, assert_same
 
 FLIPS = int(os.environ.get("HOLDFAST_FLIPS", "4"))
 SEED = int(os.environ.get("HOLDFAST_SEED", "1"))

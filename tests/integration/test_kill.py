@@ -12,9 +12,9 @@ import sys
 import time
 
 import pytest
+from tests.rounds import Place, assert_same
 
 from holdfast.testing.changes import ChangingTree, TreeShape
-from rounds import Place, assert_same
 
 KILLS = int(os.environ.get("HOLDFAST_KILLS", "20"))
 SHAPE = TreeShape(folders=6, files=30, file_bytes_max=400_000, paged_bytes=4 * 1024 * 1024)

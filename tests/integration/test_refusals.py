@@ -10,10 +10,10 @@ import subprocess
 import sys
 
 import pytest
+from tests.rounds import Place, assert_same
 
 import holdfast
 from holdfast.errors import HoldfastError
-from rounds import Place, assert_same
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from tests.rounds import assert_same
 
 from holdfast.testing import oddities, trees
 from holdfast.testing.trees import Kind
-from rounds import assert_same
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.rounds import Place
 
 from holdfast.testing import trees
-from rounds import Place
 
 
 @pytest.fixture

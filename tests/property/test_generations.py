@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from tests.rounds import assert_same
 
 from holdfast.testing.changes import ChangingTree, TreeShape
-from rounds import assert_same
 
 GENERATIONS = 30
 SEEDS = range(int(os.environ.get("HOLDFAST_SEEDS", "2")))

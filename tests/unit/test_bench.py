@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", ["large", "small", "dicom", "pages"])
 def test_the_same_seed_makes_and_changes_the_same_files(tmp_path, name):
-    import workloads
-
+    workloads = import_module("workloads")
     workload = workloads.WORKLOADS[name]
     for copy in ("one", "other"):
         workload.make(tmp_path / copy, 0.0005, 3)
@@ -43,11 +43,8 @@ def test_the_same_seed_makes_and_changes_the_same_files(tmp_path, name):
 
 
 def test_text_compresses_as_measured_on_the_real_thing(tmp_path):
-    import numpy as np
-    import text
-    import workloads
-
-    random = np.random.default_rng(1)
+    text, workloads = import_module("text"), import_module("workloads")
+    random = import_module("numpy").random.default_rng(1)
     assert 2.4 < ratio(text.pages(random, 256).tobytes()) < 3.0
     assert 3.2 < ratio(text.stream(random, text.DUMP_LINE, 1 << 20).tobytes()) < 3.9
     messages = workloads.small_files(random, 500, json=False)
@@ -57,8 +54,7 @@ def test_text_compresses_as_measured_on_the_real_thing(tmp_path):
 
 
 def test_the_page_judges_each_target():
-    import report
-
+    report = import_module("report")
     cost = {"wall_s": 1.0, "cpu_s": 1.0, "anonymous_mib": 100.0, "resident_mib": 120.0, "exit_code": 0}
     slow = {**cost, "wall_s": 10.0, "cpu_s": 10.0}
     size = {"repository_bytes": 500, "added_bytes": 500}

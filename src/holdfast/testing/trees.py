@@ -73,6 +73,7 @@ class Item:
 
 
 Tree = Mapping[bytes, Item]
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Difference:
         return f"{self.path!r}: {self.field}: expected {self.expected!r}, found {self.actual!r}"
 
 
-def capture(root: str | bytes) -> dict[bytes, Item]:
+def capture(root: AnyPath) -> dict[bytes, Item]:
     """Read everything under `root`, which may hold paths longer than the system's limit.
 
     Raises OSError where something cannot be read: an oracle must not guess.
@@ -281,7 +282,7 @@ def describe(found: list[Difference]) -> str:
     return "\n".join(str(one) for one in found)
 
 
-def empty(root: str | bytes) -> None:
+def empty(root: AnyPath) -> None:
     """Delete everything under `root`, however deep, and keep `root` itself."""
     waiting: list[tuple[int, bytes]] = [(os.open(os.fsencode(root), _FOLDER_FLAGS), b"")]
     while waiting:
