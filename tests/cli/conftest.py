@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -154,11 +155,16 @@ def vault(monkeypatch: pytest.MonkeyPatch) -> FakeVault:
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command line; return exit code, standard output and standard error."""
+    """Run a command line; return exit code, standard output and standard error. JSON is checked against its shapes."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code = main(arguments)
         captured = capfd.readouterr()
+        if "--json" in arguments:
+            from holdfast.cli.shapes import problems
+
+            for line in captured.out.splitlines():
+                assert not problems(json.loads(line)), line
         return code, captured.out, captured.err
 
     return call

@@ -12,18 +12,17 @@ import dataclasses
 import hashlib
 import hmac
 import json
-import os
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from holdfast.base.environment import format_time
+from holdfast.base.environment import format_time, system
 from holdfast.base.events import Finding
 from holdfast.errors import HoldfastError
 
 __all__ = ["digest", "error_record", "fields", "line", "path_text", "record"]
 
-_DIGEST_KEY = os.urandom(32)
+_DIGEST_KEY = system().random_bytes(32)
 
 
 def line(value: dict[str, object]) -> str:

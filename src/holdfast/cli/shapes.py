@@ -1,0 +1,179 @@
+"""The shapes of JSON records: which types there are, and which fields each has. docs/cli.md and the tests come from here."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+import types
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from holdfast.base import events
+from holdfast.cli import catalog, keys, retention, settings, vault
+from holdfast.runs import demo, results
+
+__all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
+
+RECORDS: dict[str, type] = {
+    "progress": events.Progress,
+    "finding": events.Finding,
+    "note": events.Note,
+    "init": vault.VaultMade,
+    "backup": results.BackupResult,
+    "snapshot": results.SnapshotInfo,
+    "entry": results.EntryInfo,
+    "found": results.FoundEntry,
+    "change": results.Change,
+    "restore": results.RestoreResult,
+    "forget-decision": results.ForgetDecision,
+    "forget": results.ForgetResult,
+    "prune": results.PruneResult,
+    "hold": retention.HoldSet,
+    "check": results.CheckReport,
+    "verify": results.VerifyReport,
+    "stats": results.VaultStats,
+    "catalog": catalog.CatalogState,
+    "key": keys.KeyChanged,
+    "setting": settings.Setting,
+    "error-explained": settings.ErrorExplained,
+    "demo": demo.DemoReport,
+}
+
+EXTRA = {"progress": {"rate": "number", "eta_seconds": "number or null"}}
+"""Fields that a record has beyond those of its class."""
+
+RESULTS = {"init", "backup", "restore", "forget", "prune", "hold", "check", "verify", "stats", "catalog", "key", "demo"}
+"""Records that end a command and carry its `exit_code`."""
+
+ERROR_FIELDS = {
+    "code": "The stable code; `holdfast explain CODE`.",
+    "exit_code": "The exit code of the command.",
+    "what": "What happened.",
+    "safe": "What is safe.",
+    "next": "What to do.",
+    "safety": "`untouched`, `intact`, `degraded` or `at risk`.",
+    "retry": "`never`, `later` or `exhausted`.",
+}
+
+_SCALARS: dict[type, tuple[str, tuple[type, ...]]] = {
+    bool: ("boolean", (bool,)),
+    int: ("integer", (int,)),
+    float: ("number", (int, float)),
+    str: ("text", (str,)),
+    bytes: ("path", (str,)),
+    datetime: ("time", (str,)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One field of a record: its name, its kind in words, what it means, and its annotation."""
+
+    name: str
+    kind: str
+    meaning: str
+    annotation: Any
+
+
+@cache
+def shape(cls: type) -> tuple[Shape, ...]:
+    """Return the fields of a dataclass as its record has them, with the sentences written below them in the source."""
+    # Modules may import for the type checker only what their annotations name.
+    hints = get_type_hints(cls, localns={**vars(events), **vars(results), "datetime": datetime})
+    said = _sentences(cls)
+    return tuple(
+        Shape(field.name, _kind(hints[field.name]), said.get(field.name, ""), hints[field.name])
+        for field in dataclasses.fields(cls)
+    )
+
+
+def _sentences(cls: type) -> dict[str, str]:
+    """Return the strings that stand below the fields of a class."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    found: dict[str, str] = {}
+    name = ""
+    for statement in getattr(body, "body", ()):
+        match statement:
+            case ast.AnnAssign(target=ast.Name(id=target)):
+                name = target
+            case ast.Expr(value=ast.Constant(value=str(text))) if name:
+                found[name] = re.sub(r"\s+", " ", text)
+                name = ""
+            case _:
+                name = ""
+    return found
+
+
+def _kind(annotation: Any) -> str:  # noqa: ANN401 - annotations are of any kind
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        kinds = [_kind(part) for part in arguments if part is not type(None)]
+        return " or ".join([*kinds, "null"])
+    if origin in (tuple, frozenset, list):
+        return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return "object"
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return f"object {annotation.__name__}"
+    return _SCALARS.get(annotation, ("text", (str,)))[0]
+
+
+def problems(record: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a record: fields that are missing, unknown or of another kind. Empty: as documented."""
+    kind = record.get("type")
+    rest = {name: value for name, value in record.items() if name != "type"}
+    if kind == "error":
+        return [f"error: {name}" for name in rest.keys() ^ ERROR_FIELDS.keys()]
+    cls = RECORDS.get(str(kind))
+    if cls is None:
+        return [f"unknown type {kind}"]
+    extra = {"exit_code"} if kind in RESULTS else set()
+    for name in extra | EXTRA.get(str(kind), {}).keys():
+        if name not in rest:
+            return [f"{kind}: {name} is missing"]
+        del rest[name]
+    return [f"{kind}.{text}" for text in _problems(cls, rest)]
+
+
+def _problems(cls: type, record: dict[str, Any]) -> list[str]:
+    found = []
+    rest = dict(record)
+    for field in shape(cls):
+        if field.kind == "path":
+            shown = field.name in rest
+            digest = isinstance(rest.pop(f"{field.name}_digest", ""), str)
+            rest.pop(f"{field.name}_base64", None)
+            if not shown and digest:
+                continue
+        if field.name == "paths" and "paths_count" in rest:
+            if not isinstance(rest.pop("paths_count"), int):
+                found.append("paths_count: no integer")
+            continue
+        if field.name not in rest:
+            found.append(f"{field.name}: missing")
+            continue
+        found += [f"{field.name}{text}" for text in _value_problems(field.annotation, rest.pop(field.name))]
+    return found + [f"{name}: unknown" for name in rest]
+
+
+def _value_problems(annotation: Any, value: Any) -> list[str]:  # noqa: ANN401 - annotations and values are of any kind
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        tried = [_value_problems(part, value) for part in arguments if part is not type(None)]
+        return [] if value is None or any(not each for each in tried) else tried[0]
+    if origin in (tuple, frozenset, list):
+        if not isinstance(value, list):
+            return [": no list"]
+        return [f"[]{text}" for item in value for text in _value_problems(arguments[0], item)]
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return [f".{text}" for text in _problems(annotation, value)] if isinstance(value, dict) else [": no object"]
+    expected = _SCALARS.get(annotation, ("", (object,)))[1]
+    wrong = not isinstance(value, expected) or (
+        isinstance(value, bool) and bool not in expected and object not in expected
+    )
+    return [": of another kind"] if wrong else []

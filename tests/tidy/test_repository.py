@@ -1,0 +1,103 @@
+"""What the repository as a whole must not hold: places of one machine, private registries, licences nobody looked at."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUST_LINES_MAX = 500
+MACHINE_PATHS = re.compile(r"/(?:root|work|home/[a-z]+)/\w")
+
+
+def tracked() -> list[Path]:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("no git working copy")
+    done = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_file_names_a_place_of_one_machine():
+    for path in tracked():
+        if path.name == Path(__file__).name or path.suffix in (".lock", ".bin", ".dcm"):
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        found = MACHINE_PATHS.search(text)
+        assert found is None, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_nothing_big_or_built_is_tracked():
+    for path in tracked():
+        assert path.stat().st_size < 2 << 20, path
+        assert path.suffix not in (".so", ".pyc", ".profraw", ".whl"), path
+
+
+def test_locks_name_public_registries_only():
+    hosts = set(re.findall(r"https?://([^/\"]+)", (ROOT / "uv.lock").read_text()))
+    assert hosts == {"pypi.org", "files.pythonhosted.org"}
+    sources = set(re.findall(r'^source = "([^"]+)"', (ROOT / "Cargo.lock").read_text(), re.MULTILINE))
+    assert sources == {"registry+https://github.com/rust-lang/crates.io-index"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "crates").rglob("src/**/*.rs")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_rust_module_can_be_read_at_one_sitting(path):
+    text = path.read_text()
+    code = text.split("#[cfg(test)]")[0]
+    assert len(code.splitlines()) <= RUST_LINES_MAX
+
+
+def licence_allowed(expression: str, allowed: set[str]) -> bool:
+    """Decide an SPDX expression of AND and OR (and the old `/`), with brackets."""
+    words = re.findall(r"\(|\)|[^\s()]+", expression.replace("/", " OR "))
+    words = [word for place, word in enumerate(words) if word != "WITH" and words[max(0, place - 1)] != "WITH"]
+    python = " ".join(
+        {"AND": "and", "OR": "or"}.get(word, word if word in "()" else str(word in allowed)) for word in words
+    )
+    return bool(eval(python))  # noqa: S307 - made of True, False, and, or and brackets
+
+
+def test_rust_dependencies_keep_to_deny_toml():
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        pytest.skip("no cargo on the path: the build fetched its own")
+    deny = tomllib.loads((ROOT / "deny.toml").read_text())
+    command = [cargo, "metadata", "--locked", "--offline", "--format-version", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        command.remove("--offline")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    allowed = set(deny["licenses"]["allow"])
+    banned = {ban["crate"] for ban in deny["bans"]["deny"]}
+    for package in json.loads(done.stdout)["packages"]:
+        if package["source"] is None:
+            continue
+        assert package["source"].split("+")[1] in deny["sources"]["allow-registry"], package["name"]
+        assert package["name"] not in banned
+        assert licence_allowed(package["license"] or "none", allowed), f"{package['name']}: {package['license']}"
+
+
+def test_licence_expressions_are_read_right():
+    allowed = {"MIT", "ISC"}
+    assert licence_allowed("MIT OR GPL-3.0", allowed)
+    assert licence_allowed("(MIT OR Apache-2.0) AND ISC", allowed)
+    assert licence_allowed("Unlicense/MIT", allowed)
+    assert not licence_allowed("MIT AND GPL-3.0", allowed)
+    assert not licence_allowed("none", allowed)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "changelog").glob("*.md")), ids=lambda path: path.name)
+def test_a_changelog_fragment_has_its_kind(path):
+    kind = path.name.split(".")[-2]
+    assert path.name == "README.md" or kind in {"safety", "added", "changed", "fixed", "removed"}
