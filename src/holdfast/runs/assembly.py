@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from holdfast import engine
 from holdfast.base import environment
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
 from holdfast.repository.indexes import Indexes
+from holdfast.repository.listing import list_snapshots
 from holdfast.repository.repository import Repository
 from holdfast.stores.assembly import layered, locate
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from holdfast.repository.credentials import Credential
     from holdfast.repository.indexes import IndexView
     from holdfast.repository.repository import ClassSecrets
-    from holdfast.runs.options import PathLike
+    from holdfast.repository.types import SnapshotInfo
+    from holdfast.runs.options import Limits, PathLike
     from holdfast.stores.layers import CountingStore
     from holdfast.stores.protocol import Data
 
@@ -62,18 +64,22 @@ class OpenVault:
             ) from None
         return path
 
-    def view(self) -> IndexView:
+    def index(self) -> engine.Index:
         """Return the index, reading it at the first call."""
         with self._lock:
             if self._view is None:
                 self._view = self.indexes.read()
-            return self._view
+            return engine_index(self._view)
 
-    def refresh(self) -> IndexView:
+    def refresh_index(self) -> engine.Index:
         """Read the index again: what other runs stored or pruned meanwhile counts from now on."""
         with self._lock:
             self._view = None
-            return self.view()
+            return self.index()
+
+    def snapshots(self) -> tuple[SnapshotInfo, ...]:
+        """Return the committed snapshots that can be read, newest last."""
+        return list_snapshots(self.repository)[0]
 
     def keyring(self) -> engine.KeyRing:
         """Return the content keys of all readable classes, as the engine takes them."""
@@ -82,6 +88,10 @@ class OpenVault:
                 keys = [class_keys(secrets) for secrets in self._readable()]
                 self._keyring = engine.KeyRing(keys, self.repository.open_envelope)
             return self._keyring
+
+    def keyring_or_none(self) -> engine.KeyRing | None:
+        """Return the content keys, or None if the credential opens no content."""
+        return self.keyring() if self._readable() else None
 
     def _readable(self) -> list[ClassSecrets]:
         return [secrets for secrets in self.repository.all_secrets() if self.repository.can_read(secrets.class_id)]
@@ -100,7 +110,7 @@ class OpenVault:
                 "this credential can add to the vault and read nothing back",
                 next="open the vault with its key file, passphrase or recovery kit",
             )
-        return engine.Reader(self.view().index, self.keyring(), self.source())
+        return engine.Reader(self.index(), self.keyring(), self.source())
 
     def close(self) -> None:
         """Let go of keys, index and store."""
@@ -117,6 +127,17 @@ def state_root() -> Path:
         return Path(given).absolute()
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state").absolute() / "holdfast"
+
+
+def engine_index(view: IndexView) -> engine.Index:
+    """Return a view's index as the engine's class: the repository knows it by a protocol."""
+    return cast("engine.Index", view.index)
+
+
+def set_limits(limits: engine.Limits, wanted: Limits | None) -> None:
+    """Set the rates of a run; without any, there is no limit."""
+    limits.read_bytes_per_s = wanted.read_bytes_per_s if wanted else None
+    limits.write_bytes_per_s = wanted.write_bytes_per_s if wanted else None
 
 
 def class_keys(secrets: ClassSecrets) -> engine.ClassKeys:

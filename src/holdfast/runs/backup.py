@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Finding, Note, Progress, ignore
-from holdfast.errors import InternalError, Interrupted, RevokedError, SourceMissingError, UsageError
-from holdfast.repository.session import RunPayload, Session
+from holdfast.errors import (
+    DamageError,
+    InternalError,
+    Interrupted,
+    NotPermittedError,
+    RevokedError,
+    SourceMissingError,
+    UsageError,
+)
+from holdfast.repository.marking import SetReader
+from holdfast.repository.session import RunPayload, Session, next_state, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import continuity
-from holdfast.runs.assembly import class_keys, state_root
+from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount
 from holdfast.runs.uploads import Uploads
 
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.base.events import Events
+    from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.continuity import Caches, Source
@@ -33,10 +43,12 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 PROGRAM = "holdfast 0.1.0"
+REFS_CHAIN_LINKS = 16
+"""Deltas of reference sets in a row; then a full set is stored again."""
 FINDINGS_KEPT_MAX = 100_000
 """Findings listed in a sealed part; beyond it they are counted."""
-_PARTIAL_KINDS_NOT = frozenset({"socket-skipped"})
-"""Findings about what is skipped on purpose: said, but the run is complete."""
+_COMPLETE_KINDS = frozenset({"socket-skipped", "silent-change"})
+"""Findings that leave the run complete: what has no content, and what was stored anew because it had changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,7 @@ def _attempt(run: _Run) -> BackupResult:
         except BaseException:
             ingest.stop()
             raise
-    session.checkpoint(_payloads(finished.runs), packs=finished.packs, stored_bytes=finished.stored_bytes)
+    _publish_last(run, session, finished)
     info = session.commit(_draft(run, finished, parent))
     run.caches.accept()
     counts = vault.store.counts()
@@ -125,7 +137,7 @@ def _attempt(run: _Run) -> BackupResult:
 
 def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
     """Return the newest snapshot of the source that this writer made."""
-    mine = [row for row in vault.repository.snapshots() if row.source == source.id]
+    mine = [row for row in vault.snapshots() if row.source == source.id]
     return mine[-1] if mine else None
 
 
@@ -140,8 +152,7 @@ def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
 def _ingest(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Ingest:
     """Start the engine on the request."""
     vault, options = run.vault, run.request.options
-    vault.limits.read_bytes_per_s = options.limits.read_bytes_per_s
-    vault.limits.write_bytes_per_s = options.limits.write_bytes_per_s
+    set_limits(vault.limits, options.limits)
     return engine.Ingest(
         plan=_plan(vault, run.request),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
@@ -153,10 +164,10 @@ def _ingest(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Ing
             )
             for stream in options.streams
         ],
-        index=session.view.index,
+        index=engine_index(session.view),
         cache_in=run.caches.current_or_none(),
         cache_out=str(run.caches.next),
-        state_in=[],
+        state_in=_state(run),
         options=engine.IngestOptions(
             level=options.level,
             workers=options.workers,
@@ -169,6 +180,16 @@ def _ingest(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Ing
         ),
         limits=vault.limits,
     )
+
+
+def _state(run: _Run) -> list[bytes]:
+    """Return the writer's state from the vault, if the local cache is lost."""
+    if run.caches.current_or_none() is not None:
+        return []
+    found = read_state(run.vault.repository, run.source.id)
+    if found:
+        run.events(Note("the local cache was lost; the vault's copy of the writer's state is used"))
+    return found
 
 
 def _plan(vault: OpenVault, request: BackupRequest) -> engine.ScanPlan:
@@ -222,6 +243,17 @@ def _pump(run: _Run, session: Session, ingest: engine.Ingest, uploads: Uploads) 
             raise Interrupted
 
 
+def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> None:
+    """Make the last packs known, and keep the writer's state: nothing of it if the run stored nothing."""
+    if finished.runs:
+        done = session.checkpoint(_payloads(finished.runs), packs=finished.packs, stored_bytes=finished.stored_bytes)
+        index = engine_index(session.view)
+        for path in done.sorted_runs:
+            index.add(path, True)
+    if finished.state is not None:
+        session.put_state(run.source.id, next_state(run.vault.repository, run.source.id), finished.state)
+
+
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:
     finding = Finding(event.path, event.kind, event.detail, event.class_id)
     run.findings.append(finding)
@@ -258,12 +290,14 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
                 class_id=row.class_id,
                 root=row.root,
                 entries=row.entries,
-                bytes=row.bytes,
-                refs_payload=row.refs.encode_full(),
+                content_bytes=row.bytes,
+                refs_payload=refs.payload,
+                refs_same=refs.same,
                 segments=row.refs.segments,
                 findings=tuple(by_class[row.class_id]),
             )
             for row in finished.classes
+            for refs in (stored_refs(run.vault.repository, row, parent),)
         ),
         parent=parent.id if parent is not None else "",
         started=run.started,
@@ -276,9 +310,37 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
     )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRefs:
+    """How a reference set is stored: as `payload`, or not at all because the parent's set named `same` is equal."""
+
+    payload: bytes = b""
+    same: str = ""
+
+
+def stored_refs(repository: Repository, row: engine.ClassResult, parent: SnapshotInfo | None) -> StoredRefs:
+    """Return the smallest form of a class's reference set. A parent's set that cannot be read is passed over."""
+    full = StoredRefs(row.refs.encode_full())
+    parts = [part for part in parent.classes if part.class_id == row.class_id] if parent is not None else []
+    if not parts or parts[0].generation != row.generation:
+        return full
+    sha = parts[0].refs
+    reader = SetReader(repository)
+    try:
+        before = engine.RefSet.decode(reader.read(sha).encode())
+    except (DamageError, NotPermittedError):
+        return full
+    if before == row.refs:
+        return StoredRefs(same=sha)
+    if len(reader.parents) >= REFS_CHAIN_LINKS:
+        return full
+    delta = StoredRefs(row.refs.encode_delta(before, bytes.fromhex(sha)))
+    return min(full, delta, key=lambda form: len(form.payload))
+
+
 def is_partial(findings: Iterable[Finding]) -> bool:
     """Return whether findings mean that something selected is not stored whole."""
-    return any(finding.kind not in _PARTIAL_KINDS_NOT for finding in findings)
+    return any(finding.kind not in _COMPLETE_KINDS for finding in findings)
 
 
 def _stats(run: _Run, finished: engine.Finished, stored_bytes: int, objects: int) -> BackupStats:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
 from holdfast.errors import Interrupted, PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
-from holdfast.runs.assembly import state_root
+from holdfast.runs.assembly import set_limits, state_root
 from holdfast.base.patterns import has_glob, literal_folder, matcher
 from holdfast.runs.results import RestoreResult
 from holdfast.runs.trees import Trees, tree_path
@@ -58,8 +58,7 @@ def run_restore(
     with engine.translated():
         trees = Trees(vault, info, classes)
         include = _resolved(trees, request.include)
-        vault.limits.read_bytes_per_s = limits.read_bytes_per_s if limits else None
-        vault.limits.write_bytes_per_s = limits.write_bytes_per_s if limits else None
+        set_limits(vault.limits, limits)
         extract = engine.Extract(
             reader=trees.reader,
             trees=list(trees.trees.items()),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.errors import NotPermittedError, PathMissingError
 from holdfast.base.patterns import literal_folder, matcher
+from holdfast.repository.listing import read_part
 from holdfast.runs.results import Change, EntryInfo
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Trees:
         self.trees: dict[int, engine.Tree] = {}
         for row in wanted:
             if vault.repository.can_read(row.class_id):
-                part = vault.repository.part(info, row.class_id)
+                part = read_part(vault.repository, info, row.class_id)
                 self.parts[row.class_id] = part
                 self.trees[row.class_id] = self.reader.tree(part.root)
         self.missing = len(wanted) - len(self.trees)

@@ -154,7 +154,7 @@ class Vault:
 
     def snapshots(self, source: str = "") -> SnapshotList:
         """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
-        found = self._vault.repository.snapshots()
+        found = self._vault.snapshots()
         if source:
             found = of_source(found, source)
         return SnapshotList([Snapshot(self._vault, info) for info in found])
@@ -164,7 +164,7 @@ class Vault:
 
         `SnapshotMissingError`, `AmbiguousSnapshotError`.
         """
-        return Snapshot(self._vault, select(self._vault.repository.snapshots(), selector))
+        return Snapshot(self._vault, select(self._vault.snapshots(), selector))
 
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
         """Yield entries of all snapshots whose name or path matches a glob, from the updated catalog."""

@@ -1,0 +1,177 @@
+"""A verification: packs read back and proved, and what damage costs named by pack, class, snapshot and file.
+
+Without keys a pack is proved by its name, the hash of its bytes; with its class's key every segment is opened and every
+chunk id recomputed. What is damaged goes into a signed list, so that the next backups rest nothing on it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast import engine
+from holdfast.base.events import Note, Progress, ignore
+from holdfast.errors import HoldfastError, Interrupted
+from holdfast.repository.check import check
+from holdfast.repository.rounds import read_damaged, write_damaged
+from holdfast.runs.assembly import set_limits
+from holdfast.runs.damage import attribute
+from holdfast.runs.ledger import Ledger
+from holdfast.runs.results import VerifyReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from holdfast.base.events import Events
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.options import Cancel, Limits
+
+POLL_SECONDS = 0.25
+LEDGER_FILE = "verified"
+LEDGER_EVERY_PACKS = 64
+"""The ledger is saved after so many packs: an interrupted verification goes on where it stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """What to read, and what to do about damage."""
+
+    sample: float = 1.0
+    older_than_days: float | None = None
+    snapshots: tuple[str, ...] = ()
+    show_paths: bool = False
+    mark_damaged: bool = True
+
+
+def choose(
+    packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest
+) -> list[str]:
+    """Return the packs to read, those that waited longest first. Pure.
+
+    `sample` counts against all of `packs`: 0.1 every day proves every byte within ten days.
+    """
+    every = ledger.order(packs)
+    wanted = every
+    if request.older_than_days is not None:
+        limit = request.older_than_days
+        wanted = [pack for pack in every if (age := ages[pack]) is None or age >= limit]
+    return wanted[: math.ceil(len(every) * min(1.0, max(0.0, request.sample)))]
+
+
+def run_verify(
+    vault: OpenVault,
+    request: VerifyRequest,
+    *,
+    events: Events = ignore,
+    limits: Limits | None = None,
+    stop: Cancel | None = None,
+) -> VerifyReport:
+    """Verify; see `Vault.verify`."""
+    began = vault.env.monotonic()
+    set_limits(vault.limits, limits)
+    with engine.translated():
+        structure = check(vault.repository)
+        rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
+        live = rows.keys() - structure.gone
+        ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
+        now = vault.env.now()
+        scope = _needed(vault, live, request.snapshots)
+        chosen = choose(scope, ledger, {pack: ledger.age_days(pack, now) for pack in scope}, request)
+        proof = _Proof(ledger)
+        _read(vault, chosen, proof, events, stop)
+        ledger.forget(proof.damaged)
+        ledger.save(live)
+        damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
+        listed = _publish(vault, proof, events) if request.mark_damaged else ""
+    classes = {row.class_id for row in rows.values()}
+    return VerifyReport(
+        packs=proof.packs,
+        packs_total=len(live),
+        bytes=proof.bytes,
+        segments=proof.segments,
+        damaged=damaged,
+        problems=structure.problems,
+        oldest_days=ledger.oldest_days(live, vault.env.now()),
+        damaged_list=listed,
+        seconds=vault.env.monotonic() - began,
+        classes_missing=sum(not vault.repository.can_read(class_id) for class_id in classes),
+    )
+
+
+class _Proof:
+    """What was read so far."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.packs = self.bytes = self.segments = 0
+        self.sound: set[str] = set()
+        self.damaged: dict[str, str] = {}
+
+    def take(self, verdict: engine.PackVerdict) -> None:
+        name = verdict.name.hex()
+        self.packs += 1
+        self.bytes += verdict.size
+        self.segments += verdict.segments
+        if verdict.reason:
+            self.damaged[name] = verdict.reason
+        else:
+            self.sound.add(name)
+
+
+def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, stop: Cancel | None) -> None:
+    """Prove the chosen packs. `Interrupted` keeps what is proved in the ledger."""
+    began = vault.env.monotonic()
+    verify = engine.Verify(
+        index=vault.index(),
+        keys=vault.keyring_or_none(),
+        source=vault.source(),
+        packs=[bytes.fromhex(pack) for pack in chosen],
+        limits=vault.limits,
+    )
+    unsaved: list[str] = []
+    while not verify.finished:
+        if stop is not None and stop.is_set():
+            verify.stop()
+            proof.ledger.note(unsaved, vault.env.now())
+            proof.ledger.save(proof.ledger.proved)
+            raise Interrupted(safe="nothing was changed; what was proved is noted and not read again first.")
+        event = verify.poll(POLL_SECONDS)
+        if isinstance(event, engine.PackVerdict):
+            proof.take(event)
+            if not event.reason:
+                unsaved.append(event.name.hex())
+            if len(unsaved) >= LEDGER_EVERY_PACKS:
+                proof.ledger.note(unsaved, vault.env.now())
+                proof.ledger.save(proof.ledger.proved)
+                unsaved.clear()
+        elif isinstance(event, engine.VerifyProgress):
+            events(
+                Progress(
+                    phase="verify",
+                    seconds=vault.env.monotonic() - began,
+                    files=event.packs,
+                    bytes=event.bytes,
+                    stored_bytes=event.bytes,
+                    files_total=event.packs_total,
+                    bytes_total=event.bytes_total,
+                    findings=len(proof.damaged),
+                )
+            )
+    proof.ledger.note(unsaved, vault.env.now())
+
+
+def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
+    """Put the list of damaged packs if it grew, or shrank because a pack is whole again; return its name."""
+    repository = vault.repository
+    if not repository.is_root:
+        return ""
+    known = read_damaged(repository.home)
+    now = (known | proof.damaged.keys()) - proof.sound
+    if now == known:
+        return ""
+    try:
+        return write_damaged(repository.home, repository.root, frozenset(now))
+    except HoldfastError as error:
+        events(Note(f"the list of damaged packs could not be stored: {error.what}", error.code))
+        return ""
