@@ -23,7 +23,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.repository.marking import SetReader
-from holdfast.repository.session import RunPayload, Session, next_state, read_state
+from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import continuity
 from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
@@ -251,7 +251,9 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
         for path in done.sorted_runs:
             index.add(path, True)
     if finished.state is not None:
-        session.put_state(run.source.id, next_state(run.vault.repository, run.source.id), finished.state)
+        repository = run.vault.repository
+        numbers = repository.home.numbers(f"state/{repository.writer_id}/{run.source.id}")
+        session.put_state(run.source.id, max(numbers, default=-1) + 1, finished.state)
 
 
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.errors import DamageError, NotPermittedError
-from holdfast.repository.listing import read_envelopes
 from holdfast.repository.marking import SetReader
 from holdfast.repository.packs import read_runs
+from holdfast.repository.snapshots import select
 from holdfast.runs.results import DamagedPack
 from holdfast.runs.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
@@ -53,6 +53,21 @@ def attribute(
     return tuple(found)
 
 
+def packs_needed(vault: OpenVault, snapshots: Sequence[str]) -> frozenset[str]:
+    """Return the packs that hold what the given snapshots (ids or selectors) need. `SnapshotMissingError`."""
+    every = vault.snapshots()
+    reader = SetReader(vault.repository)
+    index = vault.index()
+    found: set[str] = set()
+    for selector in snapshots:
+        for part in select(every, selector).classes:
+            for origin, ordinal in reader.read(part.refs):
+                place = index.find_segment(origin, ordinal)
+                if place is not None:
+                    found.add(place.pack.hex())
+    return frozenset(found)
+
+
 def _segments(vault: OpenVault, packs: Mapping[str, str]) -> dict[str, frozenset[Segment]]:
     """Return the segments that the index says each pack holds."""
     found: dict[str, frozenset[Segment]] = {pack: frozenset() for pack in packs}
@@ -63,9 +78,7 @@ def _segments(vault: OpenVault, packs: Mapping[str, str]) -> dict[str, frozenset
     return found
 
 
-def _needing(
-    vault: OpenVault, segments: Mapping[str, frozenset[Segment]]
-) -> dict[str, list[SnapshotInfo]]:
+def _needing(vault: OpenVault, segments: Mapping[str, frozenset[Segment]]) -> dict[str, list[SnapshotInfo]]:
     """Return the snapshots that need a segment of each pack, by their reference sets."""
     found: dict[str, list[SnapshotInfo]] = {pack: [] for pack in segments}
     reader = SetReader(vault.repository)

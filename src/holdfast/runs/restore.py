@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
+from holdfast.base.patterns import has_glob, literal_folder, matcher
 from holdfast.errors import Interrupted, PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
 from holdfast.runs.assembly import set_limits, state_root
-from holdfast.base.patterns import has_glob, literal_folder, matcher
 from holdfast.runs.results import RestoreResult
 from holdfast.runs.trees import Trees, tree_path
 

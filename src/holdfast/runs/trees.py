@@ -6,8 +6,8 @@ import heapq
 from typing import TYPE_CHECKING
 
 from holdfast import engine
-from holdfast.errors import NotPermittedError, PathMissingError
 from holdfast.base.patterns import literal_folder, matcher
+from holdfast.errors import NotPermittedError, PathMissingError
 from holdfast.repository.listing import read_part
 from holdfast.runs.results import Change, EntryInfo
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Self
 
 from holdfast.base.events import Events, ignore
 from holdfast.config import load
+from holdfast.errors import UsageError
+from holdfast.repository import forget
 from holdfast.repository.credentials import Passphrase
+from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, job_paths
 from holdfast.runs.options import BackupOptions, raw_path
+from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList
 
 if TYPE_CHECKING:
@@ -27,8 +31,6 @@ if TYPE_CHECKING:
     from holdfast.runs.results import (
         BackupResult,
         CheckReport,
-        ForgetPlan,
-        ForgetResult,
         FoundEntry,
         PruneResult,
         RetentionPolicy,
@@ -184,7 +186,8 @@ class Vault:
 
     def plan_forget(self, policy: RetentionPolicy, *, source: str = "") -> ForgetPlan:
         """Return what retention would forget. Nothing changes."""
-        raise NotImplementedError
+        chosen = [snapshot.info for snapshot in self.snapshots(source)]
+        return forget.plan(self._vault.repository, policy, chosen)
 
     def forget(
         self,
@@ -200,15 +203,31 @@ class Vault:
         `HeldError` if one of `snapshots` is under a legal hold, `RetentionError` if its minimum retention has not
         passed; a policy skips both.
         """
-        raise NotImplementedError
+        if (policy is None) == (not snapshots):
+            raise UsageError("a forget takes a policy or snapshots, one of the two")
+        repository = self._vault.repository
+        if policy is not None:
+            plan = self.plan_forget(policy, source=source)
+        else:
+            ids = [self.snapshot(selector).id for selector in snapshots]
+            plan = ForgetPlan(tuple(ForgetDecision(snapshot, keep=False, reasons=()) for snapshot in ids))
+        if dry_run:
+            return ForgetResult(plan, (), dry_run=True)
+        return ForgetResult(plan, forget.apply(repository, plan, reason=reason or "retention"))
 
     def hold(self, selector: str, *, reason: str) -> str:
         """Put a snapshot under legal hold; return its id."""
-        raise NotImplementedError
+        return self._set_hold(selector, held=True, reason=reason)
 
     def release(self, selector: str, *, reason: str) -> str:
         """End a legal hold; return the snapshot's id."""
-        raise NotImplementedError
+        return self._set_hold(selector, held=False, reason=reason)
+
+    def _set_hold(self, selector: str, *, held: bool, reason: str) -> str:
+        repository = self._vault.repository
+        snapshot = self.snapshot(selector).id
+        set_hold(repository.home, snapshot, repository.root, held=held, reason=reason)
+        return snapshot
 
     def prune(
         self,
@@ -224,11 +243,18 @@ class Vault:
         Safe beside running backups and other prunes. The first call condemns, a later one, after the undo delay,
         deletes. `revoke_silent`: sessions that never acknowledged are revoked (their runs start again).
         """
-        raise NotImplementedError
+        from holdfast.runs.prune import PruneRequest, run_prune
+
+        request = PruneRequest(
+            undo_days=undo_days, repack_below=repack_below, revoke_silent=revoke_silent, dry_run=dry_run
+        )
+        return run_prune(self._vault, request, events=events)
 
     def check(self, *, events: Events = ignore) -> CheckReport:
         """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
-        raise NotImplementedError
+        from holdfast.runs.check import run_check
+
+        return run_check(self._vault, events=events)
 
     def verify(
         self,
@@ -248,11 +274,16 @@ class Vault:
         verified for so long. Damage is listed in a signed `damaged/N`, so that the next backup of each source stores
         the affected content again (unless `mark_damaged` is False).
         """
-        raise NotImplementedError
+        from holdfast.runs.verify import VerifyRequest, run_verify
+
+        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged)
+        return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
 
     def stats(self, *, by_snapshot: bool = True) -> VaultStats:
         """Return where the space goes: by class, source and snapshot."""
-        raise NotImplementedError
+        from holdfast.runs.stats import run_stats
+
+        return run_stats(self._vault, by_snapshot=by_snapshot)
 
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
         """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""

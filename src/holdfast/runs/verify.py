@@ -16,7 +16,7 @@ from holdfast.errors import HoldfastError, Interrupted
 from holdfast.repository.check import check
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.runs.assembly import set_limits
-from holdfast.runs.damage import attribute
+from holdfast.runs.damage import attribute, packs_needed
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.results import VerifyReport
 
@@ -44,9 +44,7 @@ class VerifyRequest:
     mark_damaged: bool = True
 
 
-def choose(
-    packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest
-) -> list[str]:
+def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest) -> list[str]:
     """Return the packs to read, those that waited longest first. Pure.
 
     `sample` counts against all of `packs`: 0.1 every day proves every byte within ten days.
@@ -73,10 +71,10 @@ def run_verify(
     with engine.translated():
         structure = check(vault.repository)
         rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
-        live = rows.keys() - structure.gone
+        live = frozenset(rows)
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         now = vault.env.now()
-        scope = _needed(vault, live, request.snapshots)
+        scope = packs_needed(vault, request.snapshots) if request.snapshots else live
         chosen = choose(scope, ledger, {pack: ledger.age_days(pack, now) for pack in scope}, request)
         proof = _Proof(ledger)
         _read(vault, chosen, proof, events, stop)

@@ -1,0 +1,34 @@
+"""A check as a run: the repository's findings as one report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast import engine
+from holdfast.base.events import Progress, ignore
+from holdfast.repository.check import check
+from holdfast.runs.results import CheckReport
+
+if TYPE_CHECKING:
+    from holdfast.base.events import Events
+    from holdfast.runs.assembly import OpenVault
+
+
+def run_check(vault: OpenVault, *, events: Events = ignore) -> CheckReport:
+    """Check; see `Vault.check`."""
+    began = vault.env.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        events(Progress(phase="check", seconds=vault.env.monotonic() - began, files=done, files_total=total))
+
+    with engine.translated():
+        outcome = check(vault.repository, progress=progress)
+    return CheckReport(
+        objects=outcome.objects,
+        packs=outcome.packs,
+        bytes=outcome.bytes,
+        snapshots=outcome.snapshots,
+        problems=outcome.problems,
+        notes=outcome.notes,
+        seconds=vault.env.monotonic() - began,
+    )

@@ -1,0 +1,64 @@
+"""Pruning as a run: what the repository's rounds say, as one result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from holdfast import engine
+from holdfast.base.events import Progress, ignore
+from holdfast.repository import prune
+from holdfast.runs.results import PruneResult
+
+if TYPE_CHECKING:
+    from holdfast.base.events import Events
+    from holdfast.runs.assembly import OpenVault
+
+
+@dataclass(frozen=True, slots=True)
+class PruneRequest:
+    """How to prune."""
+
+    undo_days: float = 7.0
+    repack_below: float = 0.5
+    revoke_silent: bool = False
+    dry_run: bool = False
+
+
+def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignore) -> PruneResult:
+    """Prune; see `Vault.prune`."""
+    began = vault.env.monotonic()
+    options = prune.PruneOptions(
+        repack_below=request.repack_below,
+        patience=timedelta(0) if request.revoke_silent else prune.PATIENCE,
+        unsafe_undo_delay=timedelta(days=request.undo_days),
+    )
+    events(Progress(phase="mark"))
+    with engine.translated():
+        if request.dry_run:
+            plan = prune.plan(vault.repository, options)
+            return PruneResult(
+                phase="dry-run",
+                round=None,
+                packs_live=plan.packs_live,
+                packs_condemned=len(plan.condemned),
+                packs_repacked=len(plan.rewritten),
+                bytes_condemned=plan.bytes_freed,
+                seconds=vault.env.monotonic() - began,
+            )
+        done = prune.prune(vault.repository, options)
+    return PruneResult(
+        phase=done.phase,
+        round=done.round,
+        packs_live=done.packs_live,
+        packs_condemned=done.packs_condemned,
+        packs_repacked=done.packs_repacked,
+        packs_deleted=done.packs_deleted,
+        bytes_condemned=done.bytes_condemned,
+        bytes_deleted=done.bytes_deleted,
+        sessions_waiting=done.sessions_waiting,
+        sessions_revoked=done.sessions_revoked,
+        delete_after=done.delete_after,
+        seconds=vault.env.monotonic() - began,
+    )
