@@ -40,6 +40,7 @@ pub mod segment;
 pub mod selftest;
 pub mod sorted;
 pub mod state;
+mod tables;
 pub mod tree;
 pub mod wire;
 
