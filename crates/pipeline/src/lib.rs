@@ -7,5 +7,6 @@ pub mod limits;
 pub mod local;
 pub mod packer;
 pub mod scan;
+pub(crate) mod statcache;
 
 pub use error::Error;

@@ -11,7 +11,7 @@ use super::events::FindingKind;
 use crate::scan::{FileStat, Folder};
 
 /// Extended attributes, sorted by name.
-pub(super) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Where the bytes of a file are, in full.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 //! ```
 //! Every queue is bounded, packs in memory are bounded by what the caller has acknowledged, and no trouble with a file stops
 //! the run: it becomes a [`Finding`].
-mod batch;
+pub(crate) mod batch;
 mod context;
 mod events;
 mod finish;
