@@ -36,7 +36,7 @@ class Body:
     @classmethod
     def decode(cls, body: Mapping[str, object]) -> Self:
         """Return the typed value of a body. `DamageError` if a field is missing or malformed."""
-        hints = get_type_hints(cls)
+        hints = _hints(cls)
         values: dict[str, object] = {}
         for f in dataclasses.fields(cls):
             raw = body.get(f.name.rstrip("_"), _MISSING)
@@ -52,6 +52,15 @@ class Body:
 
 
 _MISSING = object()
+
+
+_hints_of: dict[str, dict[str, object]] = {}
+
+
+def _hints(cls: type[Body]) -> dict[str, object]:
+    if cls.__name__ not in _hints_of:
+        _hints_of[cls.__name__] = get_type_hints(cls)
+    return _hints_of[cls.__name__]
 
 
 def _write(value: object) -> object:

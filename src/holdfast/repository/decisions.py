@@ -37,10 +37,14 @@ class Outcome:
 
 
 def counts(body: DecisionBody, signer: str, owner: str) -> bool:
-    """Return whether a verified decision is valid for a session of `owner`."""
+    """Return whether a verified decision is valid for a session of `owner`.
+
+    Without an owner (its announcement and envelope are gone, as for a revoked session after a prune) a revocation by
+    any certified writer counts: there is nothing that it could hide.
+    """
     if body.verdict == COMMIT:
         return signer == owner
-    return body.verdict == REVOKED and signer in {ROOT, owner}
+    return body.verdict == REVOKED and (signer in {ROOT, owner} or not owner)
 
 
 def outcome(home: Home, session: str, owner: str) -> Outcome:

@@ -24,7 +24,9 @@ def admit(repository: Repository) -> int:
     return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.root) for s in waiting)
 
 
-def plan(repository: Repository, policy: RetentionPolicy, snapshots: Sequence[SnapshotInfo] | None = None) -> ForgetPlan:
+def plan(
+    repository: Repository, policy: RetentionPolicy, snapshots: Sequence[SnapshotInfo] | None = None
+) -> ForgetPlan:
     """Return what a policy would forget of the given snapshots (all, by default). Nothing changes."""
     chosen = list_snapshots(repository)[0] if snapshots is None else snapshots
     return plan_forget(chosen, policy, repository.env.now())

@@ -78,5 +78,3 @@ def _needed(repository: Repository, snapshots: set[Committed]) -> set[str]:
             needed.add(at)
             at = reader.parents.get(at, "")
     return needed
-
-

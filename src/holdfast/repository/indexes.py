@@ -14,16 +14,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from holdfast.errors import DamageError, LocalStateError, ObjectMissingError
 from holdfast.repository.countersign import read_countersigns
-from holdfast.repository.engine_port import EnginePort, IndexPort, default_engine
+from holdfast.repository.engine_port import EnginePort, default_engine
 from holdfast.repository.objects import Sealed, unseal
 from holdfast.repository.rounds import read_damaged, read_rounds
 from holdfast.repository.trust import RunFacts, may_deduplicate
 
 if TYPE_CHECKING:
+    from holdfast.engine import Index
     from holdfast.repository.home import Home
     from holdfast.repository.repository import Repository
 
@@ -38,7 +39,7 @@ FACTS_VERSION = 1
 class IndexView:
     """The index as of one reading: condemned lists first, then the runs, in this order."""
 
-    index: IndexPort
+    index: Index
     excluded: frozenset[str]
     """Packs no reference may rest on: condemned, deleted by a plan, damaged."""
     open_rounds: tuple[int, ...]
@@ -115,7 +116,7 @@ class Indexes:
             untrusted = self._fetch(state, runs)
             members = self._choose(state, rounds.deleted)
             self._save(state)
-            index = self.engine.Index([(str(self.cache / m.file), trusted) for m, trusted in members])
+            index = cast("Index", self.engine.Index([(str(self.cache / m.file), trusted) for m, trusted in members]))
         index.exclude([bytes.fromhex(sha) for sha in sorted(excluded)])
         return IndexView(index, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
 
@@ -214,7 +215,9 @@ class Indexes:
             self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
             fd = os.open(self.cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise LocalStateError(f"the local copy of the index cannot be used: {os.strerror(error.errno or 0)}") from error
+            raise LocalStateError(
+                f"the local copy of the index cannot be used: {os.strerror(error.errno or 0)}"
+            ) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
@@ -234,7 +237,7 @@ class Indexes:
         try:
             raw = json.loads((self.cache / FACTS_FILE).read_text())
             if raw["version"] != FACTS_VERSION or raw["vault"] != self.repository.home.vault:
-                raise ValueError
+                return _State({}, {}, [])
             facts = {run: RunFacts(*fact) for run, fact in raw["facts"].items()}
             scopes = {run: frozenset(scope) for run, scope in raw["scopes"].items()}
             members = [Member(file, tuple(runs)) for file, runs in raw["members"]]

@@ -91,7 +91,9 @@ class WriterEntry:
     def decode(cls, value: Mapping[str, object]) -> Self:
         """Read what :meth:`encode` wrote."""
         classes = tuple(_integer(c) for c in cast("Sequence[object]", value["classes"]))
-        return cls(str(value["id"]), str(value["label"]), _key(value["signing_public"]), _key(value["state_key"]), classes)
+        return cls(
+            str(value["id"]), str(value["label"]), _key(value["signing_public"]), _key(value["state_key"]), classes
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,9 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
     try:
         read, body = home.read(f"snapshot/{snapshot}", EnvelopeBody)
     except DamageError as error:
-        return _read_without_envelope(home, snapshot, missing=isinstance(error, ObjectMissingError), tombstone=tombstone)
+        return _read_without_envelope(
+            home, snapshot, missing=isinstance(error, ObjectMissingError), tombstone=tombstone
+        )
     result = outcome(home, snapshot, read.signer)
     if result.verdict in {Verdict.OPEN, Verdict.REVOKED}:
         return None
@@ -98,7 +100,9 @@ def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombston
     if result.verdict is Verdict.UNREADABLE and missing and home.store.size(f"session/{snapshot}") is not None:
         # An envelope is put before its decision: this session is still running and somebody squats on its slots.
         return None
-    return Problem(snapshot, f"snapshot {snapshot} was committed; its envelope is {'missing' if missing else 'damaged'}")
+    return Problem(
+        snapshot, f"snapshot {snapshot} was committed; its envelope is {'missing' if missing else 'damaged'}"
+    )
 
 
 def read_admissions(home: Home) -> dict[str, AdmissionBody]:
@@ -240,4 +244,3 @@ def decode_part(body: Mapping[str, object], class_id: int, generation: int) -> S
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DamageError("a snapshot's sealed part is malformed") from None
-

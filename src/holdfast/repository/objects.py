@@ -36,7 +36,13 @@ ROOT_SIGNER = bytes(16)
 COMPRESS_FROM_BYTES = 512
 
 INDEX_RUN, REFERENCE_SET, WRITER_STATE, SNAPSHOT_PART, KEYRING = 1, 2, 3, 4, 5
-SEALED_TYPES = {"index": INDEX_RUN, "refs": REFERENCE_SET, "state": WRITER_STATE, "part": SNAPSHOT_PART, "keyring": KEYRING}
+SEALED_TYPES = {
+    "index": INDEX_RUN,
+    "refs": REFERENCE_SET,
+    "state": WRITER_STATE,
+    "part": SNAPSHOT_PART,
+    "keyring": KEYRING,
+}
 
 _CONTROL_HEAD = struct.Struct("<8sHHI")
 _SEALED_HEAD = struct.Struct("<8sHBB16sHHI32s16sQH")
@@ -222,7 +228,9 @@ def parse_sealed(data: bytes, name: str, vault: bytes) -> Sealed:
     if len(data) < _SEALED_HEAD.size + 16 + SIGNATURE_BYTES + SHA_BYTES or len(data) > SEALED_BYTES_MAX + 65536:
         raise damaged(name, "its length is impossible")
     head = _SEALED_HEAD.unpack_from(data)
-    magic, version, kind, codec, owner, class_id, reserved, generation, nonce, signer, plain_bytes, envelope_bytes = head
+    magic, version, kind, codec, owner, class_id, reserved, generation, nonce, signer, plain_bytes, envelope_bytes = (
+        head
+    )
     _check_head(data, name, magic == SEALED_MAGIC, version)
     start = _SEALED_HEAD.size + envelope_bytes
     if kind != SEALED_TYPES.get(name.split("/")[0]) or owner != vault:

@@ -140,9 +140,7 @@ def _protected(repository: Repository, table: PackTable, sessions: Sequence[Open
     return frozenset(p for sha in chosen if sha in table.runs for p in table.runs[sha].packs)
 
 
-def _condemn(
-    repository: Repository, options: PruneOptions, engine: EnginePort | None
-) -> tuple[int, PrunePlan] | None:
+def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort | None) -> tuple[int, PrunePlan] | None:
     """Step 1: mark, copy what is worth copying, publish `condemn/N`. None if there is nothing to condemn."""
     made = plan(repository, options)
     if not made.condemned:
@@ -172,9 +170,7 @@ def _copy(repository: Repository, rewrite: Rewrite, engine: EnginePort) -> str |
     """
     group = rewrite.group
     secrets = repository.secrets(group.class_id, group.generation)
-    keys = engine.ClassKeys(
-        secrets.vault, secrets.class_id, secrets.generation, secrets.dedup_key, secrets.index_key
-    )
+    keys = engine.ClassKeys(secrets.vault, secrets.class_id, secrets.generation, secrets.dedup_key, secrets.index_key)
     sources = []
     for name, segments in rewrite.sources:
         data = repository.store.get(names.pack(name, group.kind))
@@ -221,7 +217,9 @@ def _advance(repository: Repository, number: int, options: PruneOptions) -> Prun
         _mark_again(repository, current, options.unsafe_undo_delay)
         current = _round(repository, number)
         if current is None or current.plan is None:
-            raise DamageError(f"the plan of prune round {number} cannot be read back", next="run `holdfast prune` again.")
+            raise DamageError(
+                f"the plan of prune round {number} cannot be read back", next="run `holdfast prune` again."
+            )
     outcome = PruneOutcome(
         "waiting",
         number,
@@ -250,9 +248,7 @@ def _decide_all(repository: Repository, number: int, patience: timedelta) -> tup
         if repository.env.now() - _last_sign_of_life(repository, session, number) < patience:
             waiting += 1
             continue
-        verdict = decide(
-            repository.home, session.id, session.owner, DecisionBody(REVOKED, ""), repository.root
-        ).verdict
+        verdict = decide(repository.home, session.id, session.owner, DecisionBody(REVOKED, ""), repository.root).verdict
         revoked += verdict is Verdict.REVOKED
     return waiting, revoked
 

@@ -77,24 +77,16 @@ class Segments:
 
     def encode(self) -> bytes:
         """Return the plaintext of a full reference set."""
-        return bytes((1, FULL)) + self._list()
+        return bytes((1, FULL)) + _list(self)
 
     def encode_delta(self, parent: Segments, parent_sha: str) -> bytes:
         """Return the plaintext of the set as a delta to a parent set."""
-        return (
-            bytes((1, DELTA)) + bytes.fromhex(parent_sha) + self.minus(parent)._list() + parent.minus(self)._list()
-        )
+        return bytes((1, DELTA)) + bytes.fromhex(parent_sha) + _list(self.minus(parent)) + _list(parent.minus(self))
 
-    def _list(self) -> bytes:
-        out = [varint(len(self._ranges))]
+    def ranges(self) -> Iterator[tuple[bytes, list[Range]]]:
+        """Yield each origin with its ranges, sorted."""
         for origin in sorted(self._ranges):
-            ranges = self._ranges[origin]
-            out += [origin, varint(len(ranges))]
-            end = 0
-            for start, stop in ranges:
-                out += [varint(start - end), varint(stop - start)]
-                end = stop
-        return b"".join(out)
+            yield origin, self._ranges[origin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +113,19 @@ def parse(plaintext: bytes) -> StoredSegments:
         raise DamageError("a reference set has an unknown mode")
     cursor.finish()
     return found
+
+
+def _list(segments: Segments) -> bytes:
+    """Return the coded list of a set."""
+    coded = list(segments.ranges())
+    out = [varint(len(coded))]
+    for origin, ranges in coded:
+        out += [origin, varint(len(ranges))]
+        end = 0
+        for start, stop in ranges:
+            out += [varint(start - end), varint(stop - start)]
+            end = stop
+    return b"".join(out)
 
 
 def _read_list(cursor: Cursor) -> Segments:

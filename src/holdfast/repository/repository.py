@@ -75,7 +75,7 @@ class RunKey:
 class Repository:
     """An open repository. Thread-safe: it holds keys and a store and no other state."""
 
-    def __init__(  # noqa: D417 - see the class
+    def __init__(
         self,
         home: Home,
         header: VaultHeader,
@@ -250,9 +250,7 @@ class Repository:
         known = self._known(class_id)
         info = run_key_info(self.vault_id, class_id, known.generation)
         key, map_key = self.env.random_bytes(RUN_KEY_BYTES), self.env.random_bytes(RUN_KEY_BYTES)
-        own = state_recipient(
-            bytes.fromhex(self.writer_id), self.state_key, self.env.random_bytes(12), map_key, info
-        )
+        own = state_recipient(bytes.fromhex(self.writer_id), self.state_key, self.env.random_bytes(12), map_key, info)
         return RunKey(
             class_id,
             known.generation,

@@ -138,19 +138,11 @@ def plan_forget(snapshots: Sequence[SnapshotInfo], policy: RetentionPolicy, now:
 def _reasons(
     newest_first: Sequence[SnapshotInfo], times: Mapping[str, datetime], policy: RetentionPolicy, now: datetime
 ) -> dict[str, list[str]]:
-    reasons: dict[str, list[str]] = {s.id: [] for s in newest_first}
     pinned = any(s.anomaly >= ANOMALY_PINS_FROM and not s.released for s in newest_first)
-    for s in newest_first:
-        if s.held:
-            reasons[s.id].append("hold")
-        if s.retain_until is not None and s.retain_until > now:
-            reasons[s.id].append("retain-until")
-        if pinned:
-            reasons[s.id].append("anomaly")
-        if policy.within_days and times[s.id] > now - timedelta(days=policy.within_days):
-            reasons[s.id].append("within")
-        if policy.tags.intersection(s.tags):
-            reasons[s.id].append("tag")
+    reasons = {s.id: _own_reasons(s, times[s.id], policy, now) for s in newest_first}
+    if pinned:
+        for found in reasons.values():
+            found.append("anomaly")
     for s in newest_first[: policy.last]:
         reasons[s.id].append("last")
     for name, bucket in BUCKETS.items():
@@ -161,6 +153,17 @@ def _reasons(
     if complete is not None and complete is not newest_first[0]:
         reasons[complete.id].append("newest-complete")
     return reasons
+
+
+def _own_reasons(s: SnapshotInfo, counted: datetime, policy: RetentionPolicy, now: datetime) -> list[str]:
+    """Return why a snapshot is kept whatever others there are."""
+    holds = {
+        "hold": s.held,
+        "retain-until": s.retain_until is not None and s.retain_until > now,
+        "within": bool(policy.within_days) and counted > now - timedelta(days=policy.within_days),
+        "tag": bool(policy.tags.intersection(s.tags)),
+    }
+    return [reason for reason, applies in holds.items() if applies]
 
 
 def _newest_of_each(

@@ -26,10 +26,10 @@ from holdfast.repository.bodies import (
     SessionBody,
 )
 from holdfast.repository.decisions import OpenSession, Verdict, decide, open_sessions, outcome
+from holdfast.repository.holds import HoldState
 from holdfast.repository.home import create
 from holdfast.repository.hpke import part_info
 from holdfast.repository.indexes import Indexes, IndexView
-from holdfast.repository.holds import HoldState
 from holdfast.repository.listing import Committed, describe, encode_part, with_main_part
 from holdfast.repository.marking import read_set
 from holdfast.repository.objects import INDEX_RUN, REFERENCE_SET, SNAPSHOT_PART, WRITER_STATE, unseal

@@ -33,7 +33,9 @@ def method_of(secret: KeyFile | Passphrase) -> str:
 def wrap(root_key: bytes, secret: KeyFile | Passphrase, vault: bytes, env: Environment) -> Slot:
     """Return a slot that the secret opens. `UsageError` for a passphrase that is too short."""
     if isinstance(secret, Passphrase) and len(secret.text) < PASSPHRASE_LENGTH_MIN:
-        raise UsageError(f"the passphrase has fewer than {PASSPHRASE_LENGTH_MIN} characters", next="choose a longer one.")
+        raise UsageError(
+            f"the passphrase has fewer than {PASSPHRASE_LENGTH_MIN} characters", next="choose a longer one."
+        )
     salt = env.random_bytes(SALT_BYTES)
     iterations = ITERATIONS if isinstance(secret, Passphrase) else 0
     wrapped = AESGCM(_slot_key(secret, salt, iterations)).encrypt(ZERO_NONCE, root_key, LABEL + vault)

@@ -1,0 +1,205 @@
+"""Check: the structure of a vault, as seen without any key to content.
+
+Every control object's frame, place and signature; every sealed object's hash and signature; every name; every reference
+from one object to another; presence and size of every pack that the index lists. With the index keys at hand (root) also
+that each reference set can be read and each of its segments is listed. Pack hashes are read on demand.
+
+What is wrong is a finding, never an exception: a check always goes through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError, VersionError
+from holdfast.repository import names
+from holdfast.repository.bodies import Slot
+from holdfast.repository.listing import Envelopes, read_envelopes
+from holdfast.repository.marking import SetReader
+from holdfast.repository.objects import SEALED_TYPES, sha256
+from holdfast.repository.packs import PackTable, list_packs, read_packs
+from holdfast.repository.refsets import Segments
+from holdfast.repository.rounds import read_damaged, read_rounds
+
+if TYPE_CHECKING:
+    from holdfast.repository.home import Home
+    from holdfast.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFinding:
+    """One thing that is wrong. `kind` is stable; `text` is a sentence that names objects, never paths."""
+
+    kind: str
+    """`frame`, `foreign-name`, `snapshot`, `part`, `refs`, `pack-missing`, `pack-size`, `pack-hash`, `index`, `version`."""
+    object: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """What a check saw."""
+
+    objects: int
+    packs: int
+    bytes: int
+    snapshots: int
+    findings: tuple[CheckFinding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The findings as sentences. Empty: sound."""
+        return tuple(f.text for f in self.findings)
+
+
+class _Check:
+    """One check under way."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.home: Home = repository.home
+        self.findings: list[CheckFinding] = []
+        self.notes: list[str] = []
+        self.objects = 0
+        self.bytes = 0
+
+    def found(self, kind: str, name: str, text: str) -> None:
+        self.findings.append(CheckFinding(kind, name, text))
+
+    def objects_themselves(self) -> None:
+        """Read every object but packs."""
+        for info in self.home.store.list(""):
+            self.objects += 1
+            self.bytes += info.size
+            if info.name.startswith(("data/", "meta/", "probe/")):
+                continue
+            if not names.is_known(info.name):
+                self.found("foreign-name", info.name, f"object {info.name} has a name that is not the format's")
+                continue
+            self._read(info.name)
+
+    def _read(self, name: str) -> None:
+        kind = name.split("/")[0]
+        try:
+            data = self.home.store.get(name)
+        except ObjectMissingError:
+            return  # deleted meanwhile, by a forget or a prune
+        try:
+            if kind in SEALED_TYPES:
+                self.home.verify_sealed(name, data)
+            elif kind == "key":
+                self.home.verify(name, data, Slot)
+            else:
+                self.home.verify_control(name, data)
+        except VersionError as error:
+            self.found("version", name, error.what)
+        except DamageError as error:
+            if kind in {"key", "keyring", "writer"} and _of_other_vault(data, self.home.vault_id):
+                self.notes.append(f"object {name} is left from an attempt to make a vault that was not finished")
+                return
+            self.found("frame", name, error.what)
+
+    def snapshots(self, envelopes: Envelopes) -> None:
+        """Check that what every envelope names is there."""
+        self.notes += envelopes.notes
+        for problem in envelopes.problems:
+            self.found("snapshot", f"snapshot/{problem.id}", problem.text)
+        for snapshot in envelopes.committed:
+            for part in snapshot.body.classes:
+                name = names.part(snapshot.id, part.class_)
+                try:
+                    if self.home.read_sealed(name).sha != part.part:
+                        self.found("part", name, f"object {name} is not the one that its snapshot names")
+                except HoldfastError as error:
+                    self.found("part", name, error.what)
+                if self.home.store.size(f"refs/{part.refs}") is None:
+                    self.found("refs", snapshot.id, f"snapshot {snapshot.id} lacks its reference set refs/{part.refs}")
+
+    def packs(self, table: PackTable, deleted: frozenset[str]) -> None:
+        """Check presence and size of every pack."""
+        for name, pack in sorted(table.packs.items()):
+            size = table.stored.get(name)
+            shown = names.pack(name, pack.record.kind)
+            if size is None:
+                self.found("pack-missing", shown, f"pack {name} is listed in the index and not in the store")
+            elif size != pack.record.size:
+                self.found("pack-size", shown, f"pack {name} has {size} bytes; the index says {pack.record.size}")
+            if name in table.damaged:
+                self.notes.append(f"pack {name} is known to be damaged")
+        if table.unindexed - deleted:
+            self.notes.append(f"{len(table.unindexed)} packs are in no index run: of a running or interrupted backup")
+
+    def references(self, table: PackTable, envelopes: Envelopes) -> None:
+        """Check that every segment of every snapshot is listed. Needs the index keys."""
+        known = Segments.of([(r.origin, r.ordinal) for p in table.packs.values() for r in p.record.segments])
+        reader = SetReader(self.repository)
+        for snapshot in envelopes.committed:
+            for part in snapshot.body.classes:
+                try:
+                    missing = len(reader.read(part.refs).minus(known))
+                except NotPermittedError:
+                    continue
+                except HoldfastError as error:
+                    self.found("refs", f"refs/{part.refs}", f"snapshot {snapshot.id}: {error.what}")
+                    continue
+                if missing:
+                    text = f"snapshot {snapshot.id} needs {missing} segments that no index run lists"
+                    self.found("index", snapshot.id, text)
+
+
+def _of_other_vault(data: bytes, vault: bytes) -> bool:
+    """Return whether an object names another vault: left by a creation that never finished."""
+    return vault not in data and vault.hex().encode() not in data
+
+
+def check(
+    repository: Repository,
+    *,
+    read_packs_too: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckOutcome:
+    """Check the structure; with `read_packs_too` also that every pack's bytes hash to its name.
+
+    `progress` is called with packs read and packs in all. Only store errors are raised.
+    """
+    run = _Check(repository)
+    run.objects_themselves()
+    envelopes = read_envelopes(repository.home)
+    run.snapshots(envelopes)
+    deleted = read_rounds(repository.home).deleted
+    sizes, kinds = list_packs(repository)
+    try:
+        table = read_packs(repository, deleted)
+    except NotPermittedError:
+        run.notes.append("the index was not read: its keys are not at hand")
+    except DamageError as error:
+        run.found("index", "index", error.what)
+    else:
+        run.packs(table, deleted)
+        run.references(table, envelopes)
+    if read_packs_too:
+        known = read_damaged(repository.home)
+        for name in scrub(repository, sizes, kinds, progress):
+            known_text = " (known)" if name in known else ""
+            run.found("pack-hash", names.pack(name, kinds[name]), f"pack {name} is damaged{known_text}")
+    return CheckOutcome(
+        run.objects, len(sizes), run.bytes, len(envelopes.committed), tuple(run.findings), tuple(run.notes)
+    )
+
+
+def scrub(
+    repository: Repository,
+    sizes: Iterable[str],
+    kinds: dict[str, int],
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterable[str]:
+    """Read packs and yield those whose bytes do not hash to their name."""
+    listed = sorted(sizes)
+    for at, name in enumerate(listed):
+        if sha256(repository.store.get(names.pack(name, kinds[name]))) != name:
+            yield name
+        if progress is not None:
+            progress(at + 1, len(listed))
