@@ -16,7 +16,7 @@ from holdfast.cli.signals import interruptible
 if TYPE_CHECKING:
     from holdfast.runs.results import CheckReport, VaultStats, VerifyReport
 
-__all__ = ["check_command", "stats_command", "verify_command"]
+__all__ = ["Part", "check_command", "stats_command", "verify_command"]
 
 PROBLEMS_SHOWN_MAX = 50
 

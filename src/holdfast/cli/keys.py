@@ -12,7 +12,15 @@ from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.errors import StoreRefusedError, UsageError, VaultExistsError
 
-__all__ = ["KeyChanged", "enroll_command", "key_command"]
+__all__ = [
+    "KeyChanged",
+    "add_passphrase_command",
+    "enroll_command",
+    "key_command",
+    "kit_command",
+    "revoke_writer_command",
+    "write_secret",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from click.shell_completion import shell_complete
 from holdfast import errors
 from holdfast.cli.commands import HoldfastGroup
 
-__all__ = ["cli", "main"]
+__all__ = ["cli", "main", "report"]
 
 
 @click.group(

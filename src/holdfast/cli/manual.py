@@ -19,7 +19,7 @@ from holdfast.cli.shapes import ERROR_FIELDS, EXTRA, RECORDS, RESULTS, Shape, sh
 from holdfast.config.render import manual
 from holdfast.errors import error_classes
 
-__all__ = ["cli_page", "errors_page", "pages"]
+__all__ = ["cli_page", "errors_page", "main", "pages"]
 
 SHARED = {"as_json", "quiet", "show_paths", "vault", "key_file", "passphrase", "credential", "config"}
 

@@ -10,7 +10,17 @@ from holdfast.cli.options import Place, output_options, vault_options
 from holdfast.cli.output import Output
 from holdfast.errors import UsageError, error_classes
 
-__all__ = ["ErrorExplained", "Setting", "completion_command", "config_command", "explain_command"]
+__all__ = [
+    "ErrorExplained",
+    "Setting",
+    "check_config_command",
+    "completion_command",
+    "config_command",
+    "explain_command",
+    "explain_key_command",
+    "sample_command",
+    "show_command",
+]
 
 
 @dataclass(frozen=True, slots=True)

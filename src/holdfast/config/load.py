@@ -17,7 +17,7 @@ from holdfast.config.options import option_for, options
 from holdfast.config.schema import Settings
 from holdfast.errors import ConfigError
 
-__all__ = ["Config", "Origin", "load", "loads"]
+__all__ = ["Config", "Origin", "check_key", "load", "loads"]
 
 CONFIG_BYTES_MAX = 4 << 20
 

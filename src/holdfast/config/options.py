@@ -15,7 +15,7 @@ from holdfast.base.units import format_bytes, format_seconds
 from holdfast.config.schema import Settings
 from holdfast.config.secrets import SecretRef
 
-__all__ = ["Option", "option_for", "options", "sections"]
+__all__ = ["Option", "option_for", "options", "readable", "sections"]
 
 _TYPES = {bool: "boolean", int: "whole number", float: "number", str: "text", SecretRef: "reference to a secret"}
 

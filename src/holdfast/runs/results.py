@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
 
 if TYPE_CHECKING:
@@ -13,7 +12,29 @@ if TYPE_CHECKING:
 
     from holdfast.base.events import Finding
 
-__all__ = ["ClassPart", "ForgetDecision", "ForgetPlan", "RetentionPolicy", "SnapshotInfo"]
+__all__ = [
+    "BackupResult",
+    "BackupStats",
+    "Change",
+    "CheckReport",
+    "ClassCount",
+    "ClassPart",
+    "ClassSpace",
+    "DamagedPack",
+    "EntryInfo",
+    "ForgetDecision",
+    "ForgetPlan",
+    "ForgetResult",
+    "FoundEntry",
+    "PruneResult",
+    "RestoreResult",
+    "RetentionPolicy",
+    "SnapshotInfo",
+    "SnapshotSpace",
+    "SourceSpace",
+    "VaultStats",
+    "VerifyReport",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +184,28 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetDecision:
+    """What retention says about one snapshot."""
+
+    snapshot: str
+    keep: bool
+    reasons: tuple[str, ...]
+    """Why it is kept (`last`, `daily`, `hold`, …); empty if it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPlan:
+    """A forget that has not happened: one decision per snapshot, newest first."""
+
+    decisions: tuple[ForgetDecision, ...]
+
+    @property
+    def forget(self) -> tuple[str, ...]:
+        """Ids of the snapshots that would go."""
+        return tuple(d.snapshot for d in self.decisions if not d.keep)
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetResult:
     """A forget that happened (or, after a dry run, would)."""
 
@@ -273,3 +316,19 @@ class Change:
     path: bytes
     before: EntryInfo | None = None
     after: EntryInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """How many snapshots per source to keep: the newest `last`, and the newest of each hour, day, week, month, year."""
+
+    last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    within_days: int = 0
+    """Keep everything admitted in the last so many days (minimum retention)."""
+    tags: frozenset[str] = field(default_factory=frozenset)
+    """Keep every snapshot that has one of these tags."""

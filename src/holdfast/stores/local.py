@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,8 +199,8 @@ def put_file(path: str, data: Data) -> None:
     `FileExistsError` if the name is taken, `FileNotFoundError` if the folder is not there.
     """
     folder = Path(path).parent
-    temporary = folder / f".put-{os.getpid()}-{os.urandom(8).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fd, name = tempfile.mkstemp(prefix=".put-", dir=folder)
+    temporary = Path(name)
     try:
         try:
             view = memoryview(data).cast("B")
