@@ -1,7 +1,10 @@
 //! The engine from outside: round trips, damage, hostile bytes, limits. All inputs are seeded.
 mod chunks;
 mod constants;
+mod contents;
 mod fixtures;
 mod packs;
+mod references;
 mod segments;
+mod trees;
 mod words;
