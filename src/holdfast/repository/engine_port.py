@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, cast
 
 
@@ -49,6 +50,10 @@ class EnginePort(Protocol):
     @property
     def ClassKeys(self) -> ClassKeysMaker:  # noqa: N802 - the engine's name
         """The class of prepared keys."""
+        ...
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Raise Holdfast's errors in place of the engine's."""
         ...
 
     def repack(

@@ -138,7 +138,10 @@ class Repository:
         home = Home(store, vault, public_of(keyring.root_signing), env)
         header = VaultHeader(1, public_of(keyring.root_signing), env.now(), label)
         repository = cls._of_keyring(home, header, keyring, root_key)
-        repository.put_keyring(keyring)
+        number = max(home.numbers("keyring"), default=-1) + 1
+        body = canonical(keyring.encode() | {"number": number})
+        root = repository.root
+        home.put_sealed(names.numbered("keyring", number), home.head(KEYRING, 0, 0, root), root_key, body, root)
         repository.put_certificate(keyring.own_id)
         for slot in wrapped:
             repository.put_slot(slot)
@@ -164,7 +167,7 @@ class Repository:
         if isinstance(credential, WriterCredential):
             return cls._of_credential(home, header, credential)
         root_key = _find_root_key(home, credential)
-        keyring = _read_keyring(home, root_key)
+        keyring = read_keyring(home, root_key)
         if public_of(keyring.root_signing) != header.root_public:
             raise DamageError("the vault's header names another root than its keyring: it was exchanged")
         return cls._of_keyring(home, header, keyring, root_key)
@@ -278,14 +281,6 @@ class Repository:
         """Open one sealed part. `NotPermittedError`, `DamageError`, `ObjectMissingError`."""
         return read_part(self, snapshot, class_id)
 
-    def put_keyring(self, keyring: Keyring) -> None:
-        """Store the keyring under the next free number, or its own. `DamageError` if another process was quicker."""
-        at = max(self.home.numbers("keyring"), default=-1) + 1
-        body = canonical(keyring.encode() | {"number": at})
-        self.home.put_sealed(
-            names.numbered("keyring", at), self.home.head(KEYRING, 0, 0, self.root), self.root_key, body, self.root
-        )
-
     def put_certificate(self, writer: str, *, certificate: WriterCertificate | None = None) -> None:
         """Certify a writer of the keyring, or store the given certificate."""
         if certificate is None:
@@ -355,7 +350,7 @@ def _find_root_key(home: Home, secret: KeyFile | Passphrase) -> bytes:
     )
 
 
-def _read_keyring(home: Home, root_key: bytes) -> Keyring:
+def read_keyring(home: Home, root_key: bytes) -> Keyring:
     """Return the highest keyring that opens. `DamageError` if none does, `VersionError` if the only ones are newer."""
     failure: Exception = DamageError("the vault has no keyring")
     for number in reversed(home.numbers("keyring")):

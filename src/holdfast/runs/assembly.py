@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base import environment
@@ -130,8 +130,8 @@ def state_root() -> Path:
 
 
 def engine_index(view: IndexView) -> engine.Index:
-    """Return a view's index as the engine's class: the repository knows it by a protocol."""
-    return cast("engine.Index", view.index)
+    """Return a view's index as the engine's class."""
+    return view.index
 
 
 def set_limits(limits: engine.Limits, wanted: Limits | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +108,11 @@ class FakeEngine:
     def ClassKeys(vault: bytes, class_id: int, generation: int, dedup_key: bytes, index_key: bytes) -> object:  # noqa: N802
         """Return something that stands for keys."""
         return (vault, class_id, generation, dedup_key, index_key)
+
+    @staticmethod
+    def translated() -> AbstractContextManager[None]:
+        """Translate nothing: no engine, no errors of its own."""
+        return nullcontext()
 
     @staticmethod
     def repack(
