@@ -40,7 +40,7 @@ INFO = results.SnapshotInfo(
 
 
 def entry(path: bytes = SECRET_PATH, kind: str = "file", **more: Any) -> results.EntryInfo:
-    shape = {
+    shape: dict[str, Any] = {
         "size": 5,
         "mode": 0o640,
         "uid": 0,

@@ -169,7 +169,7 @@ def test_the_second_signal_ends_it_at_once():
 
 
 def test_no_path_leaves_without_being_asked_for(vault, run):
-    vault.answers["backup"] = results.BackupResult(None, partial=True, stats=results.BackupStats(), findings=(FINDING,))  # type: ignore[arg-type]
+    vault.answers["backup"] = results.BackupResult(None, partial=True, stats=results.BackupStats(), findings=(FINDING,))
     for arguments in (("backup", "/x"), ("backup", "/x", "--json"), ("backup", "/x", "--quiet")):
         _, out, err = run(*arguments)
         assert "Erika" not in out + err

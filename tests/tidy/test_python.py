@@ -109,7 +109,7 @@ def test_what_a_module_exports_is_what_it_has(path):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
         and isinstance(node.value, ast.List)
         for element in node.value.elts
-        if isinstance(element, ast.Constant)
+        if isinstance(element, ast.Constant) and isinstance(element.value, str)
     ]  # fmt: skip
     if not names:
         return
