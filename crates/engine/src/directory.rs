@@ -160,10 +160,10 @@ impl ChunkInfo {
                 self.role == Role::Pages && size.is_power_of_two() && (512..=65536).contains(&size)
             }
         };
-        if paged {
+        if paged && self.len > 0 {
             Ok(())
         } else {
-            Err(Error::misuse("page size of a chunk"))
+            Err(Error::misuse("page size or length of a chunk"))
         }
     }
 
@@ -184,6 +184,9 @@ impl ChunkInfo {
             (_, 0) => None,
         };
         let len = reader.count(limits::SEGMENT_PLAIN_BYTES_MAX, "length of a chunk")? as u32;
+        if len == 0 {
+            return Err(Error::damaged("a chunk without bytes"));
+        }
         Ok(Self {
             id,
             role,

@@ -174,7 +174,7 @@ impl hkdf::KeyType for OutputBytes {
 }
 
 /// `HKDF(ikm, salt, info)` of the specification.
-fn hkdf32(ikm: &[u8], salt: &[u8], info: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn hkdf32(ikm: &[u8], salt: &[u8], info: &[&[u8]]) -> [u8; 32] {
     let mut out = [0; 32];
     expand(
         &hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(ikm),
@@ -201,7 +201,7 @@ fn gear_table(prk: &[u8; 32]) -> Box<[u64; 256]> {
     table
 }
 
-fn gcm_key(key: &[u8; 32]) -> aead::LessSafeKey {
+pub(crate) fn gcm_key(key: &[u8; 32]) -> aead::LessSafeKey {
     aead::LessSafeKey::new(
         aead::UnboundKey::new(&aead::AES_256_GCM, key).expect("AES-256-GCM takes keys of 32 bytes"),
     )

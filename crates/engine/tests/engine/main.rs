@@ -6,5 +6,6 @@ mod fixtures;
 mod packs;
 mod references;
 mod segments;
+mod states;
 mod trees;
 mod words;
