@@ -8,8 +8,9 @@ use std::sync::Arc;
 use holdfast_engine::index_set::IndexSet;
 use holdfast_engine::pack::read_pack;
 use holdfast_engine::record::{IndexRecord, encode_run, parse_run};
+use holdfast_engine::repack::RepackBuilder;
 use holdfast_engine::sorted::{SortedIndex, write_sorted};
-use holdfast_engine::{ClassId, Error, Generation, Origin, merge};
+use holdfast_engine::{ClassId, Error, Generation, Origin, PackNonce, merge};
 use memmap2::Mmap;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -241,6 +242,90 @@ fn encode_run_py<'py>(
     Ok(PyBytes::new(py, &encode_run(&parsed)))
 }
 
+type RepackSource = (PyBackedBytes, Vec<(Vec<u8>, u32)>);
+type Repacked = (Py<PyBytes>, Py<PyBytes>, Py<PyBytes>);
+
+/// Copies sealed segments of whole packs, in order, into a new pack: (name, bytes, record). Needs no key to content.
+#[pyfunction]
+fn repack(
+    py: Python<'_>,
+    keys: &ClassKeys,
+    nonce: &[u8],
+    sources: Vec<RepackSource>,
+) -> PyResult<Repacked> {
+    let nonce = PackNonce(fixed(nonce, "nonce")?);
+    let wanted = sources
+        .iter()
+        .map(|(_, segments)| {
+            let parsed = segments
+                .iter()
+                .map(|(origin, ordinal)| Ok((Origin(fixed(origin, "origin")?), *ordinal)));
+            parsed.collect::<PyResult<HashSet<_>>>()
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let done = py
+        .detach(|| {
+            let mut builder: Option<RepackBuilder> = None;
+            for ((pack, _), wanted) in sources.iter().zip(&wanted) {
+                copy_segments(keys, nonce, pack, wanted, &mut builder)?;
+            }
+            builder
+                .ok_or(Error::Misuse {
+                    what: "a repack of nothing",
+                })?
+                .finish(0)
+        })
+        .map_err(errors::engine)?;
+    Ok((
+        PyBytes::new(py, &done.name.0).unbind(),
+        PyBytes::new(py, &done.bytes).unbind(),
+        PyBytes::new(py, &done.record.encode()).unbind(),
+    ))
+}
+
+fn copy_segments(
+    keys: &ClassKeys,
+    nonce: PackNonce,
+    pack: &[u8],
+    wanted: &HashSet<(Origin, u32)>,
+    builder: &mut Option<RepackBuilder>,
+) -> Result<(), Error> {
+    let contents = read_pack(&keys.inner, pack)?;
+    let target = builder.get_or_insert_with(|| {
+        RepackBuilder::new(Arc::clone(&keys.inner), contents.header.kind, nonce)
+    });
+    let mut found = 0;
+    for segment in &contents.record.directory.segments {
+        let nonce = contents
+            .record
+            .nonces
+            .get(usize::from(segment.origin_index));
+        let origin = nonce
+            .ok_or(Error::Damaged {
+                what: "origin of a segment",
+            })?
+            .origin();
+        if !wanted.contains(&(origin, segment.ordinal)) {
+            continue;
+        }
+        let start = segment.offset as usize;
+        let sealed =
+            pack.get(start..start + segment.sealed_len as usize)
+                .ok_or(Error::Damaged {
+                    what: "pack is cut short",
+                })?;
+        target.add(&contents.header, segment, sealed)?;
+        found += 1;
+    }
+    if found == wanted.len() {
+        Ok(())
+    } else {
+        Err(Error::Missing {
+            what: "a segment that was to be copied",
+        })
+    }
+}
+
 type RunRow = (Py<PyBytes>, u64, u8, Py<PyBytes>);
 
 /// The records of an index run: (name, size, kind, record).
@@ -267,6 +352,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PackRow>()?;
     module.add_class::<SegmentPlace>()?;
     module.add_function(wrap_pyfunction!(read_directory, module)?)?;
+    module.add_function(wrap_pyfunction!(repack, module)?)?;
     module.add_function(wrap_pyfunction!(encode_run_py, module)?)?;
     module.add_function(wrap_pyfunction!(split_run, module)?)
 }

@@ -412,6 +412,11 @@ impl Ingest {
         }
     }
 
+    /// How far the run is, at any time.
+    fn progress_now(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.progress(py)
+    }
+
     /// A pack is durable.
     fn pack_stored(&self, name: &[u8]) -> PyResult<()> {
         let name = holdfast_engine::PackName(fixed(name, "pack name")?);
