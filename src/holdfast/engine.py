@@ -52,6 +52,7 @@ from holdfast._core import (
     put_file,
     read_directory,
     read_file,
+    repack,
     self_test,
     split_run,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "put_file",
     "read_directory",
     "read_file",
+    "repack",
     "self_test",
     "split_run",
     "translate",

@@ -116,11 +116,14 @@ def _check_paths(request: BackupRequest) -> None:
 def _attempt(run: _Run) -> BackupResult:
     """One session, from its announcement to its commit."""
     vault, request = run.vault, run.request
+    run.events(Progress(phase="scan"))
     before = vault.store.counts()
-    parent = _parent(vault, run.source)
     class_ids = _class_ids(vault, request.options)
+    if request.dry_run:
+        return _dry_run(run, class_ids)
+    parent = _parent(vault, run.source)
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
-    ingest = _ingest(run, session, class_ids)
+    ingest = _ingest(run, engine_index(session.view), class_ids)
     with Uploads(session.put_pack, ingest.pack_stored, request.options.upload_threads) as uploads:
         try:
             finished = _pump(run, session, ingest, uploads)
@@ -133,6 +136,17 @@ def _attempt(run: _Run) -> BackupResult:
     counts = vault.store.counts()
     stats = _stats(run, finished, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
     return BackupResult(info, info.partial, stats, tuple(run.findings))
+
+
+def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
+    """Walk and compare; write nothing but the local copy of the index."""
+    ingest = _ingest(run, run.vault.index(), class_ids)
+    try:
+        finished = _pump(run, None, ingest, None)
+    except BaseException:
+        ingest.stop()
+        raise
+    return BackupResult(None, is_partial(run.findings), _stats(run, finished, 0, 0), tuple(run.findings), dry_run=True)
 
 
 def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
@@ -149,7 +163,7 @@ def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
     return sorted(vault.repository.class_id(name) for name in names)
 
 
-def _ingest(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Ingest:
+def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
     """Start the engine on the request."""
     vault, options = run.vault, run.request.options
     set_limits(vault.limits, options.limits)
@@ -164,7 +178,7 @@ def _ingest(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Ing
             )
             for stream in options.streams
         ],
-        index=engine_index(session.view),
+        index=index,
         cache_in=run.caches.current_or_none(),
         cache_out=str(run.caches.next),
         state_in=_state(run),
@@ -215,32 +229,49 @@ def _ingest_class(vault: OpenVault, class_id: int) -> engine.IngestClass:
     return engine.IngestClass(class_keys(secrets), key.key, key.envelope, key.map_key, key.map_envelope)
 
 
-def _pump(run: _Run, session: Session, ingest: engine.Ingest, uploads: Uploads) -> engine.Finished:
-    """Carry what the engine hands out to where it belongs, until it is finished. `Interrupted` after a checkpoint."""
-    stopping = False
+def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Uploads | None) -> engine.Finished:
+    """Carry what the engine hands out to where it belongs, until it is finished. `Interrupted` after a checkpoint.
+
+    Without a session (a dry run) the engine hands out nothing to be stored.
+    """
+    told = run.vault.env.monotonic()
     while True:
-        if not stopping and run.stop is not None and run.stop.is_set():
-            stopping = True
+        if run.stop is not None and run.stop.is_set():
             ingest.stop()
         event = ingest.poll(POLL_SECONDS)
-        uploads.check()
-        if isinstance(event, engine.PackReady):
-            run.packs += 1
-            run.stored_bytes += len(event.data)
-            uploads.submit(event.name, event.kind, event.data)
-        elif isinstance(event, engine.CheckpointReady):
-            done = session.checkpoint(_payloads(event.runs), packs=event.packs, stored_bytes=event.stored_bytes)
-            ingest.checkpoint_done(event.number, list(done.sorted_runs))
-        elif isinstance(event, engine.FindingReady):
-            _note_finding(run, event)
-        elif isinstance(event, engine.IngestProgress):
-            run.events(_progress(run, event))
-        elif isinstance(event, engine.Finished):
-            uploads.drain()
+        if uploads is not None:
+            uploads.check()
+        if isinstance(event, engine.Finished) or (event is None and ingest.stopped):
+            if uploads is not None:
+                uploads.drain()
+            if event is None:
+                raise Interrupted
+            run.events(_progress(run, ingest.progress_now(), "commit"))
             return event
-        elif stopping and ingest.stopped:
-            uploads.drain()
-            raise Interrupted
+        if isinstance(event, engine.FindingReady):
+            _note_finding(run, event)
+        elif event is not None and session is not None and uploads is not None:
+            _store(run, event, session, ingest, uploads)
+        if run.vault.env.monotonic() - told >= POLL_SECONDS:
+            told = run.vault.env.monotonic()
+            run.events(_progress(run, ingest.progress_now(), "read"))
+
+
+def _store(
+    run: _Run,
+    event: engine.PackReady | engine.CheckpointReady | engine.IngestProgress,
+    session: Session,
+    ingest: engine.Ingest,
+    uploads: Uploads,
+) -> None:
+    """Store what the engine hands out to be stored."""
+    if isinstance(event, engine.PackReady):
+        run.packs += 1
+        run.stored_bytes += len(event.data)
+        uploads.submit(event.name, event.kind, event.data)
+    elif isinstance(event, engine.CheckpointReady):
+        done = session.checkpoint(_payloads(event.runs), packs=event.packs, stored_bytes=event.stored_bytes)
+        ingest.checkpoint_done(event.number, list(done.sorted_runs))
 
 
 def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> None:
@@ -262,9 +293,9 @@ def _note_finding(run: _Run, event: engine.FindingReady) -> None:
     run.events(finding)
 
 
-def _progress(run: _Run, event: engine.IngestProgress) -> Progress:
+def _progress(run: _Run, event: engine.IngestProgress, phase: str) -> Progress:
     return Progress(
-        phase="read",
+        phase=phase,
         seconds=run.vault.env.monotonic() - run.began,
         files=event.files,
         bytes=event.bytes,

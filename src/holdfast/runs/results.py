@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
 
 if TYPE_CHECKING:
@@ -184,28 +185,6 @@ class VerifyReport:
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetDecision:
-    """What retention says about one snapshot."""
-
-    snapshot: str
-    keep: bool
-    reasons: tuple[str, ...]
-    """Why it is kept (`last`, `daily`, `hold`, …); empty if it goes."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetPlan:
-    """A forget that has not happened: one decision per snapshot, newest first."""
-
-    decisions: tuple[ForgetDecision, ...]
-
-    @property
-    def forget(self) -> tuple[str, ...]:
-        """Ids of the snapshots that would go."""
-        return tuple(d.snapshot for d in self.decisions if not d.keep)
-
-
-@dataclass(frozen=True, slots=True)
 class ForgetResult:
     """A forget that happened (or, after a dry run, would)."""
 
@@ -316,19 +295,3 @@ class Change:
     path: bytes
     before: EntryInfo | None = None
     after: EntryInfo | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionPolicy:
-    """How many snapshots per source to keep: the newest `last`, and the newest of each hour, day, week, month, year."""
-
-    last: int = 0
-    hourly: int = 0
-    daily: int = 0
-    weekly: int = 0
-    monthly: int = 0
-    yearly: int = 0
-    within_days: int = 0
-    """Keep everything admitted in the last so many days (minimum retention)."""
-    tags: frozenset[str] = field(default_factory=frozenset)
-    """Keep every snapshot that has one of these tags."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from holdfast.base.events import Events, ignore
 from holdfast.config import load
 from holdfast.errors import UsageError
-from holdfast.repository import forget
+from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
 from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
@@ -287,15 +287,17 @@ class Vault:
 
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
         """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
-        raise NotImplementedError
+        repository = self._vault.repository
+        return writers.enrol(repository, label, [repository.class_id(name) for name in classes]).encode()
 
     def revoke_writer(self, writer: str) -> None:
         """Revoke a writer by id or label: its index runs are no longer trusted, its open sessions end."""
-        raise NotImplementedError
+        repository = self._vault.repository
+        writers.revoke(repository, writers.find_writer(repository, writer).id)
 
     def recovery_kit(self) -> bytes:
         """Make a new key slot and return it as a recovery kit: a key file with instructions for people."""
-        raise NotImplementedError
+        return writers.make_recovery_kit(self._vault.repository)
 
     def add_passphrase(self, passphrase: str) -> str:
         """Add a key slot; return its id."""
