@@ -1,6 +1,7 @@
 """SIGKILL at random moments: every acknowledged snapshot restores, the next run completes and stores nothing twice.
 
-Twenty kills by default; HOLDFAST_KILLS=200 for more. Each kill is of a real `holdfast backup` process.
+Each kill is of a real process that has opened the vault and waits to be told to begin, so that it dies inside the run and
+not while Python starts. Twenty kills of backups and some of the other commands; HOLDFAST_KILLS=200 for more.
 """
 
 from __future__ import annotations
@@ -11,64 +12,76 @@ import subprocess
 import sys
 import time
 
-import pytest
 from tests.rounds import Place, assert_same
 
+from holdfast.runs.options import BackupOptions
 from holdfast.testing.changes import ChangingTree, TreeShape
 
 KILLS = int(os.environ.get("HOLDFAST_KILLS", "20"))
 SEED = int(os.environ.get("HOLDFAST_SEED", "1"))
 SHAPE = TreeShape(folders=6, files=30, file_bytes_max=400_000, paged_bytes=4 * 1024 * 1024)
+OPTIONS = BackupOptions(checkpoint_bytes=500_000, checkpoint_seconds=0.02, pack_bytes=300_000)
+
+PROGRAM = """
+import sys
+import holdfast
+from holdfast.runs.options import BackupOptions
+vault = holdfast.Vault.open(sys.argv[1], key_file=sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+BACKUP = (
+    f"vault.backup([sys.argv[3]], label='rounds', options=BackupOptions(checkpoint_bytes={OPTIONS.checkpoint_bytes}, "
+)
+BACKUP += f"checkpoint_seconds={OPTIONS.checkpoint_seconds}, pack_bytes={OPTIONS.pack_bytes}))"
+FORGET = "vault.forget(holdfast.RetentionPolicy(last=3))"
+PRUNE = "[vault.prune(undo_days=0.0) for _ in range(2)]"
+CATALOG = "vault.catalog_rebuild()"
 
 
-def start(place: Place, *command: str) -> subprocess.Popen[bytes]:
-    """Start the command line in a process of its own, with small packs and many checkpoints."""
-    words = [sys.executable, "-m", "holdfast", *command, "--vault", str(place.vault), "--key-file", str(place.key)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+class Process:
+    """A process that runs one line against the vault."""
+
+    def __init__(self, place: Place, line: str) -> None:
+        words = [sys.executable, "-c", PROGRAM + line, str(place.vault), str(place.key), str(place.source)]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def end(self, seconds: float | None = None) -> float:
+        """Let it begin, kill it after some seconds if it still runs, and return how long it took."""
+        begin = time.monotonic()
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        try:
+            self.process.wait(seconds)
+            assert self.process.returncode == 0
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        took = time.monotonic() - begin
+        self.process.communicate()
+        return took
 
 
-def backup(place: Place) -> subprocess.Popen[bytes]:
-    return start(place, "backup", str(place.source), "--label", "rounds", "--json")
-
-
-def killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Let a process run for a time, kill it if it is still there, and say whether it was."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    process.communicate()
-    return process.returncode != 0
-
-
-def timed(process: subprocess.Popen[bytes]) -> float:
-    """Let a process end and say how long it took."""
-    begin = time.monotonic()
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    return time.monotonic() - begin
-
-
-@pytest.mark.parametrize("seed", [SEED])
-def test_a_killed_backup_loses_nothing_and_stores_nothing_twice(place, seed):
-    dice = random.Random(seed)
-    known = {}
-    with place.create() as vault:
-        tree = ChangingTree(place.source, seed, SHAPE)
-        tree.grow()
-        truth = place.truth()
-        usual = timed(backup(place))
-        known[vault.snapshots()[-1].id] = truth
+def test_a_killed_backup_loses_nothing_and_stores_nothing_twice(place):
+    place.options = OPTIONS
+    dice = random.Random(SEED)
+    place.create().close()
+    tree = ChangingTree(place.source, SEED, SHAPE)
+    tree.grow()
+    usual = Process(place, BACKUP).end()
+    with place.open() as vault:
+        known = {vault.snapshots()[-1].id: place.truth()}
     for kill in range(KILLS):
-        tree.step()
+        tree.step(30)
         truth = place.truth()
-        what = f"seed {seed}, kill {kill}"
-        killed(backup(place), dice.uniform(0.3, 1.1) * usual)
+        what = f"seed {SEED}, kill {kill}"
+        Process(place, BACKUP).end(dice.uniform(0, usual))
         with place.open() as vault:
             found = [snapshot.id for snapshot in vault.snapshots()]
             assert set(known) <= set(found), f"{what}: an acknowledged snapshot is gone"
-            for snapshot in set(found) - set(known):
-                known[snapshot] = truth
+            known.update(dict.fromkeys(set(found) - set(known), truth))
             result = place.backup(vault)
             assert not result.partial, what
             assert result.snapshot is not None
@@ -82,41 +95,33 @@ def test_a_killed_backup_loses_nothing_and_stores_nothing_twice(place, seed):
         assert place.chunks_stored_twice() == []
 
 
-COMMANDS = (
-    ("forget", "--keep-last", "3"),
-    ("prune", "--undo", "0s"),
-    ("catalog", "rebuild"),
-)
-
-
-@pytest.mark.parametrize("seed", [SEED])
-def test_killed_forgets_prunes_and_catalogs_lose_nothing(place, seed):
-    dice = random.Random(seed + 1)
+def test_killed_forgets_prunes_and_catalogs_lose_nothing(place):
+    dice = random.Random(SEED + 1)
     known = {}
-    tree = None
-    for kill in range(KILLS // 4):
-        with place.create() if tree is None else place.open() as vault:
-            if tree is None:
-                tree = ChangingTree(place.source, seed, SHAPE)
-                tree.grow()
+    place.create().close()
+    tree = ChangingTree(place.source, SEED + 1, SHAPE)
+    tree.grow()
+    usual = 0.1
+    for kill in range(max(2, KILLS // 5)):
+        with place.open() as vault:
             for _ in range(2):
                 tree.step()
                 result = place.backup(vault)
                 assert result.snapshot is not None
                 known[result.snapshot.id] = place.truth()
-        for command in COMMANDS:
-            killed(start(place, *command), dice.uniform(0.3, 1.0))
+        for line in (FORGET, PRUNE, CATALOG):
+            usual = max(usual, Process(place, line).end(dice.uniform(0, usual)))
             with place.open() as vault:
                 found = [snapshot.id for snapshot in vault.snapshots()]
-                what = f"seed {seed}, kill {kill} of {command[0]}"
+                what = f"seed {SEED}, kill {kill} of {line}"
                 assert list(known)[-3:] == found[-3:], f"{what}: a snapshot that was to be kept is gone"
                 chosen = dice.choice(found)
                 assert_same(known[chosen], place.by_engine(vault, chosen), what)
-    for command in COMMANDS:
-        timed(start(place, *command))
+    for line in (FORGET, PRUNE, CATALOG):
+        Process(place, line).end()
     with place.open() as vault:
         assert [snapshot.id for snapshot in vault.snapshots()] == list(known)[-3:]
         for snapshot in vault.snapshots():
-            assert_same(known[snapshot.id], place.by_engine(vault, snapshot.id), f"seed {seed}, in the end")
+            assert_same(known[snapshot.id], place.by_engine(vault, snapshot.id), f"seed {SEED}, in the end")
         assert vault.check().problems == ()
         assert vault.verify().sound
