@@ -49,3 +49,342 @@ fn what_is_stored_is_what_is_on_the_disk() {
     }
     assert_eq!(outcome.finished.counts.files as usize, disk.len());
 }
+
+/// As if the run came long after the files: their times are to be trusted.
+fn later(vault: &mut Vault) {
+    vault.options.started_s = i64::from(u32::MAX);
+}
+
+#[test]
+fn nothing_changed_means_the_same_root_and_nothing_stored() {
+    let scratch = Scratch::new("unchanged");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    let first = vault.backup(&scratch.src());
+    assert!(first.finished.cache_written);
+    let second = vault.backup(&scratch.src());
+    assert_eq!(second.root(), first.root());
+    assert_eq!(second.packs, []);
+    assert!(!second.finished.cache_written);
+    assert!(second.finished.state.is_none());
+    assert_eq!(second.finished.counts.read_bytes, 0);
+    let counts = second.finished.counts;
+    assert_eq!((counts.new, counts.changed, counts.removed), (0, 0, 0));
+    assert_eq!(
+        second.finished.classes[0].refs,
+        first.finished.classes[0].refs
+    );
+}
+
+#[test]
+fn without_a_cache_everything_is_read_and_nothing_stored() {
+    let scratch = Scratch::new("nocache");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    let first = vault.backup(&scratch.src());
+    vault.cache = None;
+    vault.writer_state.clear();
+    let second = vault.backup(&scratch.src());
+    assert_eq!(second.root(), first.root());
+    assert_eq!(second.packs, []);
+    assert!(second.finished.counts.read_bytes > 9_000_000);
+}
+
+#[test]
+fn a_lost_cache_is_made_up_for_by_the_writer_state() {
+    let scratch = Scratch::new("state");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    let first = vault.backup(&scratch.src());
+    assert!(first.finished.state.as_ref().is_some_and(|(_, base)| *base));
+    scratch.file("another", &noise(77, 300_000));
+    fs::remove_file(scratch.src().join("medium")).expect("removed");
+    let second = vault.backup(&scratch.src());
+    assert!(
+        second
+            .finished
+            .state
+            .as_ref()
+            .is_some_and(|(_, base)| !*base)
+    );
+    vault.cache = None;
+    let third = vault.backup(&scratch.src());
+    assert_eq!(third.root(), second.root());
+    assert!(third.finished.counts.read_bytes < 3_000_000);
+    assert!(third.finished.cache_written);
+    assert!(third.finished.state.is_none());
+}
+
+#[test]
+fn a_change_is_found_and_only_it_is_stored() {
+    let scratch = Scratch::new("change");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    vault.backup(&scratch.src());
+    scratch.file(
+        "many/3/45",
+        b"something else, longer than what goes into the entry itself, by a few bytes",
+    );
+    fs::remove_file(scratch.src().join("text/two")).expect("removed");
+    scratch.file("new/file", &noise(99, 70_000));
+    let outcome = vault.backup(&scratch.src());
+    assert_eq!(outcome.findings, []);
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+    let counts = outcome.finished.counts;
+    // The folders of what changed, changed.
+    assert_eq!((counts.new, counts.changed, counts.removed), (2, 3, 1));
+    assert!(counts.read_bytes < 71_000);
+    assert!(outcome.stored() < 110_000, "{}", outcome.stored());
+}
+
+#[test]
+fn a_file_that_just_changed_is_read_again() {
+    let scratch = Scratch::new("racy");
+    scratch.file("file", &noise(1, 3000));
+    let mut vault = Vault::new(&scratch);
+    vault.options.started_s = 0;
+    vault.backup(&scratch.src());
+    let second = vault.backup(&scratch.src());
+    assert_eq!(second.finished.counts.read_bytes, 3000);
+    assert_eq!(second.packs, []);
+}
+
+#[test]
+fn an_audit_finds_what_changed_behind_its_times() {
+    let scratch = Scratch::new("audit");
+    scratch.file("good", &noise(1, 3000));
+    scratch.file("rotten", &noise(2, 3000));
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    vault.backup(&scratch.src());
+    // A cache that remembers another content under the same times stands for rot on the disk.
+    let path = scratch.src().join("rotten");
+    let cached = vault.cache.clone().expect("cache");
+    let before = fs::read(&cached).expect("cache");
+    fs::write(&path, noise(3, 3000)).expect("rot");
+    vault.cache = None;
+    vault.backup(&scratch.src());
+    drop(before);
+    vault.options.paranoid = true;
+    let outcome = vault.backup(&scratch.src());
+    assert_eq!(outcome.findings, []);
+    assert_eq!(outcome.finished.counts.read_bytes, 6000);
+}
+
+#[test]
+fn content_that_may_not_be_referred_to_any_more_is_read_and_stored_again() {
+    let scratch = Scratch::new("excluded");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    vault.backup(&scratch.src());
+    let packs: Vec<_> = vault.packs.keys().copied().collect();
+    vault.index.exclude(&packs);
+    let outcome = vault.backup(&scratch.src());
+    assert!(outcome.stored() > 9_000_000);
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+}
+
+#[test]
+fn holes_stay_holes_and_a_tebibyte_of_them_takes_no_time() {
+    let scratch = Scratch::new("sparse");
+    let path = scratch.src().join("sparse");
+    let file = fs::File::create(&path).expect("file");
+    file.set_len(1 << 40).expect("length");
+    std::os::unix::fs::FileExt::write_all_at(&file, &noise(5, 100_000), 1 << 39).expect("data");
+    let mut vault = Vault::new(&scratch);
+    let outcome = vault.backup(&scratch.src());
+    let entries = vault.entries(outcome.root());
+    let Some(EntryKind::File {
+        size,
+        content: Content::Pieces(pieces),
+    }) = entries.last().map(|entry| &entry.kind)
+    else {
+        panic!("a file in pieces")
+    };
+    assert_eq!(*size, 1 << 40);
+    assert!(matches!(pieces[0], Piece { place: None, .. }));
+    assert_eq!(pieces.iter().map(|piece| piece.len).sum::<u64>(), 1 << 40);
+    assert!(outcome.stored() < 200_000);
+}
+
+#[test]
+fn links_owners_attributes_and_odd_names_are_kept() {
+    let scratch = Scratch::new("odd");
+    let src = scratch.src();
+    scratch.file("first", &noise(1, 5000));
+    fs::hard_link(src.join("first"), src.join("second")).expect("link");
+    std::os::unix::fs::symlink("../../nowhere", src.join("symlink")).expect("symlink");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        src.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .expect("fifo");
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe\n\x01");
+    fs::write(src.join(odd), b"odd").expect("file");
+    let attribute = rustix::fs::setxattr(
+        src.join("first"),
+        "user.note",
+        b"kept",
+        rustix::fs::XattrFlags::empty(),
+    );
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    let outcome = vault.backup(&src);
+    assert_eq!(outcome.findings, []);
+    let entries = vault.entries(outcome.root());
+    let find = |name: &[u8]| {
+        entries
+            .iter()
+            .find(|entry| entry.path.ends_with(name))
+            .expect("entry")
+    };
+    assert_eq!(find(b"/first").link_id, find(b"/second").link_id);
+    assert!(find(b"/first").link_id.is_some());
+    assert_eq!(find(b"/first").kind, find(b"/second").kind);
+    assert_eq!(
+        find(b"/symlink").kind,
+        EntryKind::Symlink {
+            target: b"../../nowhere".to_vec()
+        }
+    );
+    assert_eq!(find(b"/pipe").kind, EntryKind::Fifo);
+    assert_eq!(find(odd.as_bytes()).mode, 0o644);
+    if attribute.is_ok() {
+        assert_eq!(
+            find(b"/first").xattrs,
+            [(b"user.note".to_vec(), b"kept".to_vec())]
+        );
+    }
+    // Read once, though it has two names.
+    assert_eq!(outcome.finished.counts.read_bytes, 5003);
+    let again = vault.backup(&src);
+    assert_eq!(again.root(), outcome.root());
+}
+
+#[test]
+fn classes_have_trees_of_their_own() {
+    let scratch = Scratch::new("classes");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    vault.classes = vec![1, 5];
+    vault.rules.classes = vec![("many".into(), 1)];
+    let outcome = vault.backup(&scratch.src());
+    let [phi, other] = outcome.finished.classes.as_slice() else {
+        panic!("two classes")
+    };
+    let mut files = vault.files(phi.root.location, &scratch.src());
+    assert!(files.keys().all(|path| !path.starts_with(b"many")));
+    files.extend(vault.files(other.root.location, &scratch.src()));
+    assert!(files == on_disk(&scratch.src()));
+}
+
+#[test]
+fn streams_are_files_if_their_command_succeeds() {
+    let scratch = Scratch::new("streams");
+    scratch.file("file", b"x");
+    let mut vault = Vault::new(&scratch);
+    let stream = |path: &str, script: &str| holdfast_pipeline::ingest::StreamSpec {
+        path: path.as_bytes().to_vec(),
+        command: ["sh", "-c", script]
+            .iter()
+            .map(|word| word.as_bytes().to_vec())
+            .collect(),
+        class: None,
+    };
+    vault.streams = vec![
+        stream("dumps/good", "head -c 3000000 /dev/zero | tr '\\0' 'a'"),
+        stream("dumps/bad", "echo half; exit 3"),
+        stream("zzz", "true"),
+    ];
+    let outcome = vault.backup(&scratch.src());
+    let found: Vec<_> = outcome
+        .findings
+        .iter()
+        .map(|finding| (finding.kind, finding.path.as_slice()))
+        .collect();
+    assert_eq!(found, [(FindingKind::StreamFailed, &b"dumps/bad"[..])]);
+    let entries = vault.entries(outcome.root());
+    let sizes: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.path.as_slice(), entry.content_bytes()))
+        .collect();
+    assert!(sizes.contains(&(b"dumps/good", 3_000_000)));
+    assert!(sizes.contains(&(b"zzz", 0)));
+    assert!(!sizes.iter().any(|(path, _)| *path == b"dumps/bad"));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_findings() {
+    let scratch = Scratch::new("unreadable");
+    scratch.file("fine", b"fine");
+    let _socket =
+        std::os::unix::net::UnixListener::bind(scratch.src().join("socket")).expect("socket");
+    let mut vault = Vault::new(&scratch);
+    let outcome = vault.backup(&scratch.src());
+    let found: Vec<_> = outcome
+        .findings
+        .iter()
+        .map(|finding| finding.kind)
+        .collect();
+    assert_eq!(found, [FindingKind::Socket]);
+    assert_eq!(vault.files(outcome.root(), &scratch.src()).len(), 1);
+}
+
+#[test]
+fn checkpoints_make_stored_packs_known_while_the_run_goes_on() {
+    let scratch = Scratch::new("checkpoints");
+    for n in 0..20 {
+        scratch.file(&format!("{n}"), &noise(n, 2_000_000));
+    }
+    let mut vault = Vault::new(&scratch);
+    vault.options.pack_bytes = 4 << 20;
+    vault.options.checkpoint.bytes = 8 << 20;
+    let outcome = vault.backup(&scratch.src());
+    assert!(outcome.checkpoints >= 2, "{}", outcome.checkpoints);
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+}
+
+#[test]
+fn a_stopped_run_hands_out_what_is_complete_and_the_next_stores_only_the_rest() {
+    let scratch = Scratch::new("stop");
+    for n in 0..40 {
+        scratch.file(&format!("{n}"), &noise(n, 2_000_000));
+    }
+    let mut vault = Vault::new(&scratch);
+    vault.options.pack_bytes = 4 << 20;
+    vault.limits.set_read(Some(60_000_000));
+    let (run, _) = vault.start(&[&scratch.src()]);
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    let begin = std::time::Instant::now();
+    run.stop();
+    assert!(vault.drive(&run).is_none());
+    assert!(
+        begin.elapsed() < std::time::Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
+    let kept: usize = vault.packs.values().map(|pack| pack.len()).sum();
+    assert!(kept > 4_000_000);
+    vault.limits.set_read(None);
+    let outcome = vault.backup(&scratch.src());
+    assert!(
+        outcome.stored() + kept < 80_000_000 + 13_000_000,
+        "{} {kept}",
+        outcome.stored()
+    );
+    let data = outcome
+        .packs
+        .iter()
+        .filter(|(kind, _)| *kind == PackKind::Data)
+        .count();
+    assert!(data > 0);
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+}

@@ -51,6 +51,8 @@ pub(super) enum Past {
 pub(super) enum Body {
     /// To be read.
     Unread,
+    /// A file whose content is known, and its attributes are not.
+    Attributes { stored: Stored },
     /// A file's content.
     File {
         stored: Stored,
@@ -70,8 +72,6 @@ pub(super) struct Item {
     pub path: (u32, u32),
     pub class: u16,
     pub past: Past,
-    /// Not to be trusted by the next run: it may still be changing.
-    pub fresh: bool,
     /// It differed between the beginning and the end of each reading.
     pub unsteady: bool,
     pub stat: FileStat,
@@ -88,8 +88,6 @@ pub(super) struct Item {
 pub(super) struct Batch {
     pub paths: Vec<u8>,
     pub items: Vec<Item>,
-    /// Entries that only the cache knew, seen while this batch was made: for the writer state.
-    pub removed: Vec<u64>,
 }
 
 impl Batch {

@@ -66,6 +66,8 @@ pub(super) struct Context {
     pub counters: Counters,
     pub stop: AtomicBool,
     pub alive: AtomicUsize,
+    /// Hashes of large files that only the cache knew.
+    pub removed: Mutex<Vec<u64>>,
     failure: Mutex<Option<Error>>,
     events: Sender<Event>,
 }
@@ -88,6 +90,7 @@ impl Context {
             counters: Counters::default(),
             stop: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
+            removed: Mutex::default(),
             failure: Mutex::new(None),
             events,
         }

@@ -44,6 +44,8 @@ pub enum FindingKind {
     SilentChange,
     /// The command behind it failed: left out.
     StreamFailed,
+    /// Its attributes or names are beyond what the format holds: left out.
+    BeyondLimits,
 }
 
 impl FindingKind {
@@ -57,6 +59,7 @@ impl FindingKind {
             Self::PathTooLong => "path-too-long",
             Self::SilentChange => "silent-change",
             Self::StreamFailed => "stream-failed",
+            Self::BeyondLimits => "beyond-limits",
         }
     }
 }

@@ -12,9 +12,10 @@ use holdfast_engine::tree::{NodeSink, TreeBuilder};
 use holdfast_engine::{ClassKeys, Location, Origin, PackKind, Role};
 use rustix::fs::{FileType, major, minor};
 
-use super::batch::{Batch, Body, Item, Ordered, Stored};
+use super::batch::{Batch, Body, Item, Ordered, Stored, Xattrs};
 use super::context::{Context, Job};
 use super::events::{ClassResult, Event, Finding, FindingKind, Finished};
+use super::record::Recorder;
 use crate::Error;
 use crate::packer::NewChunk;
 
@@ -26,8 +27,9 @@ pub(super) fn finish(
     context: &Arc<Context>,
     order: &Receiver<Ordered>,
     jobs: Sender<Job>,
+    recorder: Recorder,
 ) -> Result<(), Error> {
-    let mut finisher = Finisher::new(context, &jobs);
+    let mut finisher = Finisher::new(context, &jobs, recorder);
     for ordered in order {
         context.check_stop()?;
         let batch = match ordered {
@@ -38,7 +40,7 @@ pub(super) fn finish(
     }
     // The walk gives up its end of the queue when it fails, too.
     context.check_stop()?;
-    let mut classes = finisher.end()?;
+    let (mut classes, recorder) = finisher.end()?;
     context.seal_later(context.packer.flush()?, &jobs)?;
     drop(jobs);
     let runs = context.packer.ledger.settle(&context.stop)?;
@@ -52,14 +54,35 @@ pub(super) fn finish(
             result.stored_bytes = stored.pack_bytes.load(Ordering::Relaxed);
         }
     }
+    check_references(context, &classes)?;
+    let (cache_written, state) = recorder.finish(std::mem::take(&mut context.removed.lock()))?;
     let finished = Finished {
         classes,
         runs,
         counts: context.counts(),
-        cache_written: false,
-        state: None,
+        cache_written,
+        state,
     };
     context.tell(Event::Finished(Box::new(finished)));
+    Ok(())
+}
+
+/// Packs may have been excluded since they were first referred to: then the run has to be repeated.
+fn check_references(context: &Context, classes: &[ClassResult]) -> Result<(), Error> {
+    for result in classes {
+        let class = context
+            .packer
+            .classes()
+            .position(|keys| keys.class() == result.class);
+        for (origin, segment) in result.refs.iter() {
+            if !context
+                .packer
+                .has_segment(class.unwrap_or(0), &origin, segment)?
+            {
+                return Err(Error::ReferencesLost);
+            }
+        }
+    }
     Ok(())
 }
 
@@ -135,7 +158,7 @@ impl NodeSink for Sink<'_> {
 /// What a file of several names holds, from its first name.
 struct Linked {
     link_id: u64,
-    body: Option<(Stored, super::batch::Xattrs)>,
+    body: Option<(Stored, Xattrs, u64)>,
 }
 
 struct Finisher<'a> {
@@ -144,10 +167,11 @@ struct Finisher<'a> {
     trees: Vec<ClassTree>,
     linked: HashMap<(u64, u64, u16), Linked>,
     entry: Entry,
+    recorder: Recorder,
 }
 
 impl<'a> Finisher<'a> {
-    fn new(context: &'a Context, jobs: &'a Sender<Job>) -> Self {
+    fn new(context: &'a Context, jobs: &'a Sender<Job>, recorder: Recorder) -> Self {
         let tree = |keys: &Arc<ClassKeys>| ClassTree {
             keys: Arc::clone(keys),
             builder: TreeBuilder::new(Arc::clone(keys)),
@@ -174,6 +198,7 @@ impl<'a> Finisher<'a> {
             trees,
             linked: HashMap::new(),
             entry,
+            recorder,
         }
     }
 
@@ -183,12 +208,18 @@ impl<'a> Finisher<'a> {
             let body = std::mem::replace(&mut item.body, Body::Unread);
             match body {
                 Body::Missing(kind, errno) => self.find(path, item.class, kind, errno),
-                Body::Unread => return Err(Error::Internal("an entry that nobody read")),
+                Body::Unread | Body::Attributes { .. } => {
+                    return Err(Error::Internal("an entry that nobody read"));
+                }
                 Body::SameFile => self.same_file(path, &item)?,
-                Body::File { stored, xattrs, .. } => self.file(path, &item, stored, xattrs)?,
+                Body::File {
+                    stored,
+                    xattrs,
+                    mark,
+                } => self.file(path, &item, stored, xattrs, mark)?,
                 Body::Other { target, xattrs } => {
                     let kind = other_kind(&item, target);
-                    self.push(path, &item, kind, xattrs, None)?;
+                    self.push(path, &item, kind, xattrs, None, None)?;
                 }
             }
         }
@@ -209,7 +240,8 @@ impl<'a> Finisher<'a> {
         path: &[u8],
         item: &Item,
         stored: Stored,
-        xattrs: super::batch::Xattrs,
+        xattrs: Xattrs,
+        mark: u64,
     ) -> Result<(), Error> {
         if item.unsteady {
             self.find(path, item.class, FindingKind::ChangedWhileReading, 0);
@@ -226,7 +258,7 @@ impl<'a> Finisher<'a> {
                 body: None,
             });
             if linked.body.is_none() {
-                linked.body = Some((stored.clone(), xattrs.clone()));
+                linked.body = Some((stored.clone(), xattrs.clone(), mark));
             }
             link_id = Some(linked.link_id);
         }
@@ -235,17 +267,17 @@ impl<'a> Finisher<'a> {
             size: item.stat.size,
             content,
         };
-        self.push(path, item, kind, xattrs, link_id)
+        self.push(path, item, kind, xattrs, link_id, Some((stored, mark)))
     }
 
     /// A further name: what the first one holds.
     fn same_file(&mut self, path: &[u8], item: &Item) -> Result<(), Error> {
         let linked = self.linked.get(&(item.stat.dev, item.stat.ino, item.class));
-        let Some((stored, xattrs)) = linked.and_then(|linked| linked.body.clone()) else {
+        let Some((stored, xattrs, mark)) = linked.and_then(|linked| linked.body.clone()) else {
             self.find(path, item.class, FindingKind::Vanished, 0);
             return Ok(());
         };
-        self.file(path, item, stored, xattrs)
+        self.file(path, item, stored, xattrs, mark)
     }
 
     fn push(
@@ -253,17 +285,10 @@ impl<'a> Finisher<'a> {
         path: &[u8],
         item: &Item,
         kind: EntryKind,
-        xattrs: super::batch::Xattrs,
+        xattrs: Xattrs,
         link_id: Option<u64>,
+        held: Option<(Stored, u64)>,
     ) -> Result<(), Error> {
-        let counters = &self.context.counters;
-        let is_file = matches!(kind, EntryKind::File { .. });
-        if is_file {
-            counters.files.fetch_add(1, Ordering::Relaxed);
-            counters.bytes.fetch_add(item.stat.size, Ordering::Relaxed);
-        } else if kind == EntryKind::Folder {
-            counters.folders.fetch_add(1, Ordering::Relaxed);
-        }
         let entry = &mut self.entry;
         set(&mut entry.path, path);
         entry.kind = kind;
@@ -282,13 +307,12 @@ impl<'a> Finisher<'a> {
         entry.mtime = item.stat.mtime;
         entry.xattrs = xattrs;
         entry.link_id = link_id;
+        let (context, jobs) = (self.context, self.jobs);
         let class = usize::from(item.class);
         let tree = self
             .trees
             .get_mut(class)
             .ok_or(Error::Internal("no such class"))?;
-        tree.files += u64::from(is_file);
-        tree.entries += 1;
         let ClassTree {
             keys,
             builder,
@@ -296,14 +320,31 @@ impl<'a> Finisher<'a> {
             ..
         } = tree;
         let mut sink = Sink {
-            context: self.context,
-            jobs: self.jobs,
+            context,
+            jobs,
             class,
             keys,
             refs,
             kind: PackKind::Metadata,
         };
-        Ok(builder.push(&self.entry, &mut sink)?)
+        match builder.push(&self.entry, &mut sink) {
+            Ok(()) => {}
+            Err(holdfast_engine::Error::LimitExceeded { .. }) => {
+                self.find(path, item.class, FindingKind::BeyondLimits, 0);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let counters = &context.counters;
+        tree.entries += 1;
+        if let EntryKind::File { size, .. } = self.entry.kind {
+            tree.files += 1;
+            counters.files.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(size, Ordering::Relaxed);
+        } else if self.entry.kind == EntryKind::Folder {
+            counters.folders.fetch_add(1, Ordering::Relaxed);
+        }
+        self.recorder.entry(keys, item, &mut self.entry, held)
     }
 
     fn tree(&mut self, class: u16) -> Result<&mut ClassTree, Error> {
@@ -367,7 +408,7 @@ impl<'a> Finisher<'a> {
         })
     }
 
-    fn end(self) -> Result<Vec<ClassResult>, Error> {
+    fn end(self) -> Result<(Vec<ClassResult>, Recorder), Error> {
         let (context, jobs) = (self.context, self.jobs);
         let mut results = Vec::new();
         for (class, tree) in self.trees.into_iter().enumerate() {
@@ -401,7 +442,7 @@ impl<'a> Finisher<'a> {
                 refs: refs.set,
             });
         }
-        Ok(results)
+        Ok((results, self.recorder))
     }
 }
 

@@ -14,6 +14,8 @@ mod events;
 mod finish;
 mod large;
 mod owners;
+mod past;
+mod record;
 mod small;
 mod source;
 mod stream;
@@ -35,6 +37,7 @@ use crate::limits::Limits;
 use crate::packer::ledger::{CheckpointRule, Ledger};
 use crate::packer::{ClassSetup, Packer};
 use crate::scan::{Scan, ScanConfig};
+use crate::statcache::{CacheReader, CacheWriter};
 
 pub use crate::packer::ledger::{CheckpointReady, PackReady, RunReady};
 pub use context::Counts;
@@ -190,20 +193,23 @@ impl Ingest {
             })?;
         }
         let streams = config.streams;
+        let cache_in = config.cache_in.as_deref();
+        let cache = cache_in.and_then(|path| CacheReader::open(path, run.context.packer.classes()));
+        let old = cache_in.filter(|_| cache.is_some());
+        let writer = CacheWriter::create(&config.cache_out, old, run.context.packer.classes())?;
+        let (base, first) = (config.state_in.is_empty(), cache.is_none());
+        let recorder = record::Recorder::new(writer, base, first, config.options.started_s);
+        let memory = past::Memory::new(&run.context, cache, &config.state_in)?;
         run.spawn("hf-merge", move |context| {
-            walk::walk(
-                context,
-                scan,
-                streams,
-                &walk::Outlets {
-                    order_out,
-                    small_out,
-                    large_out,
-                },
-            )
+            let outlets = walk::Outlets {
+                order_out,
+                small_out,
+                large_out,
+            };
+            walk::walk(context, scan, streams, memory, &outlets)
         })?;
         run.spawn("hf-trees", move |context| {
-            finish::finish(context, &order_in, job_out)
+            finish::finish(context, &order_in, job_out, recorder)
         })?;
         Ok(run)
     }
@@ -262,12 +268,13 @@ impl Ingest {
             if let Some(error) = self.context.take_failure() {
                 return Err(error);
             }
-            let stopped = self.is_stopped() && self.context.alive.load(Ordering::Acquire) == 0;
-            if stopped
-                && !self.context.packer.ledger.is_waiting()
-                && !self.ended.swap(true, Ordering::AcqRel)
-            {
-                if self.context.packer.ledger.checkpoint() {
+            if self.is_stopped() && self.context.alive.load(Ordering::Acquire) == 0 {
+                let ledger = &self.context.packer.ledger;
+                if !ledger.is_waiting() && self.events.is_empty() {
+                    let first = !self.ended.swap(true, Ordering::AcqRel);
+                    if !(first && ledger.checkpoint()) {
+                        return Ok(None);
+                    }
                     continue;
                 }
             }

@@ -1,4 +1,5 @@
 //! Small files and everything without content: read in batches of neighbours, so that they share segments.
+use std::ffi::CStr;
 use std::ops::Range;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -54,24 +55,18 @@ fn read_batch(
 ) -> Result<(), Error> {
     let mut reads: Vec<Read> = Vec::new();
     for at in 0..batch.items.len() {
-        let Some(item) = batch
-            .items
-            .get(at)
-            .filter(|item| matches!(item.body, Body::Unread))
-        else {
+        let to_do = |item: &&Item| matches!(item.body, Body::Unread | Body::Attributes { .. });
+        let Some(item) = batch.items.get(at).filter(to_do) else {
             continue;
         };
         let name = batch.name(item.path);
         let Some(item) = batch.items.get_mut(at) else {
             continue;
         };
-        let outcome = if item.stat.is_file() {
-            read_file(context, item, &name, buffer, jobs)
-        } else {
-            read_other(context, item, &name).map(|body| {
-                item.body = body;
-                None
-            })
+        let outcome = match std::mem::replace(&mut item.body, Body::Unread) {
+            Body::Attributes { stored } => read_attributes(context, item, &name, stored),
+            _ if item.stat.is_file() => read_file(context, item, &name, buffer, jobs),
+            _ => read_other(context, item, &name),
         };
         match outcome {
             Ok(Some((range, xattrs))) => {
@@ -104,31 +99,46 @@ pub(super) fn missing(errno: Errno) -> Body {
     }
 }
 
-fn read_other(context: &Context, item: &Item, name: &std::ffi::CStr) -> Result<Body, Failure> {
-    let folder = item
+/// What a reader found: content in the buffer, or everything, put into the item.
+type Outcome = Result<Option<(Range<usize>, Xattrs)>, Failure>;
+
+fn read_attributes(context: &Context, item: &mut Item, name: &CStr, stored: Stored) -> Outcome {
+    let folder = context
+        .opener
+        .open(item.folder.as_ref().ok_or(Errno::NOENT)?)?;
+    let xattrs = source::xattrs_at(Some(&folder), name)?;
+    item.body = Body::File {
+        stored,
+        xattrs,
+        mark: 0,
+    };
+    Ok(None)
+}
+
+fn read_other(context: &Context, item: &mut Item, name: &CStr) -> Outcome {
+    let opened = item
         .folder
         .as_ref()
-        .map(|folder| context.opener.open(folder))
-        .transpose()?;
+        .map(|folder| context.opener.open(folder));
+    let folder = opened.transpose()?;
     let folder = folder.as_deref();
     let target = match (item.stat.kind(), folder) {
         (FileType::Symlink, Some(folder)) => source::link_target(folder, name)?,
         _ => Vec::new(),
     };
-    Ok(Body::Other {
-        target,
-        xattrs: source::xattrs_at(folder, name)?,
-    })
+    let xattrs = source::xattrs_at(folder, name)?;
+    item.body = Body::Other { target, xattrs };
+    Ok(None)
 }
 
 /// Reads a small file to the end of `buffer`. `None`: it is no longer small, and was stored.
 fn read_file(
     context: &Context,
     item: &mut Item,
-    name: &std::ffi::CStr,
+    name: &CStr,
     buffer: &mut Vec<u8>,
     jobs: &Sender<Job>,
-) -> Result<Option<(Range<usize>, Xattrs)>, Failure> {
+) -> Outcome {
     let begin = buffer.len();
     let (fd, mut before) = source::open_file(context, item.folder.as_ref(), name)?;
     for attempt in 0..=REREADS_MAX {

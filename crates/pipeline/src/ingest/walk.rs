@@ -3,17 +3,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Sender, bounded};
-use holdfast_engine::entry::compare_paths;
-use rustix::fs::FileType;
-
 use super::StreamSpec;
 use super::batch::{Batch, Body, Item, Ordered, Past, ToRead};
 use super::context::Context;
 use super::events::FindingKind;
+use super::past::{Known, Memory};
 use super::source::SMALL_BYTES_MAX;
 use crate::Error;
 use crate::scan::{FileStat, Folder, Found, FoundEntry, Scan, Trouble};
+use crossbeam_channel::{Sender, bounded};
+use holdfast_engine::entry::compare_paths;
 
 /// Entries of a batch.
 const BATCH_ENTRIES_MAX: usize = 512;
@@ -21,8 +20,6 @@ const BATCH_ENTRIES_MAX: usize = 512;
 const BATCH_UNREAD_MAX: usize = 64;
 /// Bytes of a batch that are to be read.
 const BATCH_UNREAD_BYTES_MAX: u64 = 1 << 20;
-/// A file changed this shortly before the run may change again within one tick of its clock.
-const FRESH_SECONDS: i64 = 2;
 
 /// Where batches go.
 pub(super) struct Outlets {
@@ -36,10 +33,11 @@ pub(super) fn walk(
     context: &Arc<Context>,
     mut scan: Scan,
     mut streams: Vec<StreamSpec>,
+    memory: Memory,
     outlets: &Outlets,
 ) -> Result<(), Error> {
     streams.sort_by(|a, b| compare_paths(&b.path, &a.path));
-    let mut walker = Walker::new(context, outlets);
+    let mut walker = Walker::new(context, memory, outlets);
     let classes: Vec<u16> = streams
         .iter()
         .map(|stream| {
@@ -72,11 +70,13 @@ pub(super) fn walk(
     while let Some((stream, class)) = streams.pop() {
         walker.stream(stream, class)?;
     }
+    walker.memory.end(context);
     walker.flush()
 }
 
 struct Walker<'a> {
     context: &'a Context,
+    memory: Memory,
     outlets: &'a Outlets,
     batch: Batch,
     unread: usize,
@@ -86,9 +86,10 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn new(context: &'a Context, outlets: &'a Outlets) -> Self {
+    fn new(context: &'a Context, memory: Memory, outlets: &'a Outlets) -> Self {
         Self {
             context,
+            memory,
             outlets,
             batch: Batch::default(),
             unread: 0,
@@ -98,13 +99,31 @@ impl<'a> Walker<'a> {
     }
 
     fn entry(&mut self, entry: &FoundEntry<'_>) -> Result<(), Error> {
-        self.context.counters.new.fetch_add(1, Ordering::Relaxed);
         let stat = entry.stat;
         let again = stat.is_file()
             && stat.nlink > 1
             && !self.linked.insert((stat.dev, stat.ino, entry.class));
-        let body = if again { Body::SameFile } else { Body::Unread };
-        self.add(entry.path, entry.class, stat, entry.folder, Past::New, body)
+        let Known { past, body, before } = self.memory.recall(self.context, entry)?;
+        let counters = &self.context.counters;
+        let counter = match past {
+            Past::New => &counters.new,
+            Past::Changed => &counters.changed,
+            Past::Unchanged | Past::Audited => &counters.unchanged,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let body = match body {
+            Body::Unread if again => Body::SameFile,
+            body => body,
+        };
+        self.add(
+            entry.path,
+            entry.class,
+            stat,
+            entry.folder,
+            past,
+            body,
+            before,
+        )
     }
 
     fn trouble(&mut self, path: &[u8], class: u16, trouble: Trouble) -> Result<(), Error> {
@@ -114,16 +133,15 @@ impl<'a> Walker<'a> {
             Trouble::Socket => (FindingKind::Socket, 0),
             Trouble::PathTooLong => (FindingKind::PathTooLong, 0),
         };
-        self.add(
-            path,
-            class,
-            NO_STAT,
-            None,
-            Past::New,
-            Body::Missing(kind, errno),
-        )
+        {
+            self.memory.skip_to(self.context, path);
+            let body = Body::Missing(kind, errno);
+            self.add(path, class, NO_STAT, None, Past::New, body, None)
+        }
     }
 
+    // One call for each way an entry can come.
+    #[allow(clippy::too_many_arguments)]
     fn add(
         &mut self,
         path: &[u8],
@@ -132,25 +150,24 @@ impl<'a> Walker<'a> {
         folder: Option<&Arc<Folder>>,
         past: Past,
         body: Body,
+        before: Option<u64>,
     ) -> Result<(), Error> {
-        let unread = matches!(body, Body::Unread);
-        let large = unread && stat.is_file() && stat.size > SMALL_BYTES_MAX;
+        let unread = matches!(body, Body::Unread | Body::Attributes { .. });
+        let large = matches!(body, Body::Unread) && stat.is_file() && stat.size > SMALL_BYTES_MAX;
         if large {
             self.flush()?;
         }
         let path = self.batch.push_path(path);
-        let trusted_before = self.context.options.started_s - FRESH_SECONDS;
         self.batch.items.push(Item {
             path,
             class,
             past,
-            fresh: stat.mtime.0 >= trusted_before || stat.ctime.0 >= trusted_before,
             unsteady: false,
             stat,
             // What is not read needs no folder, and an open folder is a descriptor.
             folder: if unread { folder.cloned() } else { None },
             body,
-            before: None,
+            before,
             silent: false,
         });
         if large {
@@ -158,11 +175,8 @@ impl<'a> Walker<'a> {
         }
         if unread {
             self.unread += 1;
-            self.unread_bytes += if stat.kind() == FileType::RegularFile {
-                stat.size
-            } else {
-                0
-            };
+            let small = stat.is_file() && stat.size <= SMALL_BYTES_MAX;
+            self.unread_bytes += if small { stat.size } else { 0 };
         }
         let full = self.batch.items.len() >= BATCH_ENTRIES_MAX
             || self.unread >= BATCH_UNREAD_MAX
@@ -183,7 +197,6 @@ impl<'a> Walker<'a> {
             path,
             class,
             past: Past::New,
-            fresh: true,
             unsteady: false,
             stat,
             folder: None,
@@ -196,7 +209,7 @@ impl<'a> Walker<'a> {
 
     /// Hands the batch on.
     fn flush(&mut self) -> Result<(), Error> {
-        if self.batch.items.is_empty() && self.batch.removed.is_empty() {
+        if self.batch.items.is_empty() {
             return Ok(());
         }
         if self.unread > 0 {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use holdfast_engine::compress::Decompressor;
@@ -30,12 +30,16 @@ use holdfast_pipeline::scan::{RuleConfig, ScanConfig};
 
 pub const VAULT: VaultId = VaultId([9; 16]);
 
-/// A folder that is removed when it is dropped.
-pub struct Scratch(pub PathBuf);
+/// A folder that is removed when it is dropped. One at a time: the folders above are in every tree.
+pub struct Scratch(pub PathBuf, #[allow(dead_code)] MutexGuard<'static, ()>);
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Scratch {
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("holdfast-{name}-{}", std::process::id()));
+        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let path =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         drop(
             std::process::Command::new("rm")
                 .arg("-rf")
@@ -44,7 +48,7 @@ impl Scratch {
         );
         fs::create_dir_all(path.join("src")).expect("folder");
         fs::create_dir_all(path.join("state")).expect("folder");
-        Self(path)
+        Self(path, guard)
     }
 
     pub fn src(&self) -> PathBuf {

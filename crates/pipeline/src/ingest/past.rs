@@ -1,0 +1,254 @@
+//! What earlier runs knew: the stat cache, merged with the scan in one pass, or what a writer state says if there is none.
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use holdfast_engine::entry::compare_paths;
+use holdfast_engine::state::{StateFile, WriterState};
+use holdfast_engine::{ClassId, Origin};
+
+use super::batch::{Body, Past, Stored};
+use super::context::Context;
+use super::source::SMALL_BYTES_MAX;
+use crate::Error;
+use crate::scan::FoundEntry;
+use crate::statcache::CacheReader;
+use crate::statcache::record::Held;
+
+/// Larger files are not read for an audit.
+const AUDIT_BYTES_MAX: u64 = 16 << 20;
+
+/// What is known of an entry.
+pub(super) struct Known {
+    pub past: Past,
+    pub body: Body,
+    /// The mark that an audited file should have.
+    pub before: Option<u64>,
+}
+
+impl Known {
+    fn to_be_read(past: Past) -> Self {
+        Self {
+            past,
+            body: Body::Unread,
+            before: None,
+        }
+    }
+}
+
+/// The knowledge of earlier runs.
+pub(super) struct Memory {
+    cache: Option<CacheReader>,
+    /// Files of a writer state, by class and hash of the path.
+    states: HashMap<(ClassId, u64), StateFile>,
+    paranoid: bool,
+    audit: Audit,
+    /// The last segment asked for, and whether it can be referred to.
+    last: Option<(Origin, u32, bool)>,
+}
+
+impl Memory {
+    pub fn new(
+        context: &Context,
+        cache: Option<CacheReader>,
+        states: &[Vec<u8>],
+    ) -> Result<Self, Error> {
+        let mut files = HashMap::new();
+        if cache.is_none() {
+            for payload in states {
+                take_state(&mut files, payload)?;
+            }
+        }
+        let options = &context.options;
+        let known = cache.as_ref().map_or(0, |cache| cache.records);
+        Ok(Self {
+            cache,
+            states: files,
+            paranoid: options.paranoid,
+            audit: Audit::new(options.audit_files, known, options.started_s),
+            last: None,
+        })
+    }
+
+    /// What is known of the entry that the scan met. Entries must come in path order.
+    pub fn recall(&mut self, context: &Context, entry: &FoundEntry<'_>) -> Result<Known, Error> {
+        self.skip_to(context, entry.path);
+        let Some(cache) = &mut self.cache else {
+            return self.from_state(context, entry);
+        };
+        let Some(record) = cache.peek_mut().filter(|record| record.path == entry.path) else {
+            return Ok(Known::to_be_read(Past::New));
+        };
+        let trusted = !record.fresh && record.class == entry.class && record.matches(&entry.stat);
+        let held = std::mem::replace(&mut record.held, Held::Other { target: Vec::new() });
+        let xattrs = std::mem::take(&mut record.xattrs);
+        cache.advance();
+        if !trusted {
+            return Ok(Known::to_be_read(Past::Changed));
+        }
+        match held {
+            Held::Other { .. } if entry.stat.is_file() => Ok(Known::to_be_read(Past::Changed)),
+            Held::Other { target } => {
+                let body = Body::Other { target, xattrs };
+                Ok(Known {
+                    past: Past::Unchanged,
+                    body,
+                    before: None,
+                })
+            }
+            Held::File { stored, mark } => {
+                if !self.is_stored(context, entry.class, &stored)? {
+                    return Ok(Known::to_be_read(Past::Changed));
+                }
+                if self.paranoid || self.audit.picks(entry.stat.size) {
+                    let before = (mark != 0).then_some(mark);
+                    return Ok(Known {
+                        past: Past::Audited,
+                        body: Body::Unread,
+                        before,
+                    });
+                }
+                let body = Body::File {
+                    stored,
+                    xattrs,
+                    mark,
+                };
+                Ok(Known {
+                    past: Past::Unchanged,
+                    body,
+                    before: None,
+                })
+            }
+        }
+    }
+
+    /// Passes over what the cache knows before `path`: it is gone.
+    pub fn skip_to(&mut self, context: &Context, path: &[u8]) {
+        self.skip_while(context, |known| compare_paths(known, path).is_lt());
+    }
+
+    /// Nothing more will be asked for.
+    pub fn end(&mut self, context: &Context) {
+        self.skip_while(context, |_| true);
+        let left = self.states.drain().map(|((_, hash), _)| hash);
+        context.removed.lock().extend(left);
+    }
+
+    fn skip_while(&mut self, context: &Context, gone: impl Fn(&[u8]) -> bool) {
+        let Some(cache) = &mut self.cache else { return };
+        while let Some(record) = cache.peek().filter(|record| gone(&record.path)) {
+            context.counters.removed.fetch_add(1, Ordering::Relaxed);
+            let keys = context.packer.keys(usize::from(record.class));
+            if let (true, Ok(keys)) = (record.size > SMALL_BYTES_MAX, keys) {
+                context.removed.lock().push(keys.path_hash(&record.path));
+            }
+            cache.advance();
+        }
+    }
+
+    fn from_state(&mut self, context: &Context, entry: &FoundEntry<'_>) -> Result<Known, Error> {
+        if self.states.is_empty() || self.paranoid || entry.stat.size <= SMALL_BYTES_MAX {
+            return Ok(Known::to_be_read(Past::New));
+        }
+        let keys = context.packer.keys(usize::from(entry.class))?;
+        let Some(file) = self
+            .states
+            .remove(&(keys.class(), keys.path_hash(entry.path)))
+        else {
+            return Ok(Known::to_be_read(Past::New));
+        };
+        let stat = &entry.stat;
+        let same = (file.size, file.mtime, file.ctime, file.inode)
+            == (stat.size, stat.mtime, stat.ctime, stat.ino);
+        let holdfast_engine::content::Content::Pieces(pieces) = file.content else {
+            return Ok(Known::to_be_read(Past::Changed));
+        };
+        let stored = Stored::Pieces(pieces);
+        if !same || !stat.is_file() || !self.is_stored(context, entry.class, &stored)? {
+            return Ok(Known::to_be_read(Past::Changed));
+        }
+        // Attributes are not in a state, and are needed anew.
+        Ok(Known {
+            past: Past::Unchanged,
+            body: Body::Attributes { stored },
+            before: None,
+        })
+    }
+
+    /// Whether all content can still be referred to.
+    fn is_stored(&mut self, context: &Context, class: u16, stored: &Stored) -> Result<bool, Error> {
+        let mut found = |origin: Origin, segment: u32| match self.last {
+            Some((last, number, known)) if (last, number) == (origin, segment) => Ok(known),
+            _ => {
+                let known = context
+                    .packer
+                    .has_segment(usize::from(class), &origin, segment)?;
+                self.last = Some((origin, segment, known));
+                Ok::<bool, Error>(known)
+            }
+        };
+        match stored {
+            Stored::Inline(_) => {}
+            Stored::Pieces(pieces) => {
+                for place in pieces.iter().filter_map(|piece| piece.place) {
+                    if !found(place.origin, place.segment)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Stored::Pages(pages) => {
+                let groups = pages
+                    .groups
+                    .iter()
+                    .map(|group| (group.origin, group.segment));
+                for (origin, segment) in groups.chain(pages.segments.iter().copied()) {
+                    if !found(origin, segment)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn take_state(files: &mut HashMap<(ClassId, u64), StateFile>, payload: &[u8]) -> Result<(), Error> {
+    let state = WriterState::parse(payload)?;
+    if !state.delta {
+        files.clear();
+    }
+    for record in state.records {
+        match record.file {
+            Some(file) if file.size > SMALL_BYTES_MAX => {
+                files.insert((file.class, record.path_hash), file);
+            }
+            Some(_) => {}
+            // The hash is keyed by class: at most one of them knows it.
+            None => files.retain(|(_, hash), _| *hash != record.path_hash),
+        }
+    }
+    Ok(())
+}
+
+/// Picks a few unchanged files, spread over the run, others each time.
+struct Audit {
+    state: u64,
+    /// Out of 2^32.
+    share: u64,
+}
+
+impl Audit {
+    fn new(files: u32, known: u64, seed: i64) -> Self {
+        let share = (u64::from(files) << 32).checked_div(known).unwrap_or(0);
+        Self {
+            state: seed.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            share,
+        }
+    }
+
+    fn picks(&mut self, size: u64) -> bool {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        size <= AUDIT_BYTES_MAX && self.state >> 32 < self.share
+    }
+}
