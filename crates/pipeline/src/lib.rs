@@ -2,11 +2,16 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod extract;
 pub mod ingest;
 pub mod limits;
 pub mod local;
 pub mod packer;
+pub mod read_file;
+pub mod reader;
 pub mod scan;
+pub mod source;
+pub mod spans;
 pub(crate) mod statcache;
 
 pub use error::Error;

@@ -1,0 +1,246 @@
+//! The trees of a snapshot walked as one, in order of path: what is selected, and nothing else is opened.
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use holdfast_engine::Location;
+use holdfast_engine::cursor::{Cursor, lookup};
+use holdfast_engine::entry::{Entry, EntryKind, check_path, compare_paths, is_under};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::Error;
+use crate::reader::{CACHE_BYTES, Reader, SegmentCache, unwrap_outside};
+
+/// A tree of one class.
+struct Tree {
+    class: u16,
+    root: Location,
+    cursor: Cursor,
+    head: Option<Entry>,
+    nodes: SegmentCache,
+}
+
+/// What is restored of the trees.
+pub struct Selection {
+    /// Paths, each standing for itself and everything under it; none: everything.
+    pub include: Vec<Vec<u8>>,
+    /// Patterns as in `.gitignore`.
+    pub exclude: Gitignore,
+}
+
+impl Selection {
+    /// Takes paths and patterns; the position of a pattern that cannot be understood.
+    pub fn new(mut include: Vec<Vec<u8>>, exclude: &[String]) -> Result<Self, usize> {
+        include.sort_by(|a, b| compare_paths(a, b));
+        include.dedup_by(|later, earlier| is_under(later, earlier));
+        let mut builder = GitignoreBuilder::new("");
+        for (position, pattern) in exclude.iter().enumerate() {
+            builder.add_line(None, pattern).map_err(|_| position)?;
+        }
+        let exclude = builder.build().map_err(|_| 0_usize)?;
+        if include.is_empty() {
+            include.push(Vec::new());
+        }
+        Ok(Self { include, exclude })
+    }
+
+    /// Whether it leaves nothing out.
+    pub fn is_everything(&self) -> bool {
+        self.exclude.is_empty() && self.include.iter().any(Vec::is_empty)
+    }
+
+    fn is_excluded(&self, entry: &Entry) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(&entry.path));
+        let is_folder = matches!(entry.kind, EntryKind::Folder);
+        !self.exclude.is_empty()
+            && !entry.path.is_empty()
+            && self.exclude.matched(path, is_folder).is_ignore()
+    }
+}
+
+/// Entries of several trees in order of path; of equal paths, the first tree's.
+pub struct Walk {
+    trees: Vec<Tree>,
+    selection: Selection,
+    /// Position of the include being walked.
+    at: usize,
+    /// Folders above the include, still to be given.
+    above: std::vec::IntoIter<(Entry, usize)>,
+    is_begun: bool,
+}
+
+impl Walk {
+    /// Walks trees given as (class, root), the first before the others.
+    pub fn new(
+        reader: &Arc<Reader>,
+        trees: &[(u16, Location)],
+        selection: Selection,
+    ) -> Result<Self, Error> {
+        let cache_bytes = CACHE_BYTES / trees.len().max(1);
+        let trees = trees
+            .iter()
+            .map(|(class, root)| {
+                let nodes = SegmentCache::new(Arc::clone(reader), cache_bytes)?;
+                Ok(Tree {
+                    class: *class,
+                    root: *root,
+                    cursor: Cursor::new(*root),
+                    head: None,
+                    nodes,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Self {
+            trees,
+            selection,
+            at: 0,
+            above: Vec::new().into_iter(),
+            is_begun: false,
+        })
+    }
+
+    /// The class of a tree.
+    pub fn class(&self, tree: usize) -> u16 {
+        self.trees.get(tree).map_or(0, |tree| tree.class)
+    }
+
+    /// Where a tree's lists and groups are read.
+    pub fn nodes(&mut self, tree: usize) -> Result<&mut SegmentCache, Error> {
+        self.trees
+            .get_mut(tree)
+            .map(|tree| &mut tree.nodes)
+            .ok_or(Error::Internal("no such tree"))
+    }
+
+    /// The next selected entry, and which tree it is of. Folders above an include come before it.
+    pub fn next(&mut self) -> Result<Option<(Entry, usize)>, Error> {
+        loop {
+            let Some(include) = self.selection.include.get(self.at).cloned() else {
+                return Ok(None);
+            };
+            if !self.is_begun {
+                self.begin(&include)?;
+            }
+            if let Some(entry) = self.above.next() {
+                return Ok(Some(entry));
+            }
+            let Some((entry, tree)) = self.take_first(&include)? else {
+                self.at += 1;
+                self.is_begun = false;
+                continue;
+            };
+            check_path(&entry.path)?;
+            if !self.selection.is_excluded(&entry) {
+                return Ok(Some((entry, tree)));
+            }
+            if matches!(entry.kind, EntryKind::Folder) {
+                for tree in &mut self.trees {
+                    tree.skip_under(&entry.path)?;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, include: &[u8]) -> Result<(), Error> {
+        self.is_begun = true;
+        let mut above = Vec::new();
+        let ends = include
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(at, _)| at);
+        let ends = std::iter::once(0)
+            .chain(ends)
+            .filter(|_| !include.is_empty());
+        for end in ends {
+            let path = include.get(..end).unwrap_or_default();
+            for (position, tree) in self.trees.iter_mut().enumerate() {
+                if let Some(entry) =
+                    lookup(tree.root, path, &mut tree.nodes).map_err(unwrap_outside)?
+                {
+                    above.push((entry, position));
+                    break;
+                }
+            }
+        }
+        self.above = above.into_iter();
+        for tree in &mut self.trees {
+            tree.seek(include)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the smallest head under `include`, and drops equal ones of later trees.
+    fn take_first(&mut self, include: &[u8]) -> Result<Option<(Entry, usize)>, Error> {
+        let mut first: Option<(usize, &Entry)> = None;
+        for (position, tree) in self.trees.iter().enumerate() {
+            let Some(head) = tree
+                .head
+                .as_ref()
+                .filter(|head| is_under(&head.path, include))
+            else {
+                continue;
+            };
+            if first.is_none_or(|(_, best)| compare_paths(&head.path, &best.path) == Ordering::Less)
+            {
+                first = Some((position, head));
+            }
+        }
+        let Some((position, _)) = first else {
+            return Ok(None);
+        };
+        let tree = self
+            .trees
+            .get_mut(position)
+            .ok_or(Error::Internal("no such tree"))?;
+        let Some(entry) = tree.take()? else {
+            return Ok(None);
+        };
+        for tree in self.trees.iter_mut().skip(position + 1) {
+            if tree
+                .head
+                .as_ref()
+                .is_some_and(|head| head.path == entry.path)
+            {
+                tree.take()?;
+            }
+        }
+        Ok(Some((entry, position)))
+    }
+}
+
+impl Tree {
+    fn take(&mut self) -> Result<Option<Entry>, Error> {
+        let next = self.cursor.next(&mut self.nodes).map_err(unwrap_outside)?;
+        Ok(std::mem::replace(&mut self.head, next))
+    }
+
+    fn seek(&mut self, path: &[u8]) -> Result<(), Error> {
+        if self
+            .head
+            .as_ref()
+            .is_some_and(|head| compare_paths(&head.path, path) != Ordering::Less)
+        {
+            return Ok(());
+        }
+        self.cursor
+            .seek(path, &mut self.nodes)
+            .map_err(unwrap_outside)?;
+        self.take()?;
+        Ok(())
+    }
+
+    fn skip_under(&mut self, folder: &[u8]) -> Result<(), Error> {
+        if self
+            .head
+            .as_ref()
+            .is_some_and(|head| is_under(&head.path, folder))
+        {
+            self.cursor
+                .skip_under(folder, &mut self.nodes)
+                .map_err(unwrap_outside)?;
+            self.take()?;
+        }
+        Ok(())
+    }
+}
