@@ -1,6 +1,7 @@
 //! Threads and files around the engine: scan, ingest, extract, verify.
 #![forbid(unsafe_code)]
 
+pub mod affected;
 pub mod error;
 pub mod extract;
 pub mod ingest;

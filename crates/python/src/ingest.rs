@@ -270,6 +270,25 @@ pub struct FindingReady {
     class_id: u16,
 }
 
+impl FindingReady {
+    /// A finding for Python, of a run of any kind.
+    pub fn new(
+        py: Python<'_>,
+        path: &[u8],
+        kind: &'static str,
+        detail: String,
+        class_id: u16,
+    ) -> Self {
+        let path = PyBytes::new(py, path).unbind();
+        Self {
+            path,
+            kind,
+            detail,
+            class_id,
+        }
+    }
+}
+
 /// The tree of one class.
 #[pyclass(frozen, get_all, module = "holdfast._core")]
 pub struct ClassResult {

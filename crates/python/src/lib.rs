@@ -2,11 +2,14 @@
 //!
 //! One conversion of errors ([`errors`]); everything that blocks releases the interpreter ([`Python::detach`]).
 mod errors;
+mod extract;
 mod files;
 mod index;
 mod ingest;
 mod keys;
+mod reader;
 mod refs;
+mod source;
 
 use pyo3::prelude::*;
 
@@ -26,5 +29,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     index::register(module)?;
     refs::register(module)?;
     files::register(module)?;
-    ingest::register(module)
+    ingest::register(module)?;
+    source::register(module)?;
+    reader::register(module)?;
+    extract::register(module)
 }
