@@ -388,3 +388,95 @@ fn a_stopped_run_hands_out_what_is_complete_and_the_next_stores_only_the_rest() 
     assert!(data > 0);
     assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
 }
+
+fn rewrite_pages(path: &std::path::Path, pages: &[u64], page_bytes: u64, seed: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).expect("file");
+    for page in pages {
+        let bytes = noise(seed + page, page_bytes as usize);
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, page * page_bytes).expect("page");
+    }
+}
+
+#[test]
+fn a_changed_page_of_a_database_costs_a_page() {
+    let scratch = Scratch::new("pages");
+    // 32 MiB less a bit, of 8 KiB pages.
+    let size = (32 << 20) - 4096;
+    scratch.file("db/base", &noise(1, size));
+    let path = scratch.src().join("db/base");
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    let first = vault.backup(&scratch.src());
+    assert!(vault.files(first.root(), &scratch.src()) == on_disk(&scratch.src()));
+    for round in 0..6_u64 {
+        let pages: Vec<u64> = (0..40).map(|n| (n * 97 + round * 31) % 4095).collect();
+        rewrite_pages(&path, &pages, 8192, 1000 + round * 10_000);
+        let outcome = vault.backup(&scratch.src());
+        assert_eq!(outcome.findings, []);
+        assert!(
+            vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()),
+            "round {round}"
+        );
+        // Pages, new groups of every one touched, and the tree.
+        assert!(
+            outcome.stored() < 40 * 8192 * 3 / 2 + 200_000,
+            "{}",
+            outcome.stored()
+        );
+        for (origin, segment) in outcome.finished.classes[0].refs.iter() {
+            assert!(vault.index.has_segment(&origin, segment).expect("index"));
+        }
+    }
+    let again = vault.backup(&scratch.src());
+    assert_eq!(again.packs, []);
+    assert_eq!(
+        fs::read_dir(scratch.0.join("state/source.pages"))
+            .expect("folder")
+            .count(),
+        2 - 1
+    );
+}
+
+#[test]
+fn a_database_that_grows_shrinks_or_loses_its_copy_of_groups_is_stored_right() {
+    let scratch = Scratch::new("grow");
+    let mut content = b"SQLite format 3\0\x10\x00".to_vec();
+    content.extend(noise(4, (3 << 20) - 18));
+    scratch.file("db.sqlite", &content);
+    let path = scratch.src().join("db.sqlite");
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    vault.backup(&scratch.src());
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .expect("file");
+    for len in [(3 << 20) + 100, 4 << 20, 2_000_000, 1_500_001, 0] {
+        file.set_len(len).expect("length");
+        let outcome = vault.backup(&scratch.src());
+        assert!(
+            vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()),
+            "{len}"
+        );
+    }
+    fs::write(&path, &content).expect("content");
+    vault.backup(&scratch.src());
+    drop(fs::remove_dir_all(scratch.0.join("state/source.pages")));
+    rewrite_pages(&path, &[5, 6, 7], 4096, 9);
+    let outcome = vault.backup(&scratch.src());
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+}
+
+#[test]
+fn a_sparse_image_in_pages_keeps_its_holes() {
+    let scratch = Scratch::new("image");
+    let path = scratch.src().join("image");
+    let file = fs::File::create(&path).expect("file");
+    file.set_len(64 << 20).expect("length");
+    std::os::unix::fs::FileExt::write_all_at(&file, b"QFI\xfb", 0).expect("magic");
+    std::os::unix::fs::FileExt::write_all_at(&file, &noise(5, 3_000_000), 20 << 20).expect("data");
+    let mut vault = Vault::new(&scratch);
+    let outcome = vault.backup(&scratch.src());
+    assert!(outcome.stored() < 3_300_000, "{}", outcome.stored());
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+}

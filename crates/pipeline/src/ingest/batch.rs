@@ -77,6 +77,10 @@ pub(super) struct Item {
     pub stat: FileStat,
     pub folder: Option<Arc<Folder>>,
     pub body: Body,
+    /// The page map of a file that changed.
+    pub old: Option<Arc<PageFile>>,
+    /// It has the size it had, and changed: in place.
+    pub rewritten: bool,
     /// The mark of an audited file's content when it was last read.
     pub before: Option<u64>,
     /// The audit found other content than the last run stored.

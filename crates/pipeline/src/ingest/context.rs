@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use super::events::{Event, Finding};
+use super::sides::Sides;
 use super::{IngestOptions, Owners};
 use crate::Error;
 use crate::limits::Limits;
@@ -63,6 +64,7 @@ pub(super) struct Context {
     pub opener: Opener,
     pub options: IngestOptions,
     pub owners: Owners,
+    pub sides: Sides,
     pub counters: Counters,
     pub stop: AtomicBool,
     pub alive: AtomicUsize,
@@ -80,6 +82,7 @@ impl Context {
         events: Sender<Event>,
         options: IngestOptions,
         owners: Owners,
+        sides: Sides,
     ) -> Self {
         Self {
             packer,
@@ -87,6 +90,7 @@ impl Context {
             opener,
             options,
             owners,
+            sides,
             counters: Counters::default(),
             stop: AtomicBool::new(false),
             alive: AtomicUsize::new(0),

@@ -55,6 +55,7 @@ pub(super) fn finish(
         }
     }
     check_references(context, &classes)?;
+    context.sides.sweep();
     let (cache_written, state) = recorder.finish(std::mem::take(&mut context.removed.lock()))?;
     let finished = Finished {
         classes,

@@ -7,16 +7,20 @@ use holdfast_engine::content::Piece;
 use holdfast_engine::directory::ChunkInfo;
 use holdfast_engine::{Id, Location, PackKind, Role};
 use rustix::fs::{SeekFrom, fstat, seek};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread};
 
 use super::batch::{Body, Item, Past, Stored, ToRead};
 use super::context::{Context, Job};
+use super::pages;
 use super::small::{mark_of, missing};
 use super::source::{self, Failure, READ_STEP_BYTES, REREAD_BYTES_MAX, REREADS_MAX};
 use super::stream;
 use crate::Error;
 use crate::packer::{BUNDLED_BYTES_MAX, Bench, NewChunk};
 use crate::scan::FileStat;
+
+/// First bytes, which tell what kind of file it is.
+const HEAD_BYTES: usize = 4096;
 
 /// A large reader: each batch holds one file.
 pub(super) fn read_files(
@@ -71,9 +75,7 @@ pub(super) fn read_open(
     source::read_ahead(fd);
     let mut attempt = 0;
     loop {
-        let mut file = FileReader::new(context, item.class, jobs)?;
-        file.read(fd, &before)?;
-        let (pieces, mark, bytes) = file.finish()?;
+        let (stored, mark, bytes) = read_once(context, item, fd, &before, jobs)?;
         let after = FileStat::from(fstat(fd)?);
         let steady = before.same_content(&after) && bytes == after.size;
         item.stat = after;
@@ -84,13 +86,38 @@ pub(super) fn read_open(
             item.silent =
                 item.past == Past::Audited && item.before.is_some_and(|before| before != mark);
             return Ok(Body::File {
-                stored: Stored::Pieces(pieces),
+                stored,
                 xattrs: source::xattrs_of(fd)?,
                 mark,
             });
         }
         before = after;
     }
+}
+
+/// Reads a file from front to back, cut or in pages.
+fn read_once(
+    context: &Context,
+    item: &Item,
+    fd: &OwnedFd,
+    stat: &FileStat,
+    jobs: &Sender<Job>,
+) -> Result<(Stored, u64, u64), Failure> {
+    let mut head = vec![0; HEAD_BYTES];
+    let read = pread(fd, &mut head, 0)?;
+    head.truncate(read);
+    if let Some(log2) = pages::page_size_log2(&head, item, stat) {
+        return pages::read_pages(context, item, fd, stat, log2, jobs);
+    }
+    let mut file = FileReader::new(context, item.class, jobs)?;
+    file.read(fd, stat)?;
+    let (pieces, mark, bytes) = file.finish()?;
+    let stored = if pieces.is_empty() {
+        Stored::Inline(Vec::new())
+    } else {
+        Stored::Pieces(pieces)
+    };
+    Ok((stored, mark, bytes))
 }
 
 /// A chunk's place, reported by the worker that stored it.
@@ -249,7 +276,7 @@ impl<'a> FileReader<'a> {
 }
 
 /// The next range of data at or behind `offset`, as (begin, end); an empty one at `size` if only a hole is left.
-fn next_data(fd: &OwnedFd, offset: u64, size: u64) -> Result<(u64, u64), Errno> {
+pub(super) fn next_data(fd: &OwnedFd, offset: u64, size: u64) -> Result<(u64, u64), Errno> {
     let data = match seek(fd, SeekFrom::Data(offset)) {
         Ok(data) => data.min(size),
         Err(Errno::NXIO) => return Ok((size, size)),

@@ -14,8 +14,10 @@ mod events;
 mod finish;
 mod large;
 mod owners;
+mod pages;
 mod past;
 mod record;
+mod sides;
 mod small;
 mod source;
 mod stream;
@@ -162,6 +164,7 @@ impl Ingest {
             event_out,
             config.options.clone(),
             config.owners,
+            sides::Sides::beside(&config.cache_out),
         ));
         let mut run = Self {
             context,
@@ -197,7 +200,8 @@ impl Ingest {
         let cache = cache_in.and_then(|path| CacheReader::open(path, run.context.packer.classes()));
         let old = cache_in.filter(|_| cache.is_some());
         let writer = CacheWriter::create(&config.cache_out, old, run.context.packer.classes())?;
-        let (base, first) = (config.state_in.is_empty(), cache.is_none());
+        let first = cache.is_none();
+        let base = first && config.state_in.is_empty();
         let recorder = record::Recorder::new(writer, base, first, config.options.started_s);
         let memory = past::Memory::new(&run.context, cache, &config.state_in)?;
         run.spawn("hf-merge", move |context| {

@@ -1,12 +1,13 @@
 //! What earlier runs knew: the stat cache, merged with the scan in one pass, or what a writer state says if there is none.
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use holdfast_engine::entry::compare_paths;
 use holdfast_engine::state::{StateFile, WriterState};
 use holdfast_engine::{ClassId, Origin};
 
-use super::batch::{Body, Past, Stored};
+use super::batch::{Body, PageFile, Past, Stored};
 use super::context::Context;
 use super::source::SMALL_BYTES_MAX;
 use crate::Error;
@@ -23,14 +24,30 @@ pub(super) struct Known {
     pub body: Body,
     /// The mark that an audited file should have.
     pub before: Option<u64>,
+    /// The page map of a file that changed.
+    pub old: Option<Arc<PageFile>>,
+    /// It has the size it had, and changed: in place.
+    pub rewritten: bool,
 }
 
 impl Known {
-    fn to_be_read(past: Past) -> Self {
+    /// Nothing is known but that it must be read.
+    pub fn to_be_read(past: Past) -> Self {
         Self {
             past,
             body: Body::Unread,
             before: None,
+            old: None,
+            rewritten: false,
+        }
+    }
+}
+
+impl Known {
+    fn unchanged(body: Body) -> Self {
+        Self {
+            body,
+            ..Self::to_be_read(Past::Unchanged)
         }
     }
 }
@@ -81,44 +98,47 @@ impl Memory {
         let trusted = !record.fresh && record.class == entry.class && record.matches(&entry.stat);
         let held = std::mem::replace(&mut record.held, Held::Other { target: Vec::new() });
         let xattrs = std::mem::take(&mut record.xattrs);
+        let same_class = record.class == entry.class;
+        let same_size = record.size == entry.stat.size;
         cache.advance();
-        if !trusted {
-            return Ok(Known::to_be_read(Past::Changed));
-        }
-        match held {
-            Held::Other { .. } if entry.stat.is_file() => Ok(Known::to_be_read(Past::Changed)),
-            Held::Other { target } => {
-                let body = Body::Other { target, xattrs };
-                Ok(Known {
-                    past: Past::Unchanged,
-                    body,
-                    before: None,
-                })
+        let (stored, mark) = match held {
+            Held::File { stored, mark } if entry.stat.is_file() => (stored, mark),
+            Held::Other { target } if trusted && !entry.stat.is_file() => {
+                return Ok(Known::unchanged(Body::Other { target, xattrs }));
             }
-            Held::File { stored, mark } => {
-                if !self.is_stored(context, entry.class, &stored)? {
-                    return Ok(Known::to_be_read(Past::Changed));
-                }
-                if self.paranoid || self.audit.picks(entry.stat.size) {
-                    let before = (mark != 0).then_some(mark);
-                    return Ok(Known {
-                        past: Past::Audited,
-                        body: Body::Unread,
-                        before,
-                    });
-                }
-                let body = Body::File {
-                    stored,
-                    xattrs,
-                    mark,
-                };
-                Ok(Known {
-                    past: Past::Unchanged,
-                    body,
-                    before: None,
-                })
-            }
+            _ => return Ok(Known::to_be_read(Past::Changed)),
+        };
+        if let Stored::Pages(pages) = &stored {
+            context.sides.keep(pages.side);
         }
+        if !trusted || !self.is_stored(context, entry.class, &stored)? {
+            let old = match stored {
+                Stored::Pages(pages) if same_class => Some(pages),
+                _ => None,
+            };
+            return Ok(Known {
+                old,
+                rewritten: same_size,
+                ..Known::to_be_read(Past::Changed)
+            });
+        }
+        if self.paranoid || self.audit.picks(entry.stat.size) {
+            let before = (mark != 0).then_some(mark);
+            let old = match stored {
+                Stored::Pages(pages) => Some(pages),
+                _ => None,
+            };
+            return Ok(Known {
+                before,
+                old,
+                ..Known::to_be_read(Past::Audited)
+            });
+        }
+        Ok(Known::unchanged(Body::File {
+            stored,
+            xattrs,
+            mark,
+        }))
     }
 
     /// Passes over what the cache knows before `path`: it is gone.
@@ -137,6 +157,13 @@ impl Memory {
         let Some(cache) = &mut self.cache else { return };
         while let Some(record) = cache.peek().filter(|record| gone(&record.path)) {
             context.counters.removed.fetch_add(1, Ordering::Relaxed);
+            if let Held::File {
+                stored: Stored::Pages(pages),
+                ..
+            } = &record.held
+            {
+                context.sides.keep(pages.side);
+            }
             let keys = context.packer.keys(usize::from(record.class));
             if let (true, Ok(keys)) = (record.size > SMALL_BYTES_MAX, keys) {
                 context.removed.lock().push(keys.path_hash(&record.path));
@@ -167,11 +194,7 @@ impl Memory {
             return Ok(Known::to_be_read(Past::Changed));
         }
         // Attributes are not in a state, and are needed anew.
-        Ok(Known {
-            past: Past::Unchanged,
-            body: Body::Attributes { stored },
-            before: None,
-        })
+        Ok(Known::unchanged(Body::Attributes { stored }))
     }
 
     /// Whether all content can still be referred to.

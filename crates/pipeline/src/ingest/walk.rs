@@ -103,15 +103,15 @@ impl<'a> Walker<'a> {
         let again = stat.is_file()
             && stat.nlink > 1
             && !self.linked.insert((stat.dev, stat.ino, entry.class));
-        let Known { past, body, before } = self.memory.recall(self.context, entry)?;
+        let known = self.memory.recall(self.context, entry)?;
         let counters = &self.context.counters;
-        let counter = match past {
+        let counter = match known.past {
             Past::New => &counters.new,
             Past::Changed => &counters.changed,
             Past::Unchanged | Past::Audited => &counters.unchanged,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let body = match body {
+        let body = match known.body {
             Body::Unread if again => Body::SameFile,
             body => body,
         };
@@ -120,9 +120,7 @@ impl<'a> Walker<'a> {
             entry.class,
             stat,
             entry.folder,
-            past,
-            body,
-            before,
+            Known { body, ..known },
         )
     }
 
@@ -136,22 +134,34 @@ impl<'a> Walker<'a> {
         {
             self.memory.skip_to(self.context, path);
             let body = Body::Missing(kind, errno);
-            self.add(path, class, NO_STAT, None, Past::New, body, None)
+            self.add(
+                path,
+                class,
+                NO_STAT,
+                None,
+                Known {
+                    body,
+                    ..Known::to_be_read(Past::New)
+                },
+            )
         }
     }
 
-    // One call for each way an entry can come.
-    #[allow(clippy::too_many_arguments)]
     fn add(
         &mut self,
         path: &[u8],
         class: u16,
         stat: FileStat,
         folder: Option<&Arc<Folder>>,
-        past: Past,
-        body: Body,
-        before: Option<u64>,
+        known: Known,
     ) -> Result<(), Error> {
+        let Known {
+            past,
+            body,
+            before,
+            old,
+            rewritten,
+        } = known;
         let unread = matches!(body, Body::Unread | Body::Attributes { .. });
         let large = matches!(body, Body::Unread) && stat.is_file() && stat.size > SMALL_BYTES_MAX;
         if large {
@@ -167,6 +177,8 @@ impl<'a> Walker<'a> {
             // What is not read needs no folder, and an open folder is a descriptor.
             folder: if unread { folder.cloned() } else { None },
             body,
+            old,
+            rewritten,
             before,
             silent: false,
         });
@@ -201,6 +213,8 @@ impl<'a> Walker<'a> {
             stat,
             folder: None,
             body: Body::Unread,
+            old: None,
+            rewritten: false,
             before: None,
             silent: false,
         });

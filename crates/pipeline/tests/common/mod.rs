@@ -177,7 +177,7 @@ impl Vault {
 
     pub fn start(&mut self, roots: &[&Path]) -> (Ingest, PathBuf) {
         self.runs += 1;
-        let cache_out = self.state.join(format!("cache-{}", self.runs));
+        let cache_out = self.state.join(format!("source.cache.{}", self.runs));
         let config = IngestConfig {
             scan: ScanConfig {
                 roots: roots
@@ -251,7 +251,7 @@ impl Vault {
         }
     }
 
-    fn learn(&self, class: usize, payload: &[u8]) {
+    pub fn learn(&self, class: usize, payload: &[u8]) {
         let records = parse_run(payload).expect("run");
         let mut sorted = Vec::new();
         write_sorted(
