@@ -214,15 +214,15 @@ class Loader:
         ).fetchone()
         if after is not None:
             self._db.execute(
-                f"DELETE FROM version WHERE chain = ? AND last < {OPEN} AND last < ? AND first > ?",
+                f"DELETE FROM version WHERE chain = ? AND last <> {OPEN} AND last < ? AND first > ?",
                 (chain, after, before or 0),
             )
         elif before is None:
             self._db.execute("DELETE FROM version WHERE chain = ?", (chain,))
         else:
-            self._db.execute("DELETE FROM version WHERE chain = ? AND first > 1 AND first > ?", (chain, before))
+            self._db.execute("DELETE FROM version WHERE chain = ? AND first <> 1 AND first > ?", (chain, before))
             self._db.execute(
-                f"UPDATE version SET last = {OPEN} WHERE chain = ? AND last < {OPEN} AND last >= ?", (chain, before)
+                f"UPDATE version SET last = {OPEN} WHERE chain = ? AND last <> {OPEN} AND last >= ?", (chain, before)
             )
 
 

@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from holdfast.base.patterns import has_glob, literal_folder, matcher
+from holdfast.catalog.compare import differences
 from holdfast.catalog.feed import split
 from holdfast.catalog.records import (
+    FOLDER,
     KIND_NAMES,
     CatalogChange,
     CatalogEntry,
@@ -19,7 +21,6 @@ from holdfast.catalog.records import (
     FileVersion,
     class_rank,
 )
-from holdfast.catalog.schema import OPEN
 from holdfast.errors import PathMissingError, SnapshotMissingError, UsageError
 
 if TYPE_CHECKING:
@@ -31,10 +32,9 @@ _COLUMNS = "v.first, v.last, v.kind, v.size, v.mtime, v.mark"
 
 Version: TypeAlias = tuple[int, int, int, int, int, int | None]
 """first, last, kind, size, mtime, mark"""
-Sides: TypeAlias = tuple[CatalogEntry | None, CatalogEntry | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Chain:
     """One data class of one source: the numbers of its known trees, in order, and the roots beside them."""
 
@@ -48,6 +48,10 @@ class _Chain:
         """Return the root at a number; empty or None if the class was absent or is missing there."""
         at = bisect_left(self.seqs, seq)
         return self.roots[at] if at < len(self.seqs) and self.seqs[at] == seq else None
+
+
+Held: TypeAlias = tuple[_Chain, tuple[int, int, int, int | None]]
+"""A chain, and kind, size, mtime, mark of what it has."""
 
 
 class Queries:
@@ -121,15 +125,17 @@ class Queries:
             )
             for row in rows:
                 if row[0] and row[0] not in found:
-                    found[row[0]] = _entry(prefix + row[0], chain, row[1:])
-        if not found and self._alive(chains, folder, seq) is None:
+                    found[row[0]] = _entry(prefix + row[0], chain, row[3:])
+        if not found and self._held(chains, folder, seq) is None:
             raise PathMissingError("the snapshot has no such folder")
         return tuple(found[name] for name in sorted(found))
 
     def lookup(self, snapshot: str, path: bytes) -> CatalogEntry | None:
         """Return the entry of a path at a snapshot, None if it has none."""
         chains, seq = self._at(snapshot)
-        return self._alive(chains, path.strip(b"/"), seq)
+        path = path.strip(b"/")
+        held = self._held(chains, path, seq)
+        return held and _entry(path, *held)
 
     def versions(self, path: bytes) -> tuple[FileVersion, ...]:
         """Return every version of a path, of all sources, oldest first."""
@@ -166,11 +172,13 @@ class Queries:
         ).fetchall()
         return rows
 
-    def _alive(self, chains: list[_Chain], path: bytes, seq: int) -> CatalogEntry | None:
+    def _held(self, chains: list[_Chain], path: bytes, seq: int) -> Held | None:
+        """Return what a path is at a number, in the first chain that has it there."""
         for chain in chains:
-            for row in self._rows_of(chain, path):
-                if row[0] <= seq <= row[1]:
-                    return _entry(path, chain, row)
+            if chain.root(seq):
+                for row in self._rows_of(chain, path):
+                    if row[0] <= seq <= row[1]:
+                        return chain, row[2:]
         return None
 
     # ---- all names ----
@@ -224,41 +232,18 @@ class Queries:
             raise UsageError("the two snapshots are of different sources: the catalog compares snapshots of one source")
         unknown = {*self._by_seq[source, a].missing, *self._by_seq[source, b].missing}
         chains = [chain for chain in self._chains if chain.source == source and chain.class_id not in unknown]
-        found: dict[bytes, Sides] = {}
-        for chain in reversed(chains):  # the lowest rank last: it counts
-            if (chain.root(a) or "") != (chain.root(b) or ""):
-                self._collect(chain, min(a, b), max(a, b), found)
-        for path in sorted(found, key=lambda path: path.replace(b"/", b"\0")):
-            old, new = found[path] if a < b else reversed(found[path])
-            if len(chains) > 1 and KIND_NAMES[2] in {entry.kind for entry in (old, new) if entry}:
-                old, new = self._alive(_known(chains, a), path, a), self._alive(_known(chains, b), path, b)
+        differing = [chain for chain in chains if (chain.root(a) or "") != (chain.root(b) or "")]
+        numbers = [chain.id for chain in differing]
+        for key, low, high in differences(self._db, numbers, min(a, b), max(a, b)) if differing else ():
+            path = key.replace(b"\0", b"/")
+            sides = (low, high) if a < b else (high, low)
+            old, new = (side and (differing[side[0]], side[1]) for side in sides)
+            if len(chains) > 1 and FOLDER in {side[1][0] for side in (old, new) if side}:
+                old, new = self._held(chains, path, a), self._held(chains, path, b)
                 if old == new:
-                    continue
+                    continue  # another class still has the folder
             kind = "added" if old is None else "removed" if new is None else "changed"
-            yield CatalogChange(kind, path, old, new)
-
-    def _collect(self, chain: _Chain, low: int, high: int, found: dict[bytes, Sides]) -> None:
-        """One chain's differences: versions that ended from the lower number on, and those that began until the higher."""
-        ended = self._db.execute(
-            f"SELECT f.path, v.name, {_COLUMNS} FROM version v CROSS JOIN folder f WHERE v.chain = ? AND v.last < {OPEN} "
-            "AND v.last >= ? AND v.last < ? AND v.first <= ? AND f.id = v.folder",
-            (chain.id, low, high, low),
-        )
-        pairs: dict[tuple[bytes, bytes], list[Version | None]] = {(row[0], row[1]): [row[2:], None] for row in ended}
-        began = self._db.execute(
-            f"SELECT f.path, v.name, {_COLUMNS} FROM version v CROSS JOIN folder f WHERE v.chain = ? AND v.first > 1 "
-            "AND v.first > ? AND v.first <= ? AND v.last >= ? AND f.id = v.folder",
-            (chain.id, low, high, high),
-        )
-        for row in began:
-            pairs.setdefault((row[0], row[1]), [None, None])[1] = row[2:]
-        for (folder, name), (old, new) in pairs.items():
-            if old and new and old[5] is not None and old[2:] == new[2:]:
-                continue  # changed and changed back
-            path = folder + b"/" + name if folder else name
-            sides = (_entry(path, chain, old) if old else None, _entry(path, chain, new) if new else None)
-            earlier = found.get(path, (None, None))
-            found[path] = sides[0] or earlier[0], sides[1] or earlier[1]
+            yield CatalogChange(kind, path, old and _entry(path, *old), new and _entry(path, *new))
 
     # ---- values ----
 
@@ -281,12 +266,8 @@ class Queries:
         )  # fmt: skip
 
 
-def _known(chains: list[_Chain], seq: int) -> list[_Chain]:
-    return [chain for chain in chains if chain.root(seq)]
-
-
-def _entry(path: bytes, chain: _Chain, row: Version) -> CatalogEntry:
-    return CatalogEntry(path, KIND_NAMES[row[2]], row[3], row[4], chain.class_id)
+def _entry(path: bytes, chain: _Chain, value: tuple[int, int, int, int | None]) -> CatalogEntry:
+    return CatalogEntry(path, KIND_NAMES[value[0]], value[1], value[2], chain.class_id)
 
 
 def _name_filter(pattern: str) -> tuple[str, list[object]]:

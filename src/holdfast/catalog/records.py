@@ -7,6 +7,7 @@ from datetime import datetime
 
 KIND_NAMES = ("", "file", "folder", "symlink", "fifo", "char-device", "block-device")
 """Kinds of entries by their number in the format."""
+FOLDER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ class CatalogUpdate:
     rebuilt: bool
 
 
+PHI_RESTRICTED = 2
+
+
 def class_rank(class_id: int) -> int:
     """Return a class's place where several have the same folder: phi-restricted (2) stands before phi (1), else by number."""
     return 0 if class_id == PHI_RESTRICTED else class_id
-
-
-PHI_RESTRICTED = 2

@@ -31,6 +31,6 @@ CREATE TABLE version (
     kind INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, mark INTEGER,
     PRIMARY KEY (chain, folder, name, first)
 ) WITHOUT ROWID;
-CREATE INDEX version_first ON version (chain, first) WHERE first > 1;
-CREATE INDEX version_last ON version (chain, last) WHERE last < {OPEN};
+CREATE INDEX version_first ON version (chain, first) WHERE first <> 1;
+CREATE INDEX version_last ON version (chain, last) WHERE last <> {OPEN};
 """
