@@ -102,6 +102,15 @@ def repack(
 
 def encode_run(records: Sequence[bytes]) -> bytes: ...
 def split_run(payload: Buffer) -> list[tuple[bytes, int, int, bytes]]: ...
+def repack(
+    keys: ClassKeys, nonce: bytes, sources: Sequence[tuple[bytes, Sequence[tuple[bytes, int]]]]
+) -> tuple[bytes, bytes, bytes]:
+    """Copy the wanted segments, (origin, ordinal), of whole packs of one kind into one new pack: its name, bytes, record.
+
+    Needs no key to content. Raises DamageError if a pack is not whole or lacks a wanted segment, LimitError if the new
+    pack would be too large.
+    """
+
 @final
 class RefSet:
     """The segments that one class tree needs: (origin, ordinal) pairs."""

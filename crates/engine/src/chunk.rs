@@ -96,10 +96,10 @@ impl Cutter {
         let data = data.get(..to).unwrap_or(data);
         let mut position = from;
         while let Some(block) = data.get(position - WINDOW..position + 4 * LANE) {
-            if self.lowest_of_four(block) < threshold {
-                if let Some(cut) = self.scan_lane(block, threshold) {
-                    return Some(position - WINDOW + cut);
-                }
+            if self.lowest_of_four(block) < threshold
+                && let Some(cut) = self.scan_lane(block, threshold)
+            {
+                return Some(position - WINDOW + cut);
             }
             position += 4 * LANE;
         }

@@ -159,14 +159,14 @@ impl Decompressor {
     /// The plaintext of exactly `plain_len` bytes; anything else, or any more, is damage.
     ///
     /// Takes no more memory than `plain_len`, whatever the frame says.
-    pub fn decode(&mut self, codec: Codec, coded: Vec<u8>, plain_len: u32) -> Result<Vec<u8>> {
+    pub fn decode(&mut self, codec: Codec, bytes: Vec<u8>, plain_len: u32) -> Result<Vec<u8>> {
         let plain_len = plain_len as usize;
         if plain_len > crate::limits::SEGMENT_PLAIN_BYTES_MAX {
             return Err(Error::limit("plaintext of a segment"));
         }
         let plain = match codec {
-            Codec::Raw => coded,
-            Codec::Zstd => self.decompress(&coded, plain_len)?,
+            Codec::Raw => bytes,
+            Codec::Zstd => self.decompress(&bytes, plain_len)?,
         };
         if plain.len() == plain_len {
             Ok(plain)

@@ -86,11 +86,9 @@ fn decide(old: Option<&Item>, new: Option<&Item>) -> Option<Step> {
         (None, None) => return None,
         (Some(Item::Entry(_)), None) => Step::TakeOld,
         (None, Some(Item::Entry(_))) => Step::TakeNew,
-        (Some(_), None) => Step::OpenOld,
-        (None, Some(_)) => Step::OpenNew,
         (Some(Item::Root(old)), Some(Item::Root(new))) if old == new => Step::SkipBoth,
-        (Some(Item::Root(_)), _) => Step::OpenOld,
-        (_, Some(Item::Root(_))) => Step::OpenNew,
+        (Some(Item::Root(_)), _) | (Some(_), None) => Step::OpenOld,
+        (_, Some(Item::Root(_))) | (None, Some(_)) => Step::OpenNew,
         (Some(Item::Entry(old)), Some(Item::Entry(new))) => {
             match compare_paths(&old.path, &new.path) {
                 Ordering::Less => Step::TakeOld,

@@ -228,7 +228,7 @@ impl EntryEncoder {
     }
 
     /// Appends an entry that [`Entry::check`] accepts.
-    pub(crate) fn put(&mut self, entry: &Entry) -> Result<()> {
+    pub(crate) fn put(&mut self, entry: &Entry) {
         put_path(&mut self.body, &self.previous_path, &entry.path);
         self.previous_path.clear();
         self.previous_path.extend_from_slice(&entry.path);
@@ -281,7 +281,6 @@ impl EntryEncoder {
         }
         self.count += 1;
         self.bytes = self.bytes.saturating_add(entry.content_bytes());
-        Ok(())
     }
 
     /// 0 for no name, else 1 + its position in the table.
@@ -393,7 +392,7 @@ fn read_kind(
     kind: u8,
     locations: &mut LocationDecoder,
 ) -> Result<EntryKind> {
-    let mut device = |reader: &mut Reader<'_>| -> Result<(u32, u32)> {
+    let device = |reader: &mut Reader<'_>| -> Result<(u32, u32)> {
         Ok((
             reader.varint_u32("a device number")?,
             reader.varint_u32("a device number")?,

@@ -98,7 +98,7 @@ impl IndexSet {
     pub fn add(&self, member: SortedIndex, dedup: bool) {
         let index = Arc::new(member);
         update(&self.members, |members| {
-            members.push(Member { index, dedup })
+            members.push(Member { index, dedup });
         });
     }
 

@@ -62,10 +62,10 @@ impl ClassKeys {
 
     /// The id of content in a role; for [`Role::Pages`] use [`Self::pages_id`].
     pub fn id(&self, role: Role, content: &[u8]) -> Id {
-        let mut context = hmac::Context::with_key(&self.id_key);
-        context.update(&[role as u8]);
-        context.update(content);
-        truncate(&context.sign())
+        let mut mac = hmac::Context::with_key(&self.id_key);
+        mac.update(&[role as u8]);
+        mac.update(content);
+        truncate(&mac.sign())
     }
 
     /// The id of one page of a page map.
@@ -75,13 +75,13 @@ impl ClassKeys {
 
     /// The id of a chunk made of pages.
     pub fn pages_id(&self, page_bytes: u32, page_ids: &[Id]) -> Id {
-        let mut context = hmac::Context::with_key(&self.id_key);
-        context.update(&[Role::Pages as u8]);
-        context.update(&page_bytes.to_le_bytes());
+        let mut mac = hmac::Context::with_key(&self.id_key);
+        mac.update(&[Role::Pages as u8]);
+        mac.update(&page_bytes.to_le_bytes());
         for id in page_ids {
-            context.update(&id.0);
+            mac.update(&id.0);
         }
-        truncate(&context.sign())
+        truncate(&mac.sign())
     }
 
     /// A keyed hash of a path: the link id, and the key in a writer's state.
@@ -130,10 +130,10 @@ impl RunKey {
     }
 
     fn origin_of(&self, random: &[u8]) -> [u8; 16] {
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
-        context.update(b"holdfast/1 origin");
-        context.update(random);
-        truncate(&context.sign()).0
+        let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
+        mac.update(b"holdfast/1 origin");
+        mac.update(random);
+        truncate(&mac.sign()).0
     }
 }
 

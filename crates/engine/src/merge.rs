@@ -20,6 +20,7 @@ struct Renumbered {
 }
 
 /// Writes the union of `inputs` without the packs in `drop`. Memory: per pack and origin, and 4 bytes per segment.
+#[allow(clippy::implicit_hasher, reason = "one caller, one hasher")]
 pub fn merge(
     inputs: &[&SortedIndex],
     drop: &HashSet<PackName>,
@@ -36,8 +37,12 @@ pub fn merge(
     };
     let mut bytes = Vec::new();
     header.put(&mut bytes);
-    packs.iter().for_each(|pack| pack.put(&mut bytes));
-    nonces.iter().for_each(|nonce| put_nonce(nonce, &mut bytes));
+    for pack in &packs {
+        pack.put(&mut bytes);
+    }
+    for nonce in &nonces {
+        put_nonce(nonce, &mut bytes);
+    }
     let order = merge_segments(inputs, &mut maps, &mut bytes, out)?;
     for (input, at) in order {
         let input = inputs.get(input as usize).ok_or(UNORDERED)?;

@@ -184,7 +184,7 @@ fn segment_answer() -> Result<bool> {
         max_bytes: 1024,
     };
     let stream: Vec<u8> = (0..2000_u32)
-        .map(|index| (index * index >> 3) as u8)
+        .map(|index| ((index * index) >> 3) as u8)
         .collect();
     let cut = Cutter::new(test_keys().gear(), sizes).next_cut(&stream, true);
     Ok(known && opened && cut == Some(FIRST_CUT))

@@ -88,7 +88,7 @@ impl TreeBuilder {
         if self.leaf.count() == 0 {
             self.leaf_first_path.clone_from(&entry.path);
         }
-        self.leaf.put(entry)?;
+        self.leaf.put(entry);
         self.last_path
             .get_or_insert_default()
             .clone_from(&entry.path);

@@ -9,6 +9,7 @@ mod ingest;
 mod keys;
 mod reader;
 mod refs;
+mod repack;
 mod source;
 
 use pyo3::prelude::*;
@@ -28,6 +29,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     keys::register(module)?;
     index::register(module)?;
     refs::register(module)?;
+    repack::register(module)?;
     files::register(module)?;
     ingest::register(module)?;
     source::register(module)?;

@@ -8,4 +8,5 @@ mod references;
 mod segments;
 mod states;
 mod trees;
+mod vectors;
 mod words;
