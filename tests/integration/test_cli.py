@@ -1,0 +1,140 @@
+"""The command line on a real vault: what an administrator types, what programs read, and what a signal leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli.shapes import problems
+
+COMMAND = [sys.executable, "-m", "holdfast"]
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A vault, its key, a source, and a function that runs a command on them."""
+    source = tmp_path / "srv" / "ehr"
+    source.mkdir(parents=True)
+    for number in range(20):
+        (source / f"{number}.hl7").write_text(f"MSH|{number}|" * 50)
+    environ = os.environ | {"HOLDFAST_VAULT": str(tmp_path / "vault"), "HOLDFAST_KEY_FILE": str(tmp_path / "key")}
+
+    def run(*arguments: str, code: int = 0, **more: str) -> str:
+        done = subprocess.run(
+            [*COMMAND, *arguments], env=environ | more, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        if "--json" in arguments:
+            for line in done.stdout.splitlines():
+                assert not problems(json.loads(line)), line
+        return done.stdout + done.stderr
+
+    run("init")
+    return source, run, environ
+
+
+def records(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_day_in_the_life(site, tmp_path):
+    source, run, _ = site
+    first = records(run("backup", str(source), "--label", "ehr", "--json"))[-1]
+    assert first["type"] == "backup"
+    assert first["exit_code"] == 0
+    assert first["stats"]["files"] == 20
+    (source / "3.hl7").write_text("changed")
+    (source / "4.hl7").unlink()
+    assert "is stored" in run("backup", str(source), "--label", "ehr", "--tag", "nightly")
+    listed = records(run("snapshots", "--json"))
+    assert [row["label"] for row in listed] == ["ehr", "ehr"]
+    older, newer = (row["id"] for row in listed)
+    assert "#nightly" in run("snapshots")
+    assert "1 removed, 1 changed" in run("diff", older, newer)
+    assert f"{source}/3.hl7"[1:] in run("ls", "latest", str(source))
+    assert len(run("find", "4.hl7", "-q").splitlines()) == 1
+    assert len(run("find", "--versions", f"{source}/3.hl7", "-q").splitlines()) == 2
+    run("restore", older[:8], "--to", str(tmp_path / "out"))
+    assert (tmp_path / "out" / str(source)[1:] / "4.hl7").read_text().startswith("MSH|4|")
+    assert run("restore", "latest", "--stdout", f"{source}/3.hl7") == "changed"
+    assert ": sound" in run("check")
+    assert "no damage" in run("verify")
+    assert "phi" in run("stats")
+    run("hold", "set", older, "--reason", "court")
+    assert "SAFE: " in run("forget", older, code=6)
+    run("hold", "release", older, "--reason", "over")
+    assert "Forgot 1" in run("forget", "--keep-last", "1")
+    assert "condemned" in run("prune")
+    assert "1 snapshots" in run("catalog", "rebuild")
+    run("key", "kit", "--out", str(tmp_path / "kit"))
+    assert newer[:12] in run("snapshots", HOLDFAST_KEY_FILE=str(tmp_path / "kit"))
+
+
+def test_a_writer_adds_and_reads_nothing(site, tmp_path):
+    source, run, environ = site
+    run("enroll", "ward7", "--out", str(tmp_path / "credential"))
+    del environ["HOLDFAST_KEY_FILE"]
+    environ["HOLDFAST_CREDENTIAL"] = str(tmp_path / "credential")
+    assert "is stored" in run("backup", str(source))
+    assert "holdfast: " in run("restore", "--to", str(tmp_path / "out"), code=6)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_each_bad_input_has_its_code(site, tmp_path):
+    source, run, _ = site
+    assert "SAFE: " in run("backup", str(tmp_path / "gone"), code=2)
+    run("snapshots", code=5, HOLDFAST_VAULT=str(tmp_path / "elsewhere"))
+    run("restore", "latest", "--to", str(tmp_path / "out"), code=5)
+    run("init", code=2)
+    (tmp_path / "other").mkdir()
+    run("init", HOLDFAST_VAULT=str(tmp_path / "other" / "vault"), HOLDFAST_KEY_FILE=str(tmp_path / "other" / "key"))
+    run("snapshots", code=6, HOLDFAST_KEY_FILE=str(tmp_path / "other" / "key"))
+    run("backup", str(source))
+    run("restore", "latest", "--to", str(source), code=2)
+    run("restore", "latest", "--to", str(tmp_path / "vault" / "x"), code=2)
+    run("ls", "latest", "/no/such/path", code=5)
+
+
+def test_a_finding_makes_it_partial_and_names_no_path(site):
+    source, run, _ = site
+    (source / "Erika.sock").symlink_to("nowhere")
+    os.mkfifo(source / "fifo")
+    import socket
+
+    here = Path.cwd()
+    os.chdir(source)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("Erika Muster.socket")
+    finally:
+        os.chdir(here)
+    text = run("backup", str(source))
+    assert "Erika" not in text
+    assert "socket" in text
+    assert "Erika" in run("backup", str(source), "--show-paths")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_checkpoint_and_the_next_run_goes_on(site, number):
+    source, run, environ = site
+    for part in range(4):
+        with (source / f"{part}.bin").open("wb") as file:
+            for _ in range(16):
+                file.write(os.urandom(1 << 20))
+    command = [*COMMAND, "backup", str(source), "--limit-read", "8MB"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as child:
+        time.sleep(3)
+        child.send_signal(number)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == 128 + number
+    assert "SAFE: " in err
+    assert records(run("snapshots", "--json")) == []
+    assert "is stored" in run("backup", str(source))
+    assert "no damage" in run("verify")
