@@ -44,6 +44,8 @@ class OpenVault:
         self.state_dir = state_root() / repository.vault_id.hex()
         self.indexes = Indexes(repository, self.folder("index"))
         self._view: IndexView | None = None
+        self._covered: set[str] = set()
+        """Snapshots that were there before the index was read: all they need is in it."""
         self._keyring: engine.KeyRing | None = None
         self._lock = threading.RLock()
 
@@ -64,10 +66,11 @@ class OpenVault:
             ) from None
         return path
 
-    def index(self) -> engine.Index:
-        """Return the index, reading it at the first call."""
+    def index(self, *snapshots: str) -> engine.Index:
+        """Return the index, reading it at the first call, and again when a snapshot given is newer than it."""
         with self._lock:
-            if self._view is None:
+            if self._view is None or not self._covered.issuperset(snapshots):
+                self._covered = {info.name.partition("/")[2] for info in self.store.list("snapshot/")}
                 self._view = self.indexes.read()
             return engine_index(self._view)
 
@@ -103,14 +106,14 @@ class OpenVault:
             return engine.PackSource.local(root)
         return engine.PackSource.callback(self.store.get_range)
 
-    def reader(self) -> engine.Reader:
-        """Return a reader over the index as it is now held. `NotPermittedError` with a writer's credential."""
+    def reader(self, *snapshots: str) -> engine.Reader:
+        """Return a reader over an index that covers the snapshots. `NotPermittedError` with a writer's credential."""
         if not self._readable():
             raise NotPermittedError(
                 "this credential can add to the vault and read nothing back",
                 next="open the vault with its key file, passphrase or recovery kit",
             )
-        return engine.Reader(self.index(), self.keyring(), self.source())
+        return engine.Reader(self.index(*snapshots), self.keyring(), self.source())
 
     def close(self) -> None:
         """Let go of keys, index and store."""

@@ -24,7 +24,7 @@ class Trees:
     def __init__(self, vault: OpenVault, info: SnapshotInfo, classes: frozenset[int] | None = None) -> None:
         """Open what the keys at hand open, of `classes` if given. `NotPermittedError` if that is none of it."""
         wanted = [part for part in info.classes if classes is None or part.class_id in classes]
-        self.reader = vault.reader()
+        self.reader = vault.reader(info.id)
         self.parts: dict[int, SealedPart] = {}
         self.trees: dict[int, engine.Tree] = {}
         for row in wanted:
