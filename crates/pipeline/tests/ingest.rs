@@ -480,3 +480,87 @@ fn a_sparse_image_in_pages_keeps_its_holes() {
     assert!(outcome.stored() < 3_300_000, "{}", outcome.stored());
     assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
 }
+
+#[test]
+fn a_dry_run_counts_and_stores_nothing() {
+    let scratch = Scratch::new("dry");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    vault.options.dry_run = true;
+    let outcome = vault.backup(&scratch.src());
+    let counts = outcome.finished.counts;
+    assert_eq!(counts.files as usize, on_disk(&scratch.src()).len());
+    assert_eq!(counts.read_bytes, counts.bytes);
+    assert!(
+        outcome.packs.is_empty()
+            && outcome.finished.classes.is_empty()
+            && !outcome.finished.cache_written
+    );
+}
+
+#[test]
+fn files_that_change_or_vanish_while_the_run_reads_are_findings_and_the_rest_is_right() {
+    let scratch = Scratch::new("changing");
+    scratch.file("a-growing", &noise(1, 6_000_001));
+    for n in 0..3000 {
+        scratch.file(&format!("b/{n:04}"), &noise(n, 3000));
+    }
+    scratch.file("c-gone", &noise(3, 5000));
+    let mut vault = Vault::new(&scratch);
+    vault.limits.set_read(Some(12_000_000));
+    let path = scratch.src().join("a-growing");
+    let gone = scratch.src().join("c-gone");
+    let writer = std::thread::spawn(move || {
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .expect("file");
+        for step in 0..150_u64 {
+            std::io::Write::write_all(&mut file, &noise(step, 1000)).expect("append");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            if step == 20 {
+                drop(fs::remove_file(&gone));
+            }
+        }
+    });
+    let outcome = vault.backup(&scratch.src());
+    writer.join().expect("joined");
+    let kinds: Vec<_> = outcome
+        .findings
+        .iter()
+        .map(|finding| finding.kind)
+        .collect();
+    assert!(
+        kinds.contains(&FindingKind::ChangedWhileReading),
+        "{kinds:?}"
+    );
+    let stored = vault.files(outcome.root(), &scratch.src());
+    let mut disk = on_disk(&scratch.src());
+    let grown = disk.remove(&b"a-growing"[..]).expect("on disk");
+    assert!(grown.starts_with(&stored[&b"a-growing"[..]]));
+    for (name, content) in disk {
+        assert!(stored.get(&name) == Some(&content));
+    }
+    // It was not trusted: the next run reads it again.
+    vault.limits.set_read(None);
+    let outcome = vault.backup(&scratch.src());
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+}
+
+#[test]
+fn a_silent_command_does_not_keep_a_run_from_stopping() {
+    let scratch = Scratch::new("silent");
+    let mut vault = Vault::new(&scratch);
+    vault.streams = vec![holdfast_pipeline::ingest::StreamSpec {
+        path: b"dump".to_vec(),
+        command: [&b"sleep"[..], b"60"].map(<[u8]>::to_vec).to_vec(),
+        class: None,
+    }];
+    let (run, _) = vault.start(&[&scratch.src()]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let begin = std::time::Instant::now();
+    run.stop();
+    assert!(vault.drive(&run).is_none());
+    drop(run);
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2));
+}

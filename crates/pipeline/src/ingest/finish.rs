@@ -40,6 +40,18 @@ pub(super) fn finish(
     }
     // The walk gives up its end of the queue when it fails, too.
     context.check_stop()?;
+    if context.options.dry_run {
+        let counts = context.counts();
+        let nothing = Finished {
+            classes: Vec::new(),
+            runs: Vec::new(),
+            counts,
+            cache_written: false,
+            state: None,
+        };
+        context.tell(Event::Finished(Box::new(nothing)));
+        return Ok(());
+    }
     let (mut classes, recorder) = finisher.end()?;
     context.seal_later(context.packer.flush()?, &jobs)?;
     drop(jobs);

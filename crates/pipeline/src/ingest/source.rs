@@ -115,6 +115,35 @@ pub(super) fn read_at(
     Ok(out.len() - begin)
 }
 
+/// Appends a small file that should have `size` bytes: one call if it has, and as many as it takes if not.
+pub(super) fn read_small(
+    context: &Context,
+    fd: &OwnedFd,
+    size: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize, Failure> {
+    context.limits.take_read(size as u64, &context.stop)?;
+    let begin = out.len();
+    // One byte more than there should be: a short answer is the end.
+    out.resize(begin + size + 1, 0);
+    let read = pread(fd, out.get_mut(begin..).unwrap_or_default(), 0);
+    out.truncate(begin + read.unwrap_or(0));
+    match read {
+        Ok(read) if read == size => {
+            context
+                .counters
+                .read_bytes
+                .fetch_add(read as u64, Ordering::Relaxed);
+            Ok(read)
+        }
+        Ok(_) | Err(Errno::INTR) => {
+            out.truncate(begin);
+            read_at(context, fd, 0, SMALL_BYTES_MAX as usize + 1, out)
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Whether a file's bytes go into its entry.
 pub(super) fn is_inline(bytes: usize) -> bool {
     bytes <= INLINE_BYTES_MAX

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use super::StreamSpec;
 use super::batch::{Body, Item, Stored};
@@ -17,6 +18,8 @@ use crate::Error;
 
 /// What is read from the command at once.
 const STEP_BYTES: usize = 256 << 10;
+/// How often a silent command is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Runs the command to its end. Its standard error is ours, its standard input empty.
 pub(super) fn read_stream(
@@ -42,6 +45,10 @@ pub(super) fn read_stream(
     let Some(mut output) = command.0.stdout.take() else {
         return Ok(failed(0));
     };
+    // A command may be silent for hours, and the run must be able to stop meanwhile.
+    if let Err(errno) = fcntl_setfl(&output, OFlags::NONBLOCK) {
+        return Ok(failed(errno.raw_os_error()));
+    }
     let mut buffer = vec![0; STEP_BYTES];
     loop {
         context
@@ -57,6 +64,9 @@ pub(super) fn read_stream(
                 file.feed(buffer.get(..read).unwrap_or_default())?;
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                std::thread::sleep(LOOK_AGAIN)
+            }
             Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
         }
     }
@@ -66,7 +76,7 @@ pub(super) fn read_stream(
         match command.0.try_wait() {
             Ok(Some(status)) if status.success() => break,
             Ok(Some(_)) => return Ok(failed(0)),
-            Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) => std::thread::sleep(LOOK_AGAIN),
             Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
         }
     }

@@ -111,6 +111,10 @@ impl<'a> Walker<'a> {
             Past::Unchanged | Past::Audited => &counters.unchanged,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if self.context.options.dry_run {
+            self.count(&stat, matches!(known.body, Body::Unread));
+            return Ok(());
+        }
         let body = match known.body {
             Body::Unread if again => Body::SameFile,
             body => body,
@@ -122,6 +126,19 @@ impl<'a> Walker<'a> {
             entry.folder,
             Known { body, ..known },
         )
+    }
+
+    /// What a dry run has instead of work.
+    fn count(&self, stat: &FileStat, unread: bool) {
+        let counters = &self.context.counters;
+        if stat.is_file() {
+            counters.files.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(stat.size, Ordering::Relaxed);
+            let read = if unread { stat.size } else { 0 };
+            counters.read_bytes.fetch_add(read, Ordering::Relaxed);
+        } else if stat.is_folder() {
+            counters.folders.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn trouble(&mut self, path: &[u8], class: u16, trouble: Trouble) -> Result<(), Error> {
@@ -197,6 +214,9 @@ impl<'a> Walker<'a> {
     }
 
     fn stream(&mut self, stream: StreamSpec, class: u16) -> Result<(), Error> {
+        if self.context.options.dry_run {
+            return Ok(());
+        }
         self.flush()?;
         self.context.counters.new.fetch_add(1, Ordering::Relaxed);
         let path = self.batch.push_path(&stream.path);
