@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from holdfast.repository.records import encode_run, parse_run
 from holdfast.repository.wire import varint
 
 Segment = tuple[bytes, int]
+FRONT = bytes(28) + struct.pack("<HHI", 1, 0, 0)
+"""Class and generation stand where a real pack has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class FakePack:
 
 def fake_pack(nonce: bytes, segments: Sequence[tuple[bytes, int, int]], kind: int = 1) -> FakePack:
     """Make a pack of segments (nonce of 32 bytes, ordinal, stored length)."""
-    head = json.dumps([kind, nonce.hex(), [[n.hex(), o, size] for n, o, size in segments]]).encode()
+    head = FRONT + json.dumps([kind, nonce.hex(), [[n.hex(), o, size] for n, o, size in segments]]).encode()
     start = len(head) + 1
     data = head + b"\n" + b"".join(hashlib.shake_128(n + bytes([o % 256])).digest(size) for n, o, size in segments)
     name = hashlib.sha256(data).digest()
@@ -47,7 +50,7 @@ def fake_pack(nonce: bytes, segments: Sequence[tuple[bytes, int, int]], kind: in
 
 
 def _parse_pack(data: bytes) -> tuple[int, bytes, list[tuple[bytes, int, int]]]:
-    kind, nonce, segments = json.loads(data.partition(b"\n")[0])
+    kind, nonce, segments = json.loads(data[len(FRONT) :].partition(b"\n")[0])
     return kind, bytes.fromhex(nonce), [(bytes.fromhex(n), o, size) for n, o, size in segments]
 
 

@@ -1,0 +1,129 @@
+"""Retention as tables: which snapshots a policy keeps, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from holdfast.errors import AmbiguousSnapshotError, SnapshotMissingError, UsageError
+from holdfast.repository.retention import ForgetPlan, RetentionPolicy, admission_time, plan_forget
+from holdfast.repository.snapshots import of_source, select
+from holdfast.repository.types import SnapshotInfo
+
+NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def snapshot(number: int, age: timedelta, **more: object) -> SnapshotInfo:
+    moment = NOW - age
+    base = SnapshotInfo(
+        id=f"{number:032x}", source="ab" * 16, parent="", writer="w", started=moment, finished=moment, partial=False,
+        findings=0, anomaly=0, retain_until=None, admitted=moment, held=False, classes=(), label="ehr",
+    )  # fmt: skip
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+def kept(plan: ForgetPlan) -> dict[int, tuple[str, ...]]:
+    return {int(d.snapshot, 16): d.reasons for d in plan.decisions if d.keep}
+
+
+DAILY = [snapshot(n, n * DAY) for n in range(40)]
+HOURLY = [snapshot(n, n * HOUR) for n in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "policy", "numbers"),
+    [
+        (DAILY, RetentionPolicy(last=3), [0, 1, 2]),
+        (DAILY, RetentionPolicy(daily=4), [0, 1, 2, 3]),
+        (DAILY, RetentionPolicy(weekly=3), [0, 1, 8]),
+        (DAILY, RetentionPolicy(monthly=2), [0, 23]),
+        (DAILY, RetentionPolicy(yearly=5), [0]),
+        (DAILY, RetentionPolicy(within_days=3), [0, 1, 2]),
+        (DAILY, RetentionPolicy(last=1, daily=2, monthly=2), [0, 1, 23]),
+        (HOURLY, RetentionPolicy(hourly=5), [0, 1, 2, 3, 4]),
+        (HOURLY, RetentionPolicy(daily=3), [0, 4, 28]),
+        ([snapshot(1, DAY), snapshot(2, 2 * DAY, tags=("keep",))], RetentionPolicy(tags=frozenset({"keep"})), [1, 2]),
+        ([snapshot(1, DAY), snapshot(2, 2 * DAY, held=True)], RetentionPolicy(last=1), [1, 2]),
+        ([snapshot(1, DAY), snapshot(2, 2 * DAY, retain_until=NOW + DAY)], RetentionPolicy(last=1), [1, 2]),
+        ([snapshot(1, DAY), snapshot(2, 2 * DAY, retain_until=NOW - DAY)], RetentionPolicy(last=1), [1]),
+        ([snapshot(1, DAY), snapshot(2, 2 * DAY, source="cd" * 16)], RetentionPolicy(last=1), [1, 2]),
+        ([snapshot(1, DAY), snapshot(2, 2 * DAY, writer="thief")], RetentionPolicy(last=1), [1, 2]),
+        ([snapshot(1, DAY, partial=True), snapshot(2, 2 * DAY), snapshot(3, 3 * DAY)], RetentionPolicy(last=1), [1, 2]),
+        ([snapshot(1, HOUR, partial=True), snapshot(2, 2 * HOUR)], RetentionPolicy(daily=1), [1, 2]),
+        ([snapshot(n, n * DAY, anomaly=900 * (n == 1)) for n in range(5)], RetentionPolicy(last=1), [0, 1, 2, 3, 4]),
+        ([snapshot(n, n * DAY, anomaly=900 * (n == 1), released=True) for n in range(5)], RetentionPolicy(last=1), [0]),
+    ],
+)  # fmt: skip
+def test_what_is_kept(snapshots: list[SnapshotInfo], policy: RetentionPolicy, numbers: list[int]) -> None:
+    plan = plan_forget(snapshots, policy, NOW)
+    assert sorted(kept(plan)) == numbers
+    assert len(plan.decisions) == len(snapshots)
+    assert len(plan.forget) == len(snapshots) - len(numbers)
+
+
+def test_reasons_and_order() -> None:
+    plan = plan_forget([snapshot(2, 2 * DAY, held=True), snapshot(1, DAY)], RetentionPolicy(last=1, daily=1), NOW)
+    assert [int(d.snapshot, 16) for d in plan.decisions] == [1, 2]
+    assert kept(plan) == {1: ("last", "daily", "newest"), 2: ("hold",)}
+
+
+def test_a_policy_that_keeps_nothing_is_refused() -> None:
+    with pytest.raises(UsageError):
+        plan_forget(DAILY, RetentionPolicy(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("finished", "last", "counted"),
+    [
+        (NOW - DAY, None, NOW - DAY),
+        (NOW + DAY, None, NOW),
+        (NOW - 9 * DAY, NOW - DAY, NOW - DAY),
+        (NOW - HOUR, NOW - DAY, NOW - HOUR),
+    ],
+)
+def test_admission(finished: datetime, last: datetime | None, counted: datetime) -> None:
+    assert admission_time(finished, last, NOW) == counted
+
+
+def test_snapshots_planted_in_the_past_reach_no_further_back_than_the_last_admission() -> None:
+    good = [snapshot(n, n * DAY) for n in range(1, 5)]
+    planted = [snapshot(100 + n, n * DAY - HOUR, admitted=None) for n in range(1, 5)]
+    plan = plan_forget(good + planted, RetentionPolicy(daily=5), NOW)
+    assert {2, 3, 4} <= set(kept(plan))
+
+
+TWO = [snapshot(0x1A << 120, 3 * DAY), snapshot(0x1B << 120, DAY, source="cd" * 16, label="lab")]
+
+
+@pytest.mark.parametrize(
+    ("selector", "chosen"),
+    [
+        ("latest", 1), ("1a", 0), ("1B", 1), (TWO[0].id, 0), ("latest:ehr", 0), ("latest:cdcd", 1), ("ehr@2026-11-20", 0),
+        ("ehr@2026-11-23T00:00:00+00:00", 0), ("lab@2026-11-22", 1),
+    ],
+)  # fmt: skip
+def test_selectors(selector: str, chosen: int) -> None:
+    assert select(TWO, selector) == TWO[chosen]
+
+
+@pytest.mark.parametrize(
+    ("selector", "error"),
+    [
+        ("1", AmbiguousSnapshotError), ("2", SnapshotMissingError), ("zz", SnapshotMissingError), ("", AmbiguousSnapshotError),
+        ("latest:none", SnapshotMissingError), ("ehr@2020-01-01", SnapshotMissingError), ("ehr@noon", UsageError),
+    ],
+)  # fmt: skip
+def test_selectors_that_fit_nothing(selector: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        select(TWO, selector)
+
+
+def test_a_source_by_its_id() -> None:
+    with pytest.raises(SnapshotMissingError):
+        select([], "latest")
+    alike = [snapshot(1, DAY, source="abab" + "0" * 28), snapshot(2, DAY, source="abab" + "1" * 28)]
+    with pytest.raises(AmbiguousSnapshotError):
+        of_source(alike, "abab")
