@@ -208,6 +208,25 @@ class TestBrowse:
         with pytest.raises((AmbiguousSnapshotError, SnapshotMissingError)):
             vault.snapshot("")
 
+    def test_the_catalog_finds_over_all_snapshots(self, vault, source):
+        vault.backup(source, label="ehr")
+        settle()
+        (source / "ehr/2025/0000.hl7").write_text("changed")
+        (source / "pacs/1.dcm").unlink()
+        vault.backup(source, label="ehr")
+        assert len({row.entry.path for row in vault.find("*.dcm")}) == 5
+        assert len(list(vault.find("*.hl7"))) == 201
+        assert len(list(vault.find("*.hl7", limit=3))) == 3
+        newest, oldest = vault.versions(source / "ehr/2025/0000.hl7")
+        assert newest.entry.size == 7
+        assert newest.snapshot == vault.snapshots()[-1].id
+        assert oldest.snapshot == vault.snapshots()[0].id
+        before = vault.snapshots()[0].finished
+        assert [row.entry for row in vault.versions(source / "ehr/2025/0000.hl7", before=before)] == [oldest.entry]
+        assert len(list(vault.versions(source / "pacs/1.dcm", source="ehr"))) == 1
+        assert vault.catalog_update() == 0
+        assert vault.catalog_rebuild() == 2
+
 
 class TestRestore:
     def test_what_is_asked_for_and_nothing_else(self, vault, source, tmp_path):
@@ -219,7 +238,7 @@ class TestRestore:
         one.restore(to=tmp_path / "b", include=[f"{source}/ehr/*/000?.hl7", source / "hole"])
         assert len([p for p in (tmp_path / "b").rglob("*") if p.is_file()]) == 11
         one.restore(to=tmp_path / "c", exclude=["*.dcm", "large.bin"])
-        assert not [p for p in (tmp_path / "c").rglob("*.dcm")]
+        assert not list((tmp_path / "c").rglob("*.dcm"))
         with pytest.raises(PathMissingError):
             one.restore(to=tmp_path / "d", include=["/not/there"])
         dry = one.restore(to=tmp_path / "e", dry_run=True)
@@ -447,12 +466,17 @@ class TestDamage:
             path = tmp_path / "vault" / name
             good = path.read_bytes()
             self.flip(path, rng.randrange(len(good)))
-            try:
-                assert vault.verify(mark_damaged=False).exit_code == 4, name
-            except HoldfastError as error:
-                assert isinstance(error, DamageError), (name, error)
+            assert found_damage(vault), name
             path.write_bytes(good)
         assert vault.verify().sound
+
+
+def found_damage(vault):
+    """Return whether a verification finds damage, as a report or as the error of what it cannot do without."""
+    try:
+        return vault.verify(mark_damaged=False).exit_code == 4
+    except DamageError:
+        return True
 
 
 class TestSpace:

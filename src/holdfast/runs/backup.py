@@ -27,6 +27,7 @@ from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import continuity
 from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
+from holdfast.runs.catalog import after_backup
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount
 from holdfast.runs.uploads import Uploads
 
@@ -133,6 +134,8 @@ def _attempt(run: _Run) -> BackupResult:
     _publish_last(run, session, finished)
     info = session.commit(_draft(run, finished, parent))
     run.caches.accept()
+    if request.options.update_catalog:
+        after_backup(vault, run.events)
     counts = vault.store.counts()
     stats = _stats(run, finished, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
     return BackupResult(info, info.partial, stats, tuple(run.findings))

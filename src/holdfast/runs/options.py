@@ -71,6 +71,8 @@ class BackupOptions:
     """Read every file again, whatever its times say."""
     audit_files: int = 16
     """Unchanged files re-read per run, to find content that changed behind an unchanged time."""
+    update_catalog: bool = True
+    """Take the new snapshot into the catalog, where a key to read it is at hand."""
     tags: tuple[str, ...] = ()
     streams: tuple[Stream, ...] = ()
     checkpoint_bytes: int = 1024 * MIB

@@ -279,11 +279,17 @@ class EntryInfo:
 
 @dataclass(frozen=True, slots=True)
 class FoundEntry:
-    """An entry and the snapshot that holds it."""
+    """A version of an entry and where it is: the same from snapshot `first` to `snapshot`, the newest that has it.
+
+    It comes from the catalog, which keeps neither modes nor owners: `mode` is 0, `uid` and `gid` are -1.
+    """
 
     snapshot: str
     finished: datetime
     entry: EntryInfo
+    first: str = ""
+    snapshots: int = 1
+    """How many snapshots have this version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,19 +170,27 @@ class Vault:
 
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
         """Yield entries of all snapshots whose name or path matches a glob, from the updated catalog."""
-        raise NotImplementedError
+        from holdfast.runs import catalog
+
+        return catalog.find(self._vault, pattern, source=source, limit=limit)
 
     def versions(self, path: PathLike, *, source: str = "", before: datetime | None = None) -> Iterator[FoundEntry]:
         """Yield the distinct versions of one path, newest first."""
-        raise NotImplementedError
+        from holdfast.runs import catalog
+
+        return catalog.versions(self._vault, raw_path(path), source=source, before=before)
 
     def catalog_update(self, *, events: Events = ignore) -> int:
         """Bring the catalog up to date; return how many snapshots were added."""
-        raise NotImplementedError
+        from holdfast.runs import catalog
+
+        return catalog.run_update(self._vault, events=events)
 
     def catalog_rebuild(self, *, events: Events = ignore) -> int:
         """Make the catalog anew from the vault; return how many snapshots it holds."""
-        raise NotImplementedError
+        from holdfast.runs import catalog
+
+        return catalog.run_update(self._vault, rebuild=True, events=events)
 
     def plan_forget(self, policy: RetentionPolicy, *, source: str = "") -> ForgetPlan:
         """Return what retention would forget. Nothing changes."""
