@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -50,7 +50,8 @@ class Writer(NamedTuple):
 
     at: str = "begin"
     condemned: int = 0
-    index: int = 0
+    listed: int = 0
+    """The index as it read it."""
     refs: int = 0
     exists: bool = False
     acks: int = 0
@@ -77,7 +78,7 @@ class State(NamedTuple):
     """The whole world."""
 
     packs: int = X | Y
-    index: int = X | Y
+    indexed: int = X | Y
     writers: tuple[Writer, ...] = (Writer(), Writer())
     pruners: tuple[Pruner, ...] = (Pruner(), Pruner())
     rounds: tuple[Round, ...] = (Round(),)
@@ -138,11 +139,11 @@ class Model:
         return ["begin", *reading] if self.on["session first"] else [*reading, "begin"]
 
     def writer_steps(self, state: State, i: int, writer: Writer) -> Iterator[Step]:
-        def to(new: Writer, **world: object) -> State:
+        def to(new: Writer, **world: Any) -> State:
             return state._replace(writers=replace_at(state.writers, i, new), **world)
 
         order = self.order()
-        at = order[0] if writer.at == "begin" and not writer.exists and not writer.index else writer.at
+        at = order[0] if writer.at == "begin" and not writer.exists and not writer.listed else writer.at
         if at in order:
             position = order.index(at)
             after = order[position + 1] if position + 1 < len(order) else "refer"
@@ -150,17 +151,17 @@ class Model:
         elif at == "refer":
             avoided = writer.condemned if self.on["avoid condemned"] else 0
             for segment in (A,) if i == 0 else (A, W0):
-                if segments(writer.index & ~avoided) & segment:
+                if segments(writer.listed & ~avoided) & segment:
                     yield "refer to what is stored", to(writer._replace(refs=segment, at="stored"))
             first = "put_pack" if self.on["packs before runs"] else "put_run"
             yield "store anew", to(writer._replace(at=first))
         elif at == "put_pack":
             after = "put_run" if self.on["packs before runs"] else "stored"
-            new = writer._replace(at=after, refs=OWN_SEGMENT[i], index=writer.index | OWN[i])
+            new = writer._replace(at=after, refs=OWN_SEGMENT[i], listed=writer.listed | OWN[i])
             yield at, to(new, packs=state.packs | OWN[i])
         elif at == "put_run":
             after = "stored" if self.on["packs before runs"] else "put_pack"
-            yield at, to(writer._replace(at=after), index=state.index | OWN[i])
+            yield at, to(writer._replace(at=after), indexed=state.indexed | OWN[i])
         elif at == "stored":
             yield from self.checkpoint(state, i, writer)
             if not writer.decision or not self.on["write-once decision"]:
@@ -178,7 +179,7 @@ class Model:
         if at == "begin":
             return writer._replace(exists=True)
         if at == "read_index":
-            return writer._replace(index=state.index)
+            return writer._replace(listed=state.indexed)
         condemned, acks = self.open_condemned(state)
         return writer._replace(condemned=condemned, acks=acks)
 
@@ -188,7 +189,7 @@ class Model:
         if acks & ~writer.acks == 0:
             return
         known = writer._replace(condemned=writer.condemned | condemned)
-        rests = writer.refs & ~segments(known.index & ~known.condemned)
+        rests = writer.refs & ~segments(known.listed & ~known.condemned)
         if not rests or not self.on["acknowledge only what is not rested on"]:
             new = known._replace(acks=writer.acks | acks)
         elif writer.refs & OWN_SEGMENT[i]:
@@ -211,7 +212,7 @@ class Model:
     # --- pruners -----------------------------------------------------------------------------------------------------
 
     def pruner_steps(self, state: State, j: int, pruner: Pruner) -> Iterator[Step]:
-        def to(new: Pruner, **world: object) -> State:
+        def to(new: Pruner, **world: Any) -> State:
             return state._replace(pruners=replace_at(state.pruners, j, new), **world)
 
         step = getattr(self, f"prune_{pruner.at}")
@@ -236,7 +237,7 @@ class Model:
         return Pruner("condemn", number, dead | copied), {}
 
     def prune_repack(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
-        yield "repack", pruner._replace(at="condemn"), {"packs": state.packs | R, "index": state.index | R}
+        yield "repack", pruner._replace(at="condemn"), {"packs": state.packs | R, "indexed": state.indexed | R}
 
     def prune_condemn(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
         if not pruner.packs:
@@ -263,7 +264,7 @@ class Model:
 
     def prune_mark_again(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
         condemned = state.rounds[pruner.number].condemned
-        carried = segments(state.packs & state.index & ~condemned)
+        carried = segments(state.packs & state.indexed & ~condemned)
         needed = live(state) & ~carried
         going = sum(p for p in HOLDS if condemned & p and not HOLDS[p] & needed)
         yield "mark_again", Pruner("plan", pruner.number, going if self.on["second mark"] else condemned), {}
@@ -277,7 +278,7 @@ class Model:
 
     def prune_apply_index(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
         plan = state.rounds[pruner.number].plan
-        yield "apply_index", Pruner("apply_packs", pruner.number, plan), {"index": state.index & ~plan}
+        yield "apply_index", Pruner("apply_packs", pruner.number, plan), {"indexed": state.indexed & ~plan}
 
     def prune_apply_packs(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
         yield "apply_packs", Pruner("close", pruner.number), {"packs": state.packs & ~pruner.packs}

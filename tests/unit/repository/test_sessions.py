@@ -11,7 +11,7 @@ import pytest
 from holdfast.base.environment import Environment, ManualClock
 from holdfast.errors import DamageError, HeldError, LimitError, ObjectMissingError, RetentionError, RevokedError
 from holdfast.repository import decisions, forget, names, writers
-from holdfast.repository.bodies import COMMIT, REVOKED, DecisionBody
+from holdfast.repository.bodies import COMMIT, REVOKED, DecisionBody, ForgottenBody
 from holdfast.repository.check import check
 from holdfast.repository.countersign import countersign
 from holdfast.repository.credentials import KeyFile
@@ -70,7 +70,7 @@ def test_another_writer_decides_nothing(host: FakeHost, repository: Repository, 
     assert thief.home.create(name, DecisionBody(REVOKED, ""), thief.writer)
     info = host.commit(session, host.store(session, {"a": 1}))
     assert info.id in ids(repository)
-    thief.home.create(f"forgotten/{info.id}", forget.ForgottenBody("mine", ""), thief.writer)
+    thief.home.create(f"forgotten/{info.id}", ForgottenBody("mine", ""), thief.writer)
     assert info.id in ids(repository)
     set_hold(thief.home, info.id, thief.writer, held=True, reason="mine")
     assert not repository.snapshots()[0].held
