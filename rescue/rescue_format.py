@@ -36,6 +36,7 @@ SEGMENT_CHUNKS_MAX = 65536
 PATH_BYTES_MAX = 65536
 INLINE_BYTES_MAX = 64
 PIECES_INLINE_MAX = 32
+LIST_ITEMS_MAX = 262144
 NODE_BYTES_MAX = 8388608
 TREE_LEVELS_MAX = 16
 MAP_GROUP_PAGES = 256
@@ -221,7 +222,7 @@ class Control(NamedTuple):
 
 
 def parse_control(data: bytes, kind: str, vault: str | None, what: str) -> Control:
-    """The frame of a control object of type `kind`, belonging to `vault` (hex; None: any)."""
+    """The frame of the control object named `what`, of type `kind`, belonging to `vault` (hex; None: any)."""
     if len(data) > CONTROL_BYTES_MAX or len(data) < 112:
         raise Damage(f"{what}: impossible size")
     if hashlib.sha256(data[:-32]).digest() != data[-32:]:
@@ -238,6 +239,8 @@ def parse_control(data: bytes, kind: str, vault: str | None, what: str) -> Contr
     cursor.finish()
     if body.get("type") != kind or not isinstance(body.get("vault"), str) or not isinstance(body.get("signer"), str):
         raise Damage(f"{what}: is an object of another kind")
+    if body.get("name") != what:
+        raise Damage(f"{what}: is an object of another name")
     if vault is not None and body["vault"] != vault:
         raise Damage(f"{what}: belongs to another vault")
     return Control(body, message, signature)
@@ -408,6 +411,8 @@ def parse_directory(plain: bytes, nonces: list[bytes], end: int, what: str) -> d
             ids += cursor.take(ID_BYTES)
             roles.append(_role(cursor.number(1), what))
             bounds.append(bounds[-1] + cursor.varint(SEGMENT_PLAIN_BYTES_MAX))
+            if bounds[-1] == bounds[-2]:
+                raise Damage(f"{what}: an empty chunk")
         if (
             bounds[-1] != length
             or stored < TAG_BYTES

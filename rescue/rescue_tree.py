@@ -12,6 +12,7 @@ from rescue_format import (
     ALL_HOLE,
     ID_BYTES,
     INLINE_BYTES_MAX,
+    LIST_ITEMS_MAX,
     MAP_GROUP_PAGES,
     NODE,
     NODE_BYTES_MAX,
@@ -129,13 +130,15 @@ class Places:
 
     def many(self) -> list[Location]:
         """A count and that many locations."""
-        return [self.next() for _ in range(self.cursor.varint(NODE_BYTES_MAX))]
+        return [self.next() for _ in range(self.cursor.varint(LIST_ITEMS_MAX))]
 
     def pieces(self) -> list[Piece]:
         """A piece list."""
         pieces: list[Piece] = []
-        for _ in range(self.cursor.varint(NODE_BYTES_MAX)):
+        for _ in range(self.cursor.varint(LIST_ITEMS_MAX)):
             coded = self.cursor.varint()
+            if coded < 2:
+                raise Damage(f"{self.cursor.what}: an empty piece")
             pieces.append((coded >> 1, None if coded & 1 else self.next()))
         return pieces
 
@@ -143,7 +146,7 @@ class Places:
 def _path(cursor: Cursor, before: bytes) -> bytes:
     shared = cursor.varint(len(before))
     path = before[:shared] + cursor.bytes_field(PATH_BYTES_MAX)
-    if len(path) > PATH_BYTES_MAX or b"\0" in path or (path and b"" in path.split(b"/")):
+    if len(path) > PATH_BYTES_MAX or b"\0" in path or (path and not {b"", b".", b".."}.isdisjoint(path.split(b"/"))):
         raise Damage(f"{cursor.what}: not a path")
     return path
 

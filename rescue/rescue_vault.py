@@ -120,7 +120,7 @@ class Vault:
             what = f"keyring/{number}"
             try:
                 sealed = f.parse_sealed(self.get(what), 5, self.vault_id, what)
-                self._load_keyring(f.canonical_json(sealed.open_with(root_key), what))
+                self._load_keyring(f.canonical_json(sealed.open_with(root_key), what), number)
                 if not sealed.signed_by(self.root_public):
                     raise f.Damage(f"{what}: root did not sign this")
             except (f.Damage, KeyError, TypeError, ValueError) as failure:
@@ -130,7 +130,9 @@ class Vault:
             return
         raise f.Damage("no keyring can be opened: without it nothing in this vault can be read")
 
-    def _load_keyring(self, ring: f.Body) -> None:
+    def _load_keyring(self, ring: f.Body, number: str) -> None:
+        if ring["number"] != int(number):
+            raise f.Damage(f"keyring/{number}: was keyring {ring['number']}")
         seed = ed25519.Ed25519PrivateKey.from_private_bytes(f.b64(ring, "root_signing", "keyring", 32))
         self.root_public = seed.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self.classes = {}
@@ -138,6 +140,7 @@ class Vault:
             keys = k.ClassKeys(self.vault_id, record)
             self.classes[keys.id, keys.generation] = keys
         self.signers = {"root": self.root_public}
+        self.revoked: dict[str, list[str]] = {}
         for writer in ring["writers"]:
             self.signers[writer["id"]] = f.b64(writer, "signing_public", "keyring", 32)
         self.own_writer = ring["own_writer"]["id"]
@@ -151,6 +154,9 @@ class Vault:
             if not control.signed_by(self.root_public) or control.body.get("id") != writer:
                 raise f.Damage(f"{what}: root did not sign this")
             self.signers.setdefault(writer, f.b64(control.body, "signing_public", what, 32))
+            self.revoked.pop(writer, None)
+            if control.body.get("revoked"):
+                self.revoked[writer] = [str(session) for session in control.body.get("sessions", [])]
         except f.Damage as failure:
             self.note(str(failure))
 
@@ -209,6 +215,8 @@ class Vault:
                 problems.append(f"forgotten/{snapshot_id}: signed by one who may not forget; ignored")
             except f.Damage as failure:
                 problems.append(f"{failure}; ignored")
+        if snapshot_id not in self.revoked.get(writer, [snapshot_id]):
+            return "of a revoked writer"
         slots = self.names(f"decision/{snapshot_id}")
         for slot in slots:
             try:
@@ -216,7 +224,7 @@ class Vault:
             except f.Damage as failure:
                 problems.append(str(failure))
                 continue
-            if body.get("verdict") == "revoked" and body["signer"] in ("root", self.own_writer):
+            if body.get("verdict") == "revoked" and body["signer"] in ("root", self.own_writer, writer):
                 return "revoked"
             if body.get("verdict") != "commit" or (sha and body["signer"] != writer):
                 problems.append(f"decision/{snapshot_id}/{slot}: signed by one who may not decide this; ignored")

@@ -224,7 +224,13 @@ class SpecVault:
 
     def control(self, name, body, signer="", key=None):
         """Write a control object; returns the hex SHA of it."""
-        full = {"type": name.split("/")[0], "vault": self.id.hex(), "nonce": b64(self.random(16)), "time": TIME}
+        full = {
+            "name": name,
+            "type": name.split("/")[0],
+            "vault": self.id.hex(),
+            "nonce": b64(self.random(16)),
+            "time": TIME,
+        }
         data = canonical({**full, "signer": signer, **body})
         data = b"\x89HFCT\r\n\x1a" + le(1, 2) + bytes(2) + le(len(data), 4) + data
         data += key.sign(b"holdfast/1 control" + hashlib.sha256(data).digest()) if key else bytes(64)
@@ -270,7 +276,7 @@ class SpecVault:
                   "state_key": b64(bytes(32)), "classes": []}  # fmt: skip
         own = {"id": self.writer.hex(), "signing_seed": b64(self.writer_signing.private_bytes_raw())}
         ring = {"root_signing": b64(seed), "classes": [c.record() for c in self.classes.values()],
-                "writers": [writer], "own_writer": own, "unknown key": 1}  # fmt: skip
+                "writers": [writer], "own_writer": own, "unknown key": 1, "number": number}  # fmt: skip
         self.sealed(f"keyring/{number:08d}", 5, self.root_key, canonical(ring), root=True)
 
     def index(self, keys, entries):

@@ -169,6 +169,27 @@ def test_only_committed_snapshots_exist(tmp_path, capsys):
     assert all(word in out for word in (*hidden, forgotten, "uncommitted", "revoked", "forgotten"))
 
 
+def test_a_revoked_writers_other_sessions_do_not_count(tmp_path):
+    vault = build(tmp_path)
+    body = {"id": vault.writer.hex(), "signing_public": w.b64(w.raw_public(vault.writer_signing)), "revoked": True}
+    name = f"writer/{vault.writer.hex()}/0000000"
+    vault.control(name + "0", {**body, "sessions": [vault.id_of]}, "root", vault.root_signing)
+    assert run(vault, tmp_path, "ls", "latest") == 0
+    vault.control(name + "1", {**body, "sessions": []}, "root", vault.root_signing)
+    assert run(vault, tmp_path, "ls", "latest") == 5
+
+
+def test_an_object_under_another_name_is_damage(tmp_path):
+    vault = build(tmp_path)
+    os.rename(os.path.join(vault.root, f"decision/{vault.id_of}"), os.path.join(vault.root, f"decision/{'0' * 32}"))
+    root = w.tree(meta := w.Pack(vault, vault.classes["phi"], 2), [])
+    vault.index(vault.classes["phi"], [meta.finish()])
+    other = vault.snapshot({"phi": root})
+    os.rename(os.path.join(vault.root, f"snapshot/{other}"), os.path.join(vault.root, f"snapshot/{vault.id_of}"))
+    assert run(vault, tmp_path, "ls", vault.id_of) == 5
+    assert run(vault, tmp_path, "verify") == 4
+
+
 def test_squatted_and_rotten_decisions_do_not_hide_a_snapshot(tmp_path):
     vault = build(tmp_path)
     flip(vault, f"decision/{vault.id_of}/00000000")
@@ -260,7 +281,7 @@ def test_a_stolen_writer_cannot_speak_for_another_pack(tmp_path, capsys, own_key
 @pytest.mark.parametrize("path", [b"../evil", b"a/../../evil", b"a/./b", b".."])
 def test_no_path_leads_out_of_the_target(tmp_path, path):
     vault = one_leaf(tmp_path, [w.inline(path, b"evil")])
-    assert run(vault, tmp_path, "restore", "latest", "--to", tmp_path / "out") == 3
+    assert run(vault, tmp_path, "restore", "latest", "--to", tmp_path / "out") == 4
     assert not files_under(tmp_path / "out")
     assert not (tmp_path / "evil").exists()
 
