@@ -145,8 +145,8 @@ class Vault:
             self.signers[writer["id"]] = f.b64(writer, "signing_public", "keyring", 32)
         self.own_writer = ring["own_writer"]["id"]
         for writer in self.names("writer"):
-            for number in self.names(f"writer/{writer}"):
-                self._load_certificate(f"writer/{writer}/{number}", writer)
+            for version in self.names(f"writer/{writer}"):
+                self._load_certificate(f"writer/{writer}/{version}", writer)
 
     def _load_certificate(self, what: str, writer: str) -> None:
         try:

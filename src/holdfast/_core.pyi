@@ -191,12 +191,19 @@ class Reader:
     def __new__(cls, index: Index, keys: KeyRing, source: PackSource) -> Reader: ...
     def tree(self, root: str) -> Tree: ...
 
+CatalogRow: TypeAlias = tuple[bytes, bytes, int, int, int, int | None]
+"""Folder, name, number of the kind, size, mtime in ns, mark (equal marks: nothing differs at all)."""
+CatalogBatch: TypeAlias = tuple[list[CatalogRow], list[tuple[bytes, bytes]]]
+"""Entries that are new or changed; folder and name of those that are gone."""
+
 @final
 class Tree:
     def lookup(self, path: bytes) -> Entry | None: ...
     def list(self, folder: bytes) -> Iterator[Entry]: ...
     def walk(self, prefix: bytes = b"") -> Iterator[Entry]: ...
     def diff(self, other: Tree) -> Iterator[Change]: ...
+    def catalog_rows(self, base: Tree | None, batch: int) -> Iterator[CatalogBatch]:
+        """Yield, in order, what this tree has that `base` has not (None: all), in batches of about `batch`."""
     def users(self, segments: Sequence[tuple[bytes, int]]) -> Iterator[Entry]:
         """Yield the files whose content rests on one of the (origin, ordinal) segments."""
 

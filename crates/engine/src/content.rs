@@ -9,7 +9,7 @@ use crate::wire::{Reader, put_varint};
 pub const PAGE_SIZES_LOG2: std::ops::RangeInclusive<u8> = 9..=16;
 
 /// A run of a file's bytes: one whole chunk, or a hole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Piece {
     /// How many bytes; never 0.
     pub len: u64,
@@ -18,7 +18,7 @@ pub struct Piece {
 }
 
 /// Where the bytes of a file are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Content {
     /// In the entry itself; at most 64 bytes.
     Inline(Vec<u8>),

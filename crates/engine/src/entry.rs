@@ -1,5 +1,8 @@
 //! One entry of a tree: a path and all that a file system knows about it.
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+use siphasher::sip::SipHasher13;
 
 use crate::content::Content;
 use crate::error::{Error, Result};
@@ -52,7 +55,7 @@ pub struct Entry {
 }
 
 /// What an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// A regular file.
     File {
@@ -87,6 +90,15 @@ pub enum EntryKind {
 }
 
 impl Entry {
+    /// A number that two entries of one path share only (but for chance, 1 in 2^64) if nothing at all differs between them.
+    pub fn mark(&self) -> u64 {
+        let mut hasher = SipHasher13::new();
+        self.mode.hash(&mut hasher);
+        (self.uid, self.gid, &self.user, &self.group).hash(&mut hasher);
+        (self.mtime, &self.xattrs, self.link_id, &self.kind).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Bytes of file content that the entry stands for.
     pub fn content_bytes(&self) -> u64 {
         match &self.kind {

@@ -1,6 +1,7 @@
 //! The engine under its Python name, `holdfast._core`. Its stub, `src/holdfast/_core.pyi`, says what each function promises.
 //!
 //! One conversion of errors ([`errors`]); everything that blocks releases the interpreter ([`Python::detach`]).
+mod catalog;
 mod errors;
 mod extract;
 mod files;

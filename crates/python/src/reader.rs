@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::catalog::CatalogRows;
 use crate::errors;
 use crate::index::Index;
 use crate::keys::fixed;
@@ -24,10 +25,11 @@ use crate::source::{KeyRing, PackSource};
 /// Entries that are fetched at once, without the interpreter.
 const BATCH: usize = 512;
 
-type Cache = Arc<Mutex<SegmentCache>>;
+/// Nodes read lately.
+pub type Cache = Arc<Mutex<SegmentCache>>;
 
 /// A cache that several walks share, locked for each node.
-struct Shared(Cache);
+pub struct Shared(pub Cache);
 
 impl NodeSource for Shared {
     fn get(&mut self, role: Role, location: &Location) -> Result<Vec<u8>, EngineError> {
@@ -222,6 +224,16 @@ impl Tree {
             state: Mutex::new((Diff::new(self.root, other.root), VecDeque::new())),
             cache: Arc::clone(&self.cache),
             other: Arc::clone(&other.cache),
+        }
+    }
+
+    #[pyo3(signature = (base, batch))]
+    fn catalog_rows(&self, base: Option<&Self>, batch: usize) -> CatalogRows {
+        match base {
+            None => CatalogRows::whole(Cursor::new(self.root), &self.cache, batch),
+            Some(base) => {
+                CatalogRows::difference(Diff::new(base.root, self.root), &self.cache, batch)
+            }
         }
     }
 
