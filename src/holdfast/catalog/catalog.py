@@ -97,13 +97,15 @@ class Catalog:
         return CatalogUpdate(len(snapshots), 0, loader.missing, loader.rows, rebuilt=True)
 
     def _take_in(self, feed: Feed) -> CatalogUpdate:
+        snapshots, known = feed.snapshots(), {snapshot.id for snapshot in self.snapshots()}
+        gone = known - {snapshot.id for snapshot in snapshots}
+        new: list[SnapshotLike] = [snapshot for snapshot in snapshots if snapshot.id not in known]
+        if not gone and not new:
+            return CatalogUpdate(0, 0, 0, 0, rebuilt=False)
         self.close()
         connection = self._file.connect(write=True)
         try:
             loader = Loader(connection, feed)
-            snapshots, known = feed.snapshots(), loader.known()
-            gone = known - {snapshot.id for snapshot in snapshots}
-            new: list[SnapshotLike] = [snapshot for snapshot in snapshots if snapshot.id not in known]
             if gone:
                 loader.forget(sorted(gone))
                 self._file.seal()

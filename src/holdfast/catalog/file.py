@@ -36,6 +36,7 @@ class CatalogFile:
         self.new_path = path + ".new"
         self.lock_path = path + ".lock"
         self._held = False
+        self._proved: tuple[object, ...] | None = None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -84,7 +85,9 @@ class CatalogFile:
 
     def seal(self) -> None:
         """Record the file's sum; the writer's last step after a commit, under its lock."""
-        _write_private(self.sum_path, self._sum(self.path))
+        line = self._sum(self.path)
+        _write_private(self.sum_path, line)
+        self._proved = self._state(line)
 
     def distrust(self) -> None:
         """Remove the sum: the file counts as absent."""
@@ -126,6 +129,7 @@ class CatalogFile:
                 os.unlink(old)
         _write_private(self.sum_path, line)
         os.rename(self.new_path, self.path)
+        self._proved = self._state(line)
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):
@@ -138,9 +142,20 @@ class CatalogFile:
     def _matches(self) -> bool:
         try:
             with open(self.sum_path, encoding="ascii", errors="replace") as stream:
-                return stream.read(256) == self._sum(self.path)
+                line = stream.read(256)
+            state = self._state(line)
+            if state == self._proved:
+                return True  # proved by this very object, and not touched since
+            if line != self._sum(self.path):
+                return False
         except OSError:
             return False
+        self._proved = state
+        return True
+
+    def _state(self, line: str) -> tuple[object, ...]:
+        found = os.stat(self.path)
+        return line, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     @staticmethod
     def _sum(path: str) -> str:

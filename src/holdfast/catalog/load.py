@@ -50,10 +50,6 @@ class Loader:
         self.rows = 0
         self.missing = 0
 
-    def known(self) -> set[str]:
-        """Return the ids of the snapshots in the catalog."""
-        return {row[0] for row in self._db.execute("SELECT id FROM snapshot")}
-
     def add(self, snapshot: SnapshotLike) -> None:
         """Add a snapshot; all of it or nothing. A class tree that cannot be read is recorded as missing."""
         self._db.execute("BEGIN IMMEDIATE")
