@@ -48,6 +48,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
                 seconds=vault.env.monotonic() - began,
             )
         done = prune.prune(vault.repository, options)
+        vault.refresh_index()  # packs were rewritten or deleted: what this vault reads next must not look for them
     return PruneResult(
         phase=done.phase,
         round=done.round,

@@ -24,22 +24,27 @@ class Crash(BaseException):
 class FaultStore(Wrapper):
     """A store whose operation number `fail_at` fails: by :class:`Crash`, or as an unreachable store if `outage`.
 
-    `after`: the operation takes effect and its reply is lost. `operations` counts what was called. With `dead`, every
-    operation after the fault crashes too, as for a process that is gone.
+    `after`: the operation takes effect and its reply is lost. `writes_only`: reads are neither counted nor failed (a kill
+    after a read leaves what a kill before the next operation leaves). `operations` counts what was called, `log` names it.
     """
 
-    def __init__(self, inner: Store, *, fail_at: int = -1, after: bool = False, outage: bool = False) -> None:
+    def __init__(
+        self, inner: Store, *, fail_at: int = -1, after: bool = False, outage: bool = False, writes_only: bool = False
+    ) -> None:
         """Wrap a store; `fail_at` counts from 0, -1 never fails."""
         super().__init__(inner)
         self.fail_at = fail_at
         self.after = after
         self.outage = outage
+        self.writes_only = writes_only
         self.operations = 0
         self.log: list[str] = []
         self._lock = threading.Lock()
 
     def _step(self, what: str) -> bool:
         """Count; raise before the effect, or return whether to raise after it."""
+        if self.writes_only and not what.startswith(("put", "delete")):
+            return False
         with self._lock:
             now = self.operations
             self.operations += 1
