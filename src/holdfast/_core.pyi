@@ -105,7 +105,6 @@ def repack(
     Needs no key to content. Raises DamageError if a pack is not whole or lacks a wanted segment, LimitError if the new
     pack would be too large.
     """
-
 @final
 class RefSet:
     """The segments that one class tree needs: (origin, ordinal) pairs."""
