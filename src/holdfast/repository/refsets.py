@@ -6,7 +6,7 @@ A set maps an origin (16 bytes) to sorted, disjoint, non-touching ranges of ordi
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from holdfast.errors import DamageError
@@ -65,6 +65,16 @@ class Segments:
             mine = out.get(origin)
             out[origin] = ranges if mine is None or mine == ranges else _join(sorted(mine + ranges))
         return Segments(out)
+
+    @classmethod
+    def merged(cls, sets: Iterable[Segments]) -> Segments:
+        """Return the segments of any of many sets, in one pass."""
+        out: dict[bytes, list[Range]] = {}
+        for segments in sets:
+            for origin, ranges in segments._ranges.items():  # noqa: SLF001 - its own class
+                mine = out.get(origin)
+                out[origin] = ranges if mine is None or mine == ranges else _join(sorted(mine + ranges))
+        return cls(out)
 
     def minus(self, other: Segments) -> Segments:
         """Return the segments of this set that are not in the other."""

@@ -191,11 +191,7 @@ class Session:
 
     def _own(self) -> Segments:
         """Return the segments of this session's own packs, those that were condemned left out."""
-        own = Segments()
-        for name, segments in self._own_segments.items():
-            if name not in self._excluded:
-                own = own.union(segments)
-        return own
+        return Segments.merged(s for name, s in self._own_segments.items() if name not in self._excluded)
 
     def _acknowledge(self, number: int) -> None:
         name = names.numbered("ack", self.id, number)
