@@ -14,5 +14,6 @@ pub mod scan;
 pub mod source;
 pub mod spans;
 pub(crate) mod statcache;
+pub mod verify;
 
 pub use error::Error;

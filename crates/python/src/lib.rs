@@ -12,6 +12,7 @@ mod reader;
 mod refs;
 mod repack;
 mod source;
+mod verify;
 
 use pyo3::prelude::*;
 
@@ -35,5 +36,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ingest::register(module)?;
     source::register(module)?;
     reader::register(module)?;
-    extract::register(module)
+    extract::register(module)?;
+    verify::register(module)
 }

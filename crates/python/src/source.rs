@@ -115,12 +115,12 @@ impl EnvelopeOpener for Opener {
             });
             opened
                 .map(RunKey)
-                .map_err(|error| match code_of(py, &error).as_deref() {
-                    // A rotten envelope costs its pack, not the run.
-                    Some("damage") => EngineError::Damaged {
+                .map_err(|error| match code_of(py, &error) {
+                    // A rotten envelope costs its pack, not the run; that the class's key is held was checked before.
+                    Some(_) => EngineError::Damaged {
                         what: "an envelope does not open",
                     },
-                    _ => errors::passed_through(error),
+                    None => errors::passed_through(error),
                 })
         })
     }
