@@ -112,7 +112,7 @@ def test_selectors(selector: str, chosen: int) -> None:
 @pytest.mark.parametrize(
     ("selector", "error"),
     [
-        ("1", AmbiguousSnapshotError), ("2", SnapshotMissingError), ("zz", SnapshotMissingError), ("", AmbiguousSnapshotError),
+        ("1", AmbiguousSnapshotError), ("2", SnapshotMissingError), ("zz", SnapshotMissingError), ("", SnapshotMissingError),
         ("latest:none", SnapshotMissingError), ("ehr@2020-01-01", SnapshotMissingError), ("ehr@noon", UsageError),
     ],
 )  # fmt: skip
