@@ -96,6 +96,9 @@ class Index:
 
 def read_directory(keys: ClassKeys, pack: Buffer) -> bytes: ...
 def encode_run(records: Sequence[bytes]) -> bytes: ...
+def run_segments(payload: Buffer) -> list[tuple[bytes, bytes]]:
+    """Return per pack of an index run its name and the plaintext of the full reference set of its segments."""
+
 def split_run(payload: Buffer) -> list[tuple[bytes, int, int, bytes]]: ...
 def repack(
     keys: ClassKeys, nonce: bytes, sources: Sequence[tuple[bytes, Sequence[tuple[bytes, int]]]]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use holdfast_engine::index_set::IndexSet;
 use holdfast_engine::pack::read_pack;
 use holdfast_engine::record::{IndexRecord, encode_run, parse_run};
+use holdfast_engine::refs::RefSet;
 use holdfast_engine::repack::RepackBuilder;
 use holdfast_engine::sorted::{SortedIndex, write_sorted};
 use holdfast_engine::{ClassId, Error, Generation, Origin, PackNonce, merge};
@@ -345,6 +346,36 @@ fn split_run(py: Python<'_>, payload: PyBackedBytes) -> PyResult<Vec<RunRow>> {
         .collect())
 }
 
+/// What each pack of an index run holds: (name, plaintext of the full reference set of its segments).
+#[pyfunction]
+fn run_segments(
+    py: Python<'_>,
+    payload: PyBackedBytes,
+) -> PyResult<Vec<(Py<PyBytes>, Py<PyBytes>)>> {
+    let sets = py
+        .detach(|| {
+            let records = parse_run(&payload)?;
+            let set_of = |record: &IndexRecord| {
+                let mut set = RefSet::new();
+                for segment in &record.directory.segments {
+                    if let Some(nonce) = record.nonces.get(usize::from(segment.origin_index)) {
+                        set.add(nonce.origin(), segment.ordinal);
+                    }
+                }
+                (record.name, set.encode_full())
+            };
+            Ok(records.iter().map(set_of).collect::<Vec<_>>())
+        })
+        .map_err(errors::engine)?;
+    let rows = sets.into_iter().map(|(name, set)| {
+        (
+            PyBytes::new(py, &name.0).unbind(),
+            PyBytes::new(py, &set).unbind(),
+        )
+    });
+    Ok(rows.collect())
+}
+
 /// Adds the classes and functions to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Index>()?;
@@ -354,5 +385,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_directory, module)?)?;
     module.add_function(wrap_pyfunction!(repack, module)?)?;
     module.add_function(wrap_pyfunction!(encode_run_py, module)?)?;
+    module.add_function(wrap_pyfunction!(run_segments, module)?)?;
     module.add_function(wrap_pyfunction!(split_run, module)?)
 }

@@ -62,6 +62,10 @@ class EnginePort(Protocol):
         """Copy segments of whole packs into one new pack; return its name, its bytes and its index record."""
         ...
 
+    def run_segments(self, payload: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """Return per pack of a run its name and the plaintext of the full reference set of its segments."""
+        ...
+
     def read_directory(self, keys: object, pack: bytes) -> bytes:
         """Return a pack's record as an index run holds it, from its own directory."""
         ...

@@ -33,7 +33,6 @@ from holdfast.repository.indexes import Indexes, IndexView
 from holdfast.repository.listing import Committed, describe, encode_part, with_main_part
 from holdfast.repository.marking import read_set
 from holdfast.repository.objects import INDEX_RUN, REFERENCE_SET, SNAPSHOT_PART, WRITER_STATE, unseal
-from holdfast.repository.records import parse_run
 from holdfast.repository.refsets import Segments, parse
 from holdfast.repository.repository import Repository
 from holdfast.repository.rounds import read_rounds
@@ -158,8 +157,8 @@ class Session:
         head = self._home.head(INDEX_RUN, run.class_id, run.generation, writer)
         sha = self._home.put_sealed("index/", head, known.index_key, run.payload, writer)
         self._own_runs[sha] = RunFacts(writer.name, run.class_id, run.generation)
-        for record in parse_run(run.payload):
-            self._own_segments[record.name] = Segments.of([(r.origin, r.ordinal) for r in record.segments])
+        for pack, segments in self.indexes.engine.run_segments(run.payload):
+            self._own_segments[pack.hex()] = parse(segments).added
         return sha
 
     def _require_open(self) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.repository.records import encode_run, parse_run
+from holdfast.repository.refsets import Segments
 from holdfast.repository.wire import varint
 
 Segment = tuple[bytes, int]
@@ -130,6 +131,14 @@ class FakeEngine:
             chosen += [s for s in segments if (s[0][:16], s[1]) in set(wanted)]
         pack = fake_pack(nonce, chosen, kind)
         return pack.name, pack.data, pack.record
+
+    @staticmethod
+    def run_segments(payload: bytes) -> list[tuple[bytes, bytes]]:
+        """Return per pack of a run the reference set of its segments."""
+        return [
+            (bytes.fromhex(r.name), Segments.of([(s.origin, s.ordinal) for s in r.segments]).encode())
+            for r in parse_run(payload)
+        ]
 
     @staticmethod
     def read_directory(keys: object, pack: bytes) -> bytes:  # noqa: ARG004
