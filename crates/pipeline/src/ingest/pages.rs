@@ -482,8 +482,8 @@ pub(super) fn page_size_log2(head: &[u8], item: &Item, stat: &FileStat) -> Optio
     // Mostly holes: pieces name them all at once. An archive shifts rather than changes in place.
     let sparse = stat.blocks.saturating_mul(512) < stat.size / 2;
     let archive = head.get(257..262) == Some(b"ustar");
-    let paged = stat.size.is_multiple_of(4096) && !sparse && !archive;
-    (stat.size >= UNKNOWN_BYTES_MIN && (item.rewritten || paged)).then_some(usual)
+    let paged = stat.size.is_multiple_of(4096) && !archive;
+    (stat.size >= UNKNOWN_BYTES_MIN && !sparse && (item.rewritten || paged)).then_some(usual)
 }
 
 /// The page size of a known kind of file.

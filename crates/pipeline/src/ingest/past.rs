@@ -95,7 +95,14 @@ impl Memory {
         let Some(record) = cache.peek_mut().filter(|record| record.path == entry.path) else {
             return Ok(Known::to_be_read(Past::New));
         };
-        let trusted = !record.fresh && record.class == entry.class && record.matches(&entry.stat);
+        let as_it_was = record.class == entry.class && record.matches(&entry.stat);
+        let trusted = as_it_was && !record.fresh;
+        // Read again only to be sure: that is no change, whatever comes of it.
+        let past = if as_it_was && record.fresh {
+            Past::Audited
+        } else {
+            Past::Changed
+        };
         let held = std::mem::replace(&mut record.held, Held::Other { target: Vec::new() });
         let xattrs = std::mem::take(&mut record.xattrs);
         let same_class = record.class == entry.class;
@@ -106,7 +113,7 @@ impl Memory {
             Held::Other { target } if trusted && !entry.stat.is_file() => {
                 return Ok(Known::unchanged(Body::Other { target, xattrs }));
             }
-            _ => return Ok(Known::to_be_read(Past::Changed)),
+            _ => return Ok(Known::to_be_read(past)),
         };
         if let Stored::Pages(pages) = &stored {
             context.sides.keep(pages.side);
@@ -118,8 +125,8 @@ impl Memory {
             };
             return Ok(Known {
                 old,
-                rewritten: same_size,
-                ..Known::to_be_read(Past::Changed)
+                rewritten: same_size && !as_it_was,
+                ..Known::to_be_read(past)
             });
         }
         if self.paranoid || self.audit.picks(entry.stat.size) {
