@@ -4,10 +4,11 @@ mod common;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use common::{Scratch, Vault, noise, on_disk};
-use holdfast_engine::PackKind;
 use holdfast_engine::content::{Content, Piece};
 use holdfast_engine::entry::EntryKind;
+use holdfast_engine::{PackKind, Role};
 use holdfast_pipeline::ingest::FindingKind;
 
 fn fill(scratch: &Scratch) {
@@ -162,17 +163,30 @@ fn an_audit_finds_what_changed_behind_its_times() {
     later(&mut vault);
     vault.backup(&scratch.src());
     // A cache that remembers another content under the same times stands for rot on the disk.
-    let path = scratch.src().join("rotten");
-    let cached = vault.cache.clone().expect("cache");
-    let before = fs::read(&cached).expect("cache");
-    fs::write(&path, noise(3, 3000)).expect("rot");
-    vault.cache = None;
-    vault.backup(&scratch.src());
-    drop(before);
-    vault.options.paranoid = true;
+    let cache = vault.cache.clone().expect("cache");
+    let mut bytes = fs::read(&cache).expect("cache");
+    let mark = common::keys(1).id(Role::Chunk, &noise(2, 3000)).0[..8].to_vec();
+    let at = bytes
+        .windows(8)
+        .position(|window| window == mark)
+        .expect("the mark");
+    bytes[at] ^= 1;
+    let length = u32::from_le_bytes(bytes[..4].try_into().expect("length")) as usize;
+    let sum = digest(&SHA256, &bytes[12..12 + length]);
+    bytes[4..12].copy_from_slice(&sum.as_ref()[..8]);
+    fs::write(&cache, bytes).expect("cache");
+    vault.options.audit_files = 1000;
     let outcome = vault.backup(&scratch.src());
-    assert_eq!(outcome.findings, []);
+    let found: Vec<_> = outcome
+        .findings
+        .iter()
+        .map(|finding| finding.kind)
+        .collect();
+    assert_eq!(found, [FindingKind::SilentChange]);
+    assert!(outcome.findings[0].path.ends_with(b"/rotten"));
     assert_eq!(outcome.finished.counts.read_bytes, 6000);
+    let again = vault.backup(&scratch.src());
+    assert_eq!(again.findings, []);
 }
 
 #[test]

@@ -47,7 +47,9 @@ fn config(roots: &[&Path]) -> ScanConfig {
     }
 }
 
-fn walk(config: &ScanConfig) -> (Vec<Vec<u8>>, Vec<(Vec<u8>, Trouble)>) {
+type Walked = (Vec<Vec<u8>>, Vec<(Vec<u8>, Trouble)>);
+
+fn walk(config: &ScanConfig) -> Walked {
     let mut scan = Scan::start(config).expect("scan");
     let (mut paths, mut troubles) = (Vec::new(), Vec::new());
     while let Some(found) = scan.next() {

@@ -29,14 +29,14 @@ pub(super) fn finish(
     jobs: Sender<Job>,
     recorder: Recorder,
 ) -> Result<(), Error> {
-    let mut finisher = Finisher::new(context, &jobs, recorder);
+    let mut trees = Finisher::new(context, &jobs, recorder);
     for ordered in order {
         context.check_stop()?;
         let batch = match ordered {
             Ordered::Ready(batch) => batch,
             Ordered::Later(later) => later.recv().map_err(|_| Error::Stopped)?,
         };
-        finisher.take(batch)?;
+        trees.take(batch)?;
     }
     // The walk gives up its end of the queue when it fails, too.
     context.check_stop()?;
@@ -52,7 +52,7 @@ pub(super) fn finish(
         context.tell(Event::Finished(Box::new(nothing)));
         return Ok(());
     }
-    let (mut classes, recorder) = finisher.end()?;
+    let (mut classes, recorder) = trees.end()?;
     context.seal_later(context.packer.flush()?, &jobs)?;
     drop(jobs);
     let runs = context.packer.ledger.settle(&context.stop)?;
@@ -69,14 +69,14 @@ pub(super) fn finish(
     check_references(context, &classes)?;
     context.sides.sweep();
     let (cache_written, state) = recorder.finish(std::mem::take(&mut context.removed.lock()))?;
-    let finished = Finished {
+    let event = Finished {
         classes,
         runs,
         counts: context.counts(),
         cache_written,
         state,
     };
-    context.tell(Event::Finished(Box::new(finished)));
+    context.tell(Event::Finished(Box::new(event)));
     Ok(())
 }
 

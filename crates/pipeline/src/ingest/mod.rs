@@ -206,9 +206,9 @@ impl Ingest {
         let memory = past::Memory::new(&run.context, cache, &config.state_in)?;
         run.spawn("hf-merge", move |context| {
             let outlets = walk::Outlets {
-                order_out,
-                small_out,
-                large_out,
+                order: order_out,
+                small: small_out,
+                large_files: large_out,
             };
             walk::walk(context, scan, streams, memory, &outlets)
         })?;

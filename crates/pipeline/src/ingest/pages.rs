@@ -172,7 +172,7 @@ impl<'a> PageReader<'a> {
             page_size_log2: self.page_size_log2,
             data,
             holes,
-            old: self.old.as_mut().and_then(SideReader::next),
+            old: self.old.as_mut().and_then(SideReader::next_group),
         };
         let (number, report) = (self.sent, self.report.clone());
         self.sent += 1;
@@ -428,7 +428,7 @@ fn place_one(
 ) -> Result<Location, Error> {
     let mut location = None;
     let seals = context.packer.place(class, kind, [chunk], |placed| {
-        location = Some(placed.location)
+        location = Some(placed.location);
     })?;
     for seal in seals {
         context.packer.seal(bench, seal)?;

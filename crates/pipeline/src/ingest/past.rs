@@ -90,7 +90,7 @@ impl Memory {
     pub fn recall(&mut self, context: &Context, entry: &FoundEntry<'_>) -> Result<Known, Error> {
         self.skip_to(context, entry.path);
         let Some(cache) = &mut self.cache else {
-            return self.from_state(context, entry);
+            return self.recall_state(context, entry);
         };
         let Some(record) = cache.peek_mut().filter(|record| record.path == entry.path) else {
             return Ok(Known::to_be_read(Past::New));
@@ -179,7 +179,7 @@ impl Memory {
         }
     }
 
-    fn from_state(&mut self, context: &Context, entry: &FoundEntry<'_>) -> Result<Known, Error> {
+    fn recall_state(&mut self, context: &Context, entry: &FoundEntry<'_>) -> Result<Known, Error> {
         if self.states.is_empty() || self.paranoid || entry.stat.size <= SMALL_BYTES_MAX {
             return Ok(Known::to_be_read(Past::New));
         }

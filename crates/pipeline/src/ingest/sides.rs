@@ -107,7 +107,7 @@ pub(super) struct SideReader(BufReader<File>);
 
 impl SideReader {
     /// The next group; `None` at the end, or from where the copy is damaged.
-    pub fn next(&mut self) -> Option<Vec<u8>> {
+    pub fn next_group(&mut self) -> Option<Vec<u8>> {
         let mut front = [0; 4 + SUM_BYTES];
         self.0.read_exact(&mut front).ok()?;
         let (length, expected) = front.split_first_chunk::<4>()?;

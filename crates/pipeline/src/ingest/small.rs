@@ -53,7 +53,7 @@ fn read_batch(
     buffer: &mut Vec<u8>,
     jobs: &Sender<Job>,
 ) -> Result<(), Error> {
-    let mut reads: Vec<Read> = Vec::new();
+    let mut found: Vec<Read> = Vec::new();
     for at in 0..batch.items.len() {
         let to_do = |item: &&Item| matches!(item.body, Body::Unread | Body::Attributes { .. });
         let Some(item) = batch.items.get(at).filter(to_do) else {
@@ -70,12 +70,12 @@ fn read_batch(
         };
         match outcome {
             Ok(Some((range, xattrs))) => {
-                let content = buffer.get(range.clone()).unwrap_or_default();
+                let bytes = buffer.get(range.clone()).unwrap_or_default();
                 let id = context
                     .packer
                     .keys(usize::from(item.class))?
-                    .id(Role::Chunk, content);
-                reads.push(Read {
+                    .id(Role::Chunk, bytes);
+                found.push(Read {
                     item: at,
                     class: item.class,
                     id,
@@ -88,7 +88,7 @@ fn read_batch(
             Err(Failure::Run(error)) => return Err(error),
         }
     }
-    store(context, batch, buffer, reads, jobs)
+    store(context, batch, buffer, found, jobs)
 }
 
 /// What an unreadable entry becomes.
@@ -166,18 +166,18 @@ fn store(
     context: &Context,
     batch: &mut Batch,
     buffer: &[u8],
-    reads: Vec<Read>,
+    found: Vec<Read>,
     jobs: &Sender<Job>,
 ) -> Result<(), Error> {
     let mut fresh: Vec<Read> = Vec::new();
-    for read in reads {
-        let content = buffer.get(read.range.clone()).unwrap_or_default();
-        if source::is_inline(content.len()) {
-            settle(batch, read, |_| Stored::Inline(content.to_vec()));
+    for read in found {
+        let bytes = buffer.get(read.range.clone()).unwrap_or_default();
+        if source::is_inline(bytes.len()) {
+            settle(batch, read, |_| Stored::Inline(bytes.to_vec()));
         } else if let Some(place) = context.packer.known(&read.id)? {
             context
                 .packer
-                .count_known(usize::from(read.class), content.len());
+                .count_known(usize::from(read.class), bytes.len());
             settle(batch, read, |len| {
                 Stored::Pieces(vec![Piece {
                     len,

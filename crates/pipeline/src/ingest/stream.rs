@@ -65,7 +65,7 @@ pub(super) fn read_stream(
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                std::thread::sleep(LOOK_AGAIN)
+                std::thread::sleep(LOOK_AGAIN);
             }
             Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
         }

@@ -23,9 +23,9 @@ const BATCH_UNREAD_BYTES_MAX: u64 = 1 << 20;
 
 /// Where batches go.
 pub(super) struct Outlets {
-    pub order_out: Sender<Ordered>,
-    pub small_out: Sender<ToRead>,
-    pub large_out: Sender<ToRead>,
+    pub order: Sender<Ordered>,
+    pub small: Sender<ToRead>,
+    pub large_files: Sender<ToRead>,
 }
 
 /// Walks everything, streams included, and hands it on in order.
@@ -200,7 +200,7 @@ impl<'a> Walker<'a> {
             silent: false,
         });
         if large {
-            return self.read_later(&self.outlets.large_out, None);
+            return self.read_later(&self.outlets.large_files, None);
         }
         if unread {
             self.unread += 1;
@@ -238,7 +238,7 @@ impl<'a> Walker<'a> {
             before: None,
             silent: false,
         });
-        self.read_later(&self.outlets.large_out, Some(stream))
+        self.read_later(&self.outlets.large_files, Some(stream))
     }
 
     /// Hands the batch on.
@@ -247,11 +247,11 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         if self.unread > 0 {
-            return self.read_later(&self.outlets.small_out, None);
+            return self.read_later(&self.outlets.small, None);
         }
         let batch = std::mem::take(&mut self.batch);
         self.outlets
-            .order_out
+            .order
             .send(Ordered::Ready(batch))
             .map_err(|_| Error::Stopped)
     }
@@ -265,7 +265,7 @@ impl<'a> Walker<'a> {
         let batch = std::mem::take(&mut self.batch);
         (self.unread, self.unread_bytes) = (0, 0);
         self.outlets
-            .order_out
+            .order
             .send(Ordered::Later(later))
             .map_err(|_| Error::Stopped)?;
         readers

@@ -183,7 +183,7 @@ impl Folder {
         let mut base: Option<Arc<OwnedFd>> = None;
         let mut above = self.parent.as_ref();
         while let Some(folder) = above {
-            base = folder.fd.lock().clone();
+            base.clone_from(&folder.fd.lock());
             if base.is_some() {
                 break;
             }

@@ -1,5 +1,5 @@
 //! What is written is read back; an unchanged cache is not written again; rot ends it early and never misleads.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_engine::content::Piece;
@@ -113,7 +113,7 @@ fn write(records: &[Record], name: &str, old: Option<&PathBuf>) -> (PathBuf, boo
     (path, written)
 }
 
-fn read(path: &PathBuf) -> Vec<Record> {
+fn read(path: &Path) -> Vec<Record> {
     let mut records = Vec::new();
     let Some(mut reader) = CacheReader::open(path, keys().iter()) else {
         return records;
