@@ -6,6 +6,7 @@ Its errors become Holdfast's through :func:`translate`, the one place where the 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from errno import ENOENT
 from typing import TYPE_CHECKING
 
 from holdfast import errors
@@ -124,6 +125,8 @@ def translate(error: EngineError) -> errors.HoldfastError:
         return errors.WrongKeyError(what, engine=error.code)
     if isinstance(error, StoppedError):
         return errors.Interrupted()
+    if isinstance(error, IoError) and error.errno == ENOENT:
+        return errors.ObjectMissingError("a pack that the index lists is not in the store", engine=error.code)
     if isinstance(error, IoError):
         return errors.StoreUnreachableError(what, engine=error.code, errno=error.errno)
     if error.code == "unknown-version":
