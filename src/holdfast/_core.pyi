@@ -180,6 +180,11 @@ class Entry:
     target: bytes | None
     xattrs: list[tuple[bytes, bytes]]
     link_id: int | None
+    device: tuple[int, int] | None
+    content: str
+    """How a file is stored: inline, pieces, pieces-at, page-map, page-map-at; else empty."""
+    def locations(self) -> list[str]:
+        """Return the locations that the entry itself names."""
 
 @final
 class Change:
@@ -373,9 +378,12 @@ class ExtractOptions:
         *,
         overwrite: str = "never",
         owners: bool = False,
+        by_name: bool = True,
         dry_run: bool = False,
         workers: int = 0,
-    ) -> ExtractOptions: ...
+        sync: bool = True,
+    ) -> ExtractOptions:
+        """`by_name`: a name of this machine goes before the recorded number; `sync`: the file system is synced at the end."""
 
 @final
 class ExtractProgress:
@@ -394,6 +402,8 @@ class ExtractFinished:
     folders: int
     bytes: int
     skipped: int
+    stored_bytes: int
+    findings: int
     damaged: bool
 
 @final
@@ -433,7 +443,11 @@ class PackVerdict:
     name: bytes
     size: int
     segments: int
+    opened: bool
+    """Its segments were opened and their ids recomputed, too."""
     reason: str
+    damaged: list[tuple[bytes, int]]
+    """Segments that are wrong, as (origin, ordinal): see `Tree.users`."""
 
 @final
 class Verify:

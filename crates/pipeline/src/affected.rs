@@ -40,10 +40,10 @@ impl Affected {
     /// The next such file.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         while let Some(entry) = self.cursor.next(&mut self.nodes).map_err(unwrap_outside)? {
-            if let EntryKind::File { size, content } = &entry.kind {
-                if self.is_affected(*size, content)? {
-                    return Ok(Some(entry));
-                }
+            if let EntryKind::File { size, content } = &entry.kind
+                && self.is_affected(*size, content)?
+            {
+                return Ok(Some(entry));
             }
         }
         Ok(None)

@@ -323,13 +323,13 @@ impl NodeSource for SegmentCache {
 
 /// The pipeline's error inside an engine's, if it came through one.
 pub fn unwrap_outside(error: EngineError) -> Error {
-    if let EngineError::Outside(outer) = &error {
-        if let Some(Error::Io { what, errno }) = outer.downcast_ref::<Error>() {
-            return Error::Io {
-                what,
-                errno: *errno,
-            };
-        }
+    if let EngineError::Outside(outer) = &error
+        && let Some(Error::Io { what, errno }) = outer.downcast_ref::<Error>()
+    {
+        return Error::Io {
+            what,
+            errno: *errno,
+        };
     }
     Error::Engine(error)
 }

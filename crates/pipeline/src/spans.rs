@@ -150,7 +150,7 @@ impl Spans {
             }
             Part::Group(group) => {
                 let bytes = nodes.get(Role::Group, &group)?;
-                self.group(&mut spans, Arc::new(PageGroup::parse(&bytes)?))?;
+                self.group(&mut spans, &Arc::new(PageGroup::parse(&bytes)?))?;
             }
         }
         Ok(Some(spans))
@@ -184,7 +184,7 @@ impl Spans {
         Ok(())
     }
 
-    fn group(&mut self, spans: &mut Vec<Span>, group: Arc<PageGroup>) -> Result<()> {
+    fn group(&mut self, spans: &mut Vec<Span>, group: &Arc<PageGroup>) -> Result<()> {
         let end = self.offset.checked_add(group.bytes_len()).ok_or(NO_FIT)?;
         let full =
             group.ids.len() == MAP_GROUP_PAGES && group.last_page_bytes == 1 << self.page_size_log2;
@@ -200,7 +200,7 @@ impl Spans {
                 Some((location, first_page)) => From::Pages(Pages {
                     location,
                     first_page,
-                    group: Arc::clone(&group),
+                    group: Arc::clone(group),
                     first_id,
                 }),
             };

@@ -92,21 +92,19 @@ impl Verify {
         let (sender, events) = bounded(EVENTS_MAX.max(packs.len()));
         let mut rows = Vec::with_capacity(packs.len());
         for name in packs {
-            match known.get(name) {
-                Some(row) => rows.push(row.clone()),
-                None => {
-                    let reason = "the index does not know it".to_owned();
-                    let verdict = Verdict {
-                        name: *name,
-                        size: 0,
-                        segments: 0,
-                        is_opened: false,
-                        reason,
-                        damaged: Vec::new(),
-                    };
-                    let _ = sender.send(Event::Verdict(Box::new(verdict)));
-                }
+            if let Some(row) = known.get(name) {
+                rows.push(row.clone());
+                continue;
             }
+            let verdict = Verdict {
+                name: *name,
+                size: 0,
+                segments: 0,
+                is_opened: false,
+                reason: "the index does not know it".to_owned(),
+                damaged: Vec::new(),
+            };
+            let _ = sender.send(Event::Verdict(Box::new(verdict)));
         }
         let counters = Arc::new(Counters::default());
         counters

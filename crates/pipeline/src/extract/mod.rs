@@ -6,11 +6,12 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`walk`] | the trees as one, what is selected |
-//! | [`plan`] | folders, decisions about what exists, windows |
+//! | [`plan`], [`exists`] | folders, decisions about what exists, windows |
 //! | [`window`] | pieces sorted by where they are read |
 //! | [`work`], [`large`], [`special`] | reading, proving, writing |
 //! | [`folders`], [`attributes`] | the target's folders without links; what a file has besides content |
 pub mod attributes;
+pub mod exists;
 pub mod folders;
 pub mod large;
 pub mod plan;

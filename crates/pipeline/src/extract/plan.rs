@@ -3,16 +3,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use holdfast_engine::Location;
 use holdfast_engine::content::Content;
 use holdfast_engine::entry::{Entry, EntryKind, is_under};
-use rustix::fs::{FileType, Gid, Mode, Stat, Uid};
+use rustix::fs::{FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, Owners};
+use super::exists::{Decision, decide};
 use super::folders::{Folder, OpenFolders, file_type, stat};
 use super::large::LargeFile;
-use super::run::{FindingKind, Overwrite, Run, count};
+use super::run::{FindingKind, Run, count};
 use super::walk::Walk;
 use super::window::{Direct, FirstLink, Link, Owner, Place, SmallFile, Window, join};
 use super::work::finish_large;
@@ -22,12 +22,6 @@ use crate::spans::Spans;
 
 /// The engine's folder in the target while a restore is under way.
 pub const STAGING_NAME: &[u8] = b".holdfast-restore";
-
-/// What is done about an entry.
-enum Decision {
-    Make { is_replaced: bool },
-    Leave,
-}
 
 /// A folder that more may go into.
 struct OpenFolder {
@@ -71,7 +65,7 @@ impl<'a> Planner<'a> {
         &mut self,
         restore: &mut dyn FnMut(Window) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        while let Some((entry, tree)) = self.walk.next()? {
+        while let Some((entry, tree)) = self.walk.next_entry()? {
             self.run.check_stop()?;
             self.entry(entry, tree, restore)?;
             if self.window.is_full() {
@@ -91,6 +85,9 @@ impl<'a> Planner<'a> {
         restore: &mut dyn FnMut(Window) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let class = self.walk.class(tree);
+        if matches!(entry.kind, EntryKind::Folder) && self.is_open(&entry.path) {
+            return Ok(());
+        }
         self.enter(&entry.path)?;
         if matches!(entry.kind, EntryKind::Folder) {
             return self.folder(&entry, class);
@@ -107,7 +104,7 @@ impl<'a> Planner<'a> {
         let name: Box<[u8]> = last_name(&entry.path).into();
         let key = entry.link_id.map(|id| (tree, id));
         let first = key.and_then(|key| self.links.get(&key).cloned());
-        let decision = self.decide(&folder, &name, &entry, class, first.as_deref())?;
+        let decision = self.decide(&folder, &name, &entry, class, first.is_some())?;
         let Decision::Make { is_replaced } = decision else {
             count(&self.run.counters.skipped, 1);
             return Ok(());
@@ -243,6 +240,12 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether a folder was given before, above another include.
+    fn is_open(&self, path: &[u8]) -> bool {
+        let known = |open: &OpenFolder| open.folder.path == path && open.attributes.is_some();
+        self.above.iter().any(known) || (path.is_empty() && self.above.len() > 1)
+    }
+
     /// Leaves the folders that a path is not under, and makes those above it that no tree has.
     fn enter(&mut self, path: &[u8]) -> Result<(), Error> {
         while self.above.len() > 1
@@ -276,14 +279,9 @@ impl<'a> Planner<'a> {
     }
 
     fn leave_folder(&mut self) {
-        if let Some(OpenFolder {
-            folder,
-            attributes: Some((attributes, class)),
-        }) = self.above.pop()
-        {
-            if self.run.staging.is_some() {
-                self.window.folders.push((folder, attributes, class));
-            }
+        let Some(left) = self.above.pop() else { return };
+        if let (Some((attributes, class)), true) = (left.attributes, self.run.staging.is_some()) {
+            self.window.folders.push((left.folder, attributes, class));
         }
     }
 
@@ -326,12 +324,12 @@ impl<'a> Planner<'a> {
         if is_missing {
             return Ok(missing(path));
         }
-        let made = if is_reserved {
+        let result = if is_reserved {
             Err(Errno::EXIST)
         } else {
             self.mkdir(&parent, name, mode)
         };
-        match made {
+        match result {
             Ok(is_new) => Ok(Arc::new(Folder {
                 path,
                 is_new,
@@ -378,17 +376,17 @@ impl<'a> Planner<'a> {
         }
         if !parent.is_new {
             // A folder with the set-group-id bit hands its group on: undo that.
-            let made = self.run.target.open_folder(&join(&parent.path, name))?;
-            let found = rustix::fs::fstat(&made)?;
+            let opened = self.run.target.open_folder(&join(&parent.path, name))?;
+            let found = rustix::fs::fstat(&opened)?;
             let own = (rustix::process::geteuid(), rustix::process::getegid());
             if (found.st_uid, found.st_gid) != (own.0.as_raw(), own.1.as_raw()) {
                 rustix::fs::fchown(
-                    &made,
+                    &opened,
                     Some(Uid::from_raw(own.0.as_raw())),
                     Some(Gid::from_raw(own.1.as_raw())),
                 )?;
             }
-            rustix::fs::fchmod(&made, mode)?;
+            rustix::fs::fchmod(&opened, mode)?;
         }
         Ok(true)
     }
@@ -406,14 +404,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether an entry is made, given what has its name now.
+    /// Whether an entry is made, given what has its name now. Tells what is refused.
     fn decide(
         &mut self,
         folder: &Arc<Folder>,
         name: &[u8],
         entry: &Entry,
         class: u16,
-        first: Option<&FirstLink>,
+        is_link: bool,
     ) -> Result<Decision, Error> {
         let (run, path) = (self.run, &entry.path);
         if folder.path.is_empty() && name == STAGING_NAME {
@@ -428,13 +426,13 @@ impl<'a> Planner<'a> {
         if folder.is_new && !run.is_resumed {
             return Ok(Decision::Make { is_replaced: false });
         }
-        let found = match self
+        let decision = match self
             .folders
             .get(folder)
             .and_then(|folder| stat(folder, name))
         {
-            Ok(None) => return Ok(Decision::Make { is_replaced: false }),
-            Ok(Some(found)) => found,
+            Ok(None) => Decision::Make { is_replaced: false },
+            Ok(Some(found)) => decide(run, &found, entry, is_link),
             Err(errno) => {
                 run.find(
                     path.clone(),
@@ -442,43 +440,13 @@ impl<'a> Planner<'a> {
                     super::run::reason(errno),
                     class,
                 )?;
-                return Ok(Decision::Leave);
+                Decision::Leave
             }
         };
-        if file_type(&found) == FileType::Directory {
-            run.find(
-                path.clone(),
-                FindingKind::Exists,
-                "a folder has its name, and stays".into(),
-                class,
-            )?;
-            return Ok(Decision::Leave);
+        if let Decision::Refuse(why) = decision {
+            run.find(path.clone(), FindingKind::Exists, why.into(), class)?;
         }
-        let is_same = is_same(&found, entry);
-        let is_torn = run.is_resumed && found.st_ctime as i64 >= run.began_s;
-        let decision = match run.overwrite {
-            _ if is_same && first.is_none() && run.overwrite != Overwrite::Always => {
-                Decision::Leave
-            }
-            _ if is_torn => Decision::Make { is_replaced: true },
-            Overwrite::Always => Decision::Make { is_replaced: true },
-            Overwrite::Older if is_older(&found, entry) || (is_same && first.is_some()) => {
-                Decision::Make { is_replaced: true }
-            }
-            Overwrite::Older => Decision::Leave,
-            Overwrite::Never => {
-                if !is_same {
-                    run.find(
-                        path.clone(),
-                        FindingKind::Exists,
-                        "what has its name differs, and stays".into(),
-                        class,
-                    )?;
-                }
-                Decision::Leave
-            }
-        };
-        if is_same && matches!(decision, Decision::Leave) {
+        if decision == Decision::Same {
             self.remember_link(folder, name, entry, class);
         }
         Ok(decision)
@@ -513,30 +481,6 @@ fn is_fatal(error: &Error) -> bool {
     )
 }
 
-/// Whether a file looks as if it were the entry, restored: by kind, size and time.
-fn is_same(found: &Stat, entry: &Entry) -> bool {
-    let kind = match &entry.kind {
-        EntryKind::File { .. } => FileType::RegularFile,
-        EntryKind::Folder => FileType::Directory,
-        EntryKind::Symlink { .. } => FileType::Symlink,
-        EntryKind::Fifo => FileType::Fifo,
-        EntryKind::CharDevice { .. } => FileType::CharacterDevice,
-        EntryKind::BlockDevice { .. } => FileType::BlockDevice,
-    };
-    let size = match &entry.kind {
-        EntryKind::File { size, .. } => *size,
-        EntryKind::Symlink { target } => target.len() as u64,
-        _ => found.st_size as u64,
-    };
-    let time = found.st_mtime as i64 == entry.mtime.0
-        && found.st_mtime_nsec as u64 == u64::from(entry.mtime.1);
-    file_type(found) == kind && found.st_size as u64 == size && time
-}
-
-fn is_older(found: &Stat, entry: &Entry) -> bool {
-    (found.st_mtime as i64, found.st_mtime_nsec as u64) < (entry.mtime.0, u64::from(entry.mtime.1))
-}
-
 fn is_one_chunk(pieces: &[holdfast_engine::content::Piece], size: u64) -> bool {
     matches!(pieces, [piece] if piece.len == size && piece.place.is_some())
 }
@@ -553,6 +497,3 @@ fn last_name(path: &[u8]) -> &[u8] {
         .map_or(0, |at| at + 1);
     path.get(start..).unwrap_or(path)
 }
-
-/// The location of each tree's root, with its class.
-pub type Roots = Vec<(u16, Location)>;

@@ -113,7 +113,7 @@ impl Walk {
     }
 
     /// The next selected entry, and which tree it is of. Folders above an include come before it.
-    pub fn next(&mut self) -> Result<Option<(Entry, usize)>, Error> {
+    pub fn next_entry(&mut self) -> Result<Option<(Entry, usize)>, Error> {
         loop {
             let Some(include) = self.selection.include.get(self.at).cloned() else {
                 return Ok(None);

@@ -84,10 +84,8 @@ impl<'a> Prover<'a> {
     fn read(&self, row: &PackRow, verdict: &mut Verdict) -> Result<(), Error> {
         let name = object_name(row.kind, &row.name);
         let front = self.front(row, &name);
-        if let Err(error) = &front {
-            if !is_of_pack(error) {
-                return front.map(|_| ());
-            }
+        if front.as_ref().is_err_and(|error| !is_of_pack(error)) {
+            return front.map(|_| ());
         }
         let mut decompressor = Decompressor::new()?;
         let mut stream = Stream::new(self, name, row.size);
