@@ -28,7 +28,6 @@
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
     ├─ RevokedError                a session was revoked before it committed
-    ├─ StreamFailedError           a stream's command failed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
@@ -71,7 +70,6 @@ __all__ = [
     "StoreFullError",
     "StoreRefusedError",
     "StoreUnreachableError",
-    "StreamFailedError",
     "TargetInsideVaultError",
     "TargetNotEmptyError",
     "UsageError",
@@ -381,15 +379,6 @@ class RevokedError(HoldfastError):
     meaning = "A prune revoked this run's session while it was silent; it has no snapshot."
     safe = "every snapshot acknowledged before is as it was; packs uploaded meanwhile are used again."
     next = "run the same command again."
-
-
-class StreamFailedError(HoldfastError):
-    """A stream's command failed."""
-
-    code = "stream-failed"
-    meaning = "The command whose output was to be stored failed, so its output is not a backup."
-    safe = "no snapshot holds the incomplete stream; every snapshot acknowledged before is as it was."
-    next = "run the command by itself, correct it, then run the backup again."
 
 
 class LocalStateError(HoldfastError):
