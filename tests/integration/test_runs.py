@@ -457,6 +457,18 @@ class TestDamage:
         assert whole.oldest_days < 1
         assert vault.verify(older_than_days=1).packs == 0
 
+    def test_the_newest_snapshot_is_never_guessed(self, vault, source, tmp_path):
+        first = vault.backup(source / "ehr").snapshot
+        second = vault.backup(source / "ehr").snapshot
+        self.flip(tmp_path / "vault/snapshot" / second.id)
+        for selector in ("latest", second.id):
+            with pytest.raises(DamageError):
+                vault.snapshot(selector)
+        with pytest.raises(DamageError):
+            vault.snapshots().latest()
+        assert vault.snapshots().damaged == (second.id,)
+        assert vault.snapshot(first.id).id == first.id
+
     def test_every_flipped_object_is_found(self, vault, source, tmp_path):
         vault.backup(source)
         (source / "ehr/2025/0000.hl7").write_text("changed")

@@ -82,7 +82,13 @@ class OpenVault:
 
     def snapshots(self) -> tuple[SnapshotInfo, ...]:
         """Return the committed snapshots that can be read, newest last."""
-        return list_snapshots(self.repository)[0]
+        return self.listing()[0]
+
+    def listing(self) -> tuple[tuple[SnapshotInfo, ...], tuple[str, ...]]:
+        """Return the committed snapshots, newest last, and the ids of those whose envelopes are damaged or missing."""
+        found, problems = list_snapshots(self.repository)
+        readable = {info.id for info in found}
+        return found, tuple(problem.id for problem in problems if problem.id not in readable)
 
     def keyring(self) -> engine.KeyRing:
         """Return the content keys of all readable classes, as the engine takes them."""

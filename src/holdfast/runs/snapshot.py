@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
-from holdfast.errors import SnapshotMissingError
+from holdfast.errors import DamageError, SnapshotMissingError
 from holdfast.runs.options import raw_path
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.trees import Trees, changes, tree_path
@@ -109,12 +109,23 @@ class Snapshot:
         return self._trees
 
 
-class SnapshotList:
-    """Snapshots, oldest first."""
+def refuse_to_guess(damaged: Sequence[str]) -> None:
+    """Raise `DamageError` if a snapshot cannot be read: nobody knows then which is the newest."""
+    if damaged:
+        raise DamageError(
+            f"{len(damaged)} snapshots cannot be read, and one of them may be what is meant: {', '.join(damaged)}",
+            next="name a snapshot by its id; `holdfast snapshots` lists those that can be read.",
+            snapshots=tuple(damaged),
+        )
 
-    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+
+class SnapshotList:
+    """Snapshots, oldest first. `damaged` are ids of snapshots that were committed and cannot be read."""
+
+    def __init__(self, snapshots: Sequence[Snapshot], damaged: Sequence[str] = ()) -> None:
         """Hold snapshots already ordered."""
         self._snapshots = tuple(snapshots)
+        self.damaged = tuple(damaged)
 
     def __iter__(self) -> Iterator[Snapshot]:
         """Iterate, oldest first."""
@@ -129,7 +140,8 @@ class SnapshotList:
         return self._snapshots[position]
 
     def latest(self) -> Snapshot:
-        """Return the newest. `SnapshotMissingError` if there is none."""
+        """Return the newest. `SnapshotMissingError` if there is none, `DamageError` if that cannot be known."""
+        refuse_to_guess(self.damaged)
         if not self._snapshots:
             raise SnapshotMissingError("there is no snapshot yet", next="`holdfast backup PATH` makes one.")
         return self._snapshots[-1]

@@ -17,7 +17,7 @@ from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, job_paths
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
-from holdfast.runs.snapshot import Snapshot, SnapshotList
+from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -156,17 +156,22 @@ class Vault:
 
     def snapshots(self, source: str = "") -> SnapshotList:
         """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
-        found = self._vault.snapshots()
+        found, damaged = self._vault.listing()
         if source:
             found = of_source(found, source)
-        return SnapshotList([Snapshot(self._vault, info) for info in found])
+        return SnapshotList([Snapshot(self._vault, info) for info in found], damaged)
 
     def snapshot(self, selector: str = "latest") -> Snapshot:
         """Return one snapshot by id, unique prefix, `latest`, `latest:SOURCE` or `SOURCE@TIME`.
 
-        `SnapshotMissingError`, `AmbiguousSnapshotError`.
+        `SnapshotMissingError`, `AmbiguousSnapshotError`; `DamageError` if a snapshot that cannot be read may be the one.
         """
-        return Snapshot(self._vault, select(self._vault.snapshots(), selector))
+        found, damaged = self._vault.listing()
+        if _is_id(selector):
+            refuse_to_guess([lost for lost in damaged if lost.startswith(selector)])
+        else:
+            refuse_to_guess(damaged)
+        return Snapshot(self._vault, select(found, selector))
 
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
         """Yield entries of all snapshots whose name or path matches a glob, from the updated catalog."""
@@ -310,6 +315,11 @@ class Vault:
     def add_passphrase(self, passphrase: str) -> str:
         """Add a key slot; return its id."""
         return self._vault.repository.add_slot(Passphrase(passphrase))
+
+
+def _is_id(selector: str) -> bool:
+    """Return whether a selector is (the beginning of) an id, which means one snapshot whatever else there is."""
+    return bool(selector) and set(selector) <= set("0123456789abcdef")
 
 
 def _configuration(url: PathLike) -> Config | None:
