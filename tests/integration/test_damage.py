@@ -44,7 +44,8 @@ def lived_in(tmp_path_factory):
         vault.prune(undo_days=0.0)
         vault.prune(undo_days=0.0)
         assert vault.verify().sound
-    yield place, truth
+        newest = vault.snapshots()[-1].id
+    yield place, newest, truth
     trees.empty(root)
     if before is None:
         del os.environ["HOLDFAST_STATE"]
@@ -83,12 +84,12 @@ def found_by_inspection(place: Place) -> str:
         return error.code
 
 
-def restores_nothing_wrong(place: Place, truth: dict[bytes, trees.Item], what: str) -> None:
+def restores_nothing_wrong(place: Place, newest: str, truth: dict[bytes, trees.Item], what: str) -> None:
     """Whatever a restore brings back under its name is right; if anything is missing, the restore says so."""
     target = place.target()
     try:
         with place.open() as vault:
-            result = vault.snapshot("latest").restore(target)
+            result = vault.snapshot(newest).restore(target)
     except HoldfastError:
         if target.exists():
             trees.empty(target)
@@ -105,7 +106,7 @@ def restores_nothing_wrong(place: Place, truth: dict[bytes, trees.Item], what: s
 
 
 def test_every_flipped_bit_is_found(lived_in):
-    place, truth = lived_in
+    place, newest, truth = lived_in
     dice = random.Random(SEED)
     kinds = objects(place)
     assert {"vault", "key", "keyring", "writer", "session", "decision", "snapshot", "part", "refs", "index"} <= set(
@@ -121,7 +122,7 @@ def test_every_flipped_bit_is_found(lived_in):
             what = f"seed {SEED}: bit {bit} of byte {offset} of {name}"
             if not found_by_inspection(place):
                 missed.append(what)
-            restores_nothing_wrong(place, truth, what)
+            restores_nothing_wrong(place, newest, truth, what)
             flip(place, name, offset, bit)
     assert not missed, f"not found: {missed}"
     assert found_by_inspection(place) == ""
@@ -160,5 +161,18 @@ def test_a_wrong_key_opens_nothing(place):
         pass
     with pytest.raises(HoldfastError) as caught:
         holdfast.Vault.open(place.vault, key_file=other)
-    assert caught.value.code == "wrong-key"
+    assert caught.value.code == "key-wrong"
     assert caught.value.exit_code == 6
+
+
+@pytest.mark.xfail(reason="`latest` passes over a snapshot whose envelope is damaged without a word", strict=True)
+def test_latest_does_not_pass_over_a_damaged_snapshot(place):
+    with place.create() as vault:
+        (place.source / "file").write_bytes(b"old")
+        place.backup(vault)
+        (place.source / "file").write_bytes(b"newer")
+        result = place.backup(vault)
+        assert result.snapshot is not None
+        flip(place, f"snapshot/{result.snapshot.id}", 200, 1)
+        with pytest.raises(HoldfastError):
+            vault.snapshot("latest").restore(place.target())

@@ -48,9 +48,14 @@ def rewrite(path):
         file.write(b"changed while it was read")
 
 
+def append(path):
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
 ACTS = {
     "shrinks": lambda path: os.truncate(path, 100),
-    "grows": lambda path: path.open("ab").write(b"more"),
+    "grows": append,
     "changes": rewrite,
     "vanishes": lambda path: path.unlink(),
     "becomes a folder": lambda path: (path.unlink(), path.mkdir()),

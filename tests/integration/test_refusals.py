@@ -8,12 +8,15 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from tests.rounds import Place, assert_same
 
 import holdfast
+from holdfast.base.events import Progress
 from holdfast.errors import HoldfastError
+from holdfast.runs.options import BackupOptions, Limits
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc"]
 
@@ -56,7 +59,7 @@ def test_a_prefix_of_several_snapshots_is_ambiguous(filled):
         place.backup(vault)
     firsts = [snapshot.id[0] for snapshot in vault.snapshots()]
     shared = next(digit for digit in firsts if firsts.count(digit) > 1)
-    with refused("ambiguous-snapshot", 2):
+    with refused("snapshot-ambiguous", 2):
         vault.snapshot(shared)
 
 
@@ -119,13 +122,20 @@ def holdfast_command(place: Place, *words: object) -> list[str]:
     return [sys.executable, "-m", "holdfast", *map(str, words), *where]
 
 
+@pytest.fixture
+def incompressible(place):
+    """A source of 24 MiB that no compression and no deduplication makes smaller."""
+    place.source.mkdir()
+    for file in range(24):
+        (place.source / f"file-{file:02d}").write_bytes(random.Random(file).randbytes(1 << 20))
+    return place
+
+
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_backup_resumes_without_storing_twice(place, number, exit_code):
-    """The run is slowed by its read limit, interrupted once it has read something, and run again at full speed."""
+def test_a_signal_ends_a_backup_with_its_exit_code(incompressible, number, exit_code):
+    place = incompressible
     with place.create() as vault:
-        for file in range(48):
-            (place.source / f"file-{file:02d}").write_bytes(random.Random(file).randbytes(1 << 20))
-        words = holdfast_command(place, "backup", place.source, "--label", "rounds", "--limit-read", "12MiB", "--json")
+        words = holdfast_command(place, "backup", place.source, "--label", "rounds", "--limit-read", "6MiB", "--json")
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         output = ""
@@ -137,8 +147,26 @@ def test_an_interrupted_backup_resumes_without_storing_twice(place, number, exit
         rest, errors = process.communicate(timeout=60)
         assert process.returncode == exit_code, output + rest + errors
         assert len(vault.snapshots()) == 0
+        assert not place.backup(vault).partial
+        assert_same(place.truth(), place.by_engine(vault, "latest"), "after an interruption")
+
+
+def test_an_interrupted_backup_resumes_without_storing_twice(incompressible):
+    place = incompressible
+    place.options = BackupOptions(pack_bytes=2 << 20, limits=Limits(read_bytes_per_s=12 << 20))
+    stop = threading.Event()
+
+    def interrupt(event: object) -> None:
+        if isinstance(event, Progress) and event.stored_bytes > 0:
+            stop.set()
+
+    with place.create() as vault:
+        with refused("interrupted", 130):
+            vault.backup([place.source], label="rounds", options=place.options, events=interrupt, stop=stop)
+        assert len(vault.snapshots()) == 0
+        place.options = BackupOptions()
         result = place.backup(vault)
-        assert result.stats.new_bytes < 48 << 20
+        assert 0 < result.stats.new_bytes < 24 << 20
         assert place.chunks_stored_twice() == []
         assert_same(place.truth(), place.by_engine(vault, "latest"), "after an interruption")
 

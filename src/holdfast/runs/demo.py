@@ -155,7 +155,7 @@ class _Demo:
 
     def _options(self) -> BackupOptions:
         return BackupOptions(
-            exclude=("/ehr-live/",),
+            exclude=(f"{self.hospital.database.parent}/",),
             class_rules=(ClassRule(f"{self.hospital.images}/", "imaging"),),
             streams=(Stream(str(self._streamed), hospitals.dump_command(self.hospital), "database"),),
         )

@@ -271,6 +271,9 @@ def _row(dice: random.Random, patients: int) -> tuple[int, str, float, str, str]
 def in_use(hospital: Hospital) -> Iterator[None]:
     """Keep the record database in use: a thread moves patients between wards, one transaction after the other.
 
+    A program that opened and closed the database's files in this process would take SQLite's locks away (POSIX locks belong
+    to the process): the files of a live database are left out of a backup, and copied by `dump_command` in its own process.
+
     Every transaction keeps the sum over all wards at zero and writes one row about itself, so a copy that is not of one
     moment is found out by `count`.
     """
