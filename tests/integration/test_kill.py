@@ -86,8 +86,9 @@ def test_a_killed_backup_loses_nothing_and_stores_nothing_twice(place):
             assert not result.partial, what
             assert result.snapshot is not None
             known[result.snapshot.id] = truth
-            chosen = dice.choice(list(known))
-            assert_same(known[chosen], place.by_engine(vault, chosen), what)
+            if kill % 4 == 0:
+                chosen = dice.choice(list(known))
+                assert_same(known[chosen], place.by_engine(vault, chosen), what)
             assert_same(truth, place.by_engine(vault, "latest"), what)
     with place.open() as vault:
         assert vault.check().problems == ()
