@@ -199,12 +199,24 @@ impl Drop for Alive {
 }
 
 /// A worker: compresses and seals until there is nothing more to come.
+///
+/// What was handed over before a stop is still done: a segment that never came would keep its pack from being finished.
 pub(super) fn work(context: &Context, jobs: &Receiver<Job>) -> Result<(), Error> {
     let mut bench = Bench::new(context.options.level)?;
     for job in jobs {
-        if context.check_stop().is_ok() {
-            job(context, &mut bench)?;
+        match job(context, &mut bench) {
+            Err(Error::Stopped) => {}
+            done => done?,
         }
+    }
+    Ok(())
+}
+
+/// Closes the packs of a stopped run, so that what they hold is handed out and not stored again by the next one.
+pub(super) fn close(context: &Context) -> Result<(), Error> {
+    let mut bench = Bench::new(context.options.level)?;
+    for seal in context.packer.flush()? {
+        context.packer.seal(&mut bench, seal)?;
     }
     Ok(())
 }

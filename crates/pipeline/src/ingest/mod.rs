@@ -140,6 +140,7 @@ pub struct Ingest {
     events: Receiver<Event>,
     threads: Vec<JoinHandle<()>>,
     ended: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl Ingest {
@@ -171,6 +172,7 @@ impl Ingest {
             events,
             threads: Vec::new(),
             ended: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         };
         let workers = match config.options.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -273,6 +275,9 @@ impl Ingest {
                 return Err(error);
             }
             if self.is_stopped() && self.context.alive.load(Ordering::Acquire) == 0 {
+                if !self.is_ended() && !self.closed.swap(true, Ordering::AcqRel) {
+                    context::close(&self.context)?;
+                }
                 let ledger = &self.context.packer.ledger;
                 if !ledger.is_waiting() && self.events.is_empty() {
                     let first = !self.ended.swap(true, Ordering::AcqRel);
@@ -299,7 +304,7 @@ impl Ingest {
         self.context.packer.forget_indexed(&origins)
     }
 
-    /// Ends the run within a second: what is complete is handed out, the rest is dropped.
+    /// Ends the run within a second: what was read is handed out as packs, the rest is dropped.
     pub fn stop(&self) {
         self.context.stop.store(true, Ordering::Release);
     }
