@@ -179,6 +179,16 @@ impl Cursor {
         self.walk.seek_forward(&behind, source)
     }
 
+    /// After an error: drops the subtree that cannot be read, and says what it was; `None` if that is the whole tree.
+    pub fn skip_lost(&mut self) -> Option<Child> {
+        let Some(Item::Node(child, _)) = self.walk.peek() else {
+            return None;
+        };
+        let child = child.clone();
+        self.walk.skip();
+        Some(child)
+    }
+
     /// The next entry. Refuses a tree whose order, levels or first paths are not as the format says.
     #[allow(clippy::should_implement_trait)] // Needs the source, which an iterator could not be given.
     pub fn next(&mut self, source: &mut dyn NodeSource) -> Result<Option<Entry>> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use holdfast_engine::content::Content;
 use holdfast_engine::cursor::Cursor;
 use holdfast_engine::entry::{Entry, EntryKind};
-use holdfast_engine::{Location, Origin};
+use holdfast_engine::{Error as EngineError, Location, Origin};
 
 use crate::Error;
-use crate::reader::{CACHE_BYTES, Reader, SegmentCache, unwrap_outside};
+use crate::reader::{CACHE_BYTES, Reader, SegmentCache, is_of_one_segment, unwrap_outside};
 use crate::spans::{From, Spans};
 
 /// Walks a tree for the files that cannot be restored whole.
@@ -17,6 +17,7 @@ pub struct Affected {
     nodes: SegmentCache,
     segments: HashSet<(Origin, u32)>,
     known: std::collections::HashMap<(Origin, u32), bool>,
+    is_cut: bool,
 }
 
 /// Answers about segments that are remembered.
@@ -34,12 +35,13 @@ impl Affected {
             nodes: SegmentCache::new(reader, CACHE_BYTES)?,
             segments,
             known: std::collections::HashMap::new(),
+            is_cut: false,
         })
     }
 
-    /// The next such file.
+    /// The next such file. If parts of the tree cannot be read, they are passed over, and damage is the last answer.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
-        while let Some(entry) = self.cursor.next(&mut self.nodes).map_err(unwrap_outside)? {
+        while let Some(entry) = self.walk()? {
             if let EntryKind::File { size, content } = &entry.kind
                 && self.is_affected(*size, content)?
             {
@@ -47,6 +49,24 @@ impl Affected {
             }
         }
         Ok(None)
+    }
+
+    fn walk(&mut self) -> Result<Option<Entry>, Error> {
+        loop {
+            match self.cursor.next(&mut self.nodes).map_err(unwrap_outside) {
+                Ok(None) if std::mem::take(&mut self.is_cut) => {
+                    return Err(EngineError::Damaged {
+                        what: "parts of a tree cannot be read",
+                    }
+                    .into());
+                }
+                Ok(entry) => return Ok(entry),
+                Err(error) if is_of_one_segment(&error) && self.cursor.skip_lost().is_some() => {
+                    self.is_cut = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn is_affected(&mut self, size: u64, content: &Content) -> Result<bool, Error> {

@@ -23,6 +23,12 @@ const KEYS_MAX: usize = 4096;
 /// Plaintext of segments kept by a [`SegmentCache`].
 pub const CACHE_BYTES: usize = 32 << 20;
 
+/// `ENOENT`.
+const NO_ENTRY: i32 = 2;
+const NO_PACK: EngineError = EngineError::Missing {
+    what: "no pack is known to hold a segment",
+};
+
 /// Opens the envelopes of run keys; holds what this crate never sees: private keys.
 pub trait EnvelopeOpener: Send + Sync {
     /// The run key in an encoded envelope; [`EngineError::WrongKey`] if none of its recipients is held.
@@ -175,12 +181,18 @@ impl Reader {
         ordinal: u32,
         decompressor: &mut Decompressor,
     ) -> Result<Segment, Error> {
-        let mut failed = Error::from(EngineError::Missing {
-            what: "no pack is known to hold a segment",
-        });
+        let mut failed = NO_PACK.into();
         for place in self.index.lookup_segment(origin, ordinal)? {
             match self.open_place(&place, decompressor) {
                 Ok(plain) => return Ok(Segment { place, plain }),
+                Err(Error::Io {
+                    errno: NO_ENTRY, ..
+                }) => {
+                    failed = EngineError::Missing {
+                        what: "a pack is not in its store",
+                    }
+                    .into();
+                }
                 Err(error) => failed = error,
             }
         }
@@ -332,4 +344,16 @@ pub fn unwrap_outside(error: EngineError) -> Error {
         };
     }
     Error::Engine(error)
+}
+
+/// Whether an error concerns the segment at hand only, so that others may well be read.
+pub fn is_of_one_segment(error: &Error) -> bool {
+    match error {
+        Error::Engine(error) => !matches!(
+            error,
+            EngineError::WrongKey { .. } | EngineError::Outside(_) | EngineError::Misuse { .. }
+        ),
+        Error::Io { .. } => true,
+        _ => false,
+    }
 }

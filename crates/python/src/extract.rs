@@ -1,4 +1,8 @@
 //! A restore, polled from Python.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 hands over what it extracted"
+)]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +13,6 @@ use holdfast_pipeline::extract::walk::Selection;
 use holdfast_pipeline::extract::{Counters, Event, Overwrite, Request, path_of};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use crate::errors;
 use crate::files::Limits;
@@ -17,6 +20,8 @@ use crate::ingest::FindingReady;
 use crate::reader::{Reader, Tree};
 
 /// How to restore.
+// Each is a keyword of its own in Python.
+#[allow(clippy::struct_excessive_bools)]
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct ExtractOptions {
     overwrite: Overwrite,
@@ -170,7 +175,7 @@ impl Extract {
             return Ok(py.None());
         }
         let timeout =
-            Duration::try_from_secs_f64(timeout_s.max(0.0)).unwrap_or(Duration::from_secs(3600));
+            Duration::try_from_secs_f64(timeout_s.max(0.0)).unwrap_or(Duration::from_hours(1));
         let event = py.detach(|| self.inner.poll(timeout));
         let counters = self.inner.counters();
         match event {

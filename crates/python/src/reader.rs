@@ -1,4 +1,8 @@
 //! Trees and files of snapshots.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 hands over what it extracted"
+)]
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;

@@ -1,4 +1,8 @@
 //! Where packs are read, and who opens run keys: Python behind the engine's traits.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 hands over what it extracted"
+)]
 use std::sync::Arc;
 
 use holdfast_engine::{ClassId, Error as EngineError, Generation, RunKey};

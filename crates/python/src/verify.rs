@@ -1,4 +1,8 @@
 //! A proof of packs, polled from Python.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 hands over what it extracted"
+)]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,7 +95,7 @@ impl Verify {
             return Ok(py.None());
         }
         let timeout =
-            Duration::try_from_secs_f64(timeout_s.max(0.0)).unwrap_or(Duration::from_secs(3600));
+            Duration::try_from_secs_f64(timeout_s.max(0.0)).unwrap_or(Duration::from_hours(1));
         match py.detach(|| self.inner.poll(timeout)) {
             Ok(Some(verdict)) => {
                 let damaged = verdict.damaged.iter();

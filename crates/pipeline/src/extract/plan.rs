@@ -14,10 +14,12 @@ use super::folders::{Folder, OpenFolders, file_type, stat};
 use super::large::LargeFile;
 use super::run::{FindingKind, Run, count};
 use super::walk::Walk;
-use super::window::{Direct, FirstLink, Link, Owner, Place, SmallFile, Window, join};
+use super::window::{
+    Direct, FirstLink, Link, Owner, Place, SmallFile, Window, join, last_name, parent_of,
+};
 use super::work::finish_large;
 use crate::Error;
-use crate::reader::unwrap_outside;
+use crate::reader::{is_of_one_segment, unwrap_outside};
 use crate::spans::Spans;
 
 /// The engine's folder in the target while a restore is under way.
@@ -67,15 +69,30 @@ impl<'a> Planner<'a> {
     ) -> Result<(), Error> {
         while let Some((entry, tree)) = self.walk.next_entry()? {
             self.run.check_stop()?;
+            self.tell_lost()?;
             self.entry(entry, tree, restore)?;
             if self.window.is_full() {
                 restore(std::mem::take(&mut self.window))?;
             }
         }
+        self.tell_lost()?;
         while !self.above.is_empty() {
             self.leave_folder();
         }
         restore(std::mem::take(&mut self.window))
+    }
+
+    /// Tells of parts of the trees that cannot be read.
+    fn tell_lost(&mut self) -> Result<(), Error> {
+        for lost in self.walk.take_lost() {
+            let detail = format!(
+                "{} entries from this path on ({} bytes) are lost with the part of the tree that names them: {}",
+                lost.entries, lost.bytes, lost.why
+            );
+            self.run
+                .find(lost.first_path, FindingKind::Damaged, detail, lost.class)?;
+        }
+        Ok(())
     }
 
     fn entry(
@@ -213,7 +230,7 @@ impl<'a> Planner<'a> {
             let batch = match spans.next(self.walk.nodes(tree)?).map_err(unwrap_outside) {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
-                Err(error @ (Error::Engine(_) | Error::Io { .. })) if !is_fatal(&error) => {
+                Err(error) if is_of_one_segment(&error) => {
                     file.lose(planned, file.size - planned);
                     break;
                 }
@@ -471,29 +488,6 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn is_fatal(error: &Error) -> bool {
-    use holdfast_engine::Error as EngineError;
-    matches!(
-        error,
-        Error::Engine(
-            EngineError::WrongKey { .. } | EngineError::Outside(_) | EngineError::Misuse { .. }
-        )
-    )
-}
-
 fn is_one_chunk(pieces: &[holdfast_engine::content::Piece], size: u64) -> bool {
     matches!(pieces, [piece] if piece.len == size && piece.place.is_some())
-}
-
-fn parent_of(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    path.get(..end).unwrap_or_default()
-}
-
-fn last_name(path: &[u8]) -> &[u8] {
-    let start = path
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .map_or(0, |at| at + 1);
-    path.get(start..).unwrap_or(path)
 }

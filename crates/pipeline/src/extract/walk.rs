@@ -2,16 +2,32 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use holdfast_engine::Location;
 use holdfast_engine::cursor::{Cursor, lookup};
 use holdfast_engine::entry::{Entry, EntryKind, check_path, compare_paths, is_under};
+use holdfast_engine::tree::NodeSource;
+use holdfast_engine::{Error as EngineError, Location};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::Error;
-use crate::reader::{CACHE_BYTES, Reader, SegmentCache, unwrap_outside};
+use crate::reader::{CACHE_BYTES, Reader, SegmentCache, is_of_one_segment, unwrap_outside};
+
+/// A part of a tree that cannot be read.
+pub struct Lost {
+    /// Its first path.
+    pub first_path: Vec<u8>,
+    /// Entries in it.
+    pub entries: u64,
+    /// Bytes of content of its files.
+    pub bytes: u64,
+    /// The class of the tree.
+    pub class: u16,
+    /// Why.
+    pub why: String,
+}
 
 /// A tree of one class.
 struct Tree {
+    lost: Vec<Lost>,
     class: u16,
     root: Location,
     cursor: Cursor,
@@ -82,6 +98,7 @@ impl Walk {
             .map(|(class, root)| {
                 let nodes = SegmentCache::new(Arc::clone(reader), cache_bytes)?;
                 Ok(Tree {
+                    lost: Vec::new(),
                     class: *class,
                     root: *root,
                     cursor: Cursor::new(*root),
@@ -97,6 +114,14 @@ impl Walk {
             above: Vec::new().into_iter(),
             is_begun: false,
         })
+    }
+
+    /// Parts of the trees that turned out to be unreadable since the last call.
+    pub fn take_lost(&mut self) -> Vec<Lost> {
+        self.trees
+            .iter_mut()
+            .flat_map(|tree| tree.lost.drain(..))
+            .collect()
     }
 
     /// The class of a tree.
@@ -211,36 +236,52 @@ impl Walk {
 
 impl Tree {
     fn take(&mut self) -> Result<Option<Entry>, Error> {
-        let next = self.cursor.next(&mut self.nodes).map_err(unwrap_outside)?;
+        let next = self.past_lost(Cursor::next)?;
         Ok(std::mem::replace(&mut self.head, next))
     }
 
     fn seek(&mut self, path: &[u8]) -> Result<(), Error> {
-        if self
-            .head
-            .as_ref()
-            .is_some_and(|head| compare_paths(&head.path, path) != Ordering::Less)
-        {
+        let is_there = |head: &Entry| compare_paths(&head.path, path) != Ordering::Less;
+        if self.head.as_ref().is_some_and(is_there) {
             return Ok(());
         }
-        self.cursor
-            .seek(path, &mut self.nodes)
-            .map_err(unwrap_outside)?;
+        self.past_lost(|cursor, nodes| cursor.seek(path, nodes))?;
         self.take()?;
         Ok(())
     }
 
     fn skip_under(&mut self, folder: &[u8]) -> Result<(), Error> {
-        if self
-            .head
-            .as_ref()
-            .is_some_and(|head| is_under(&head.path, folder))
-        {
-            self.cursor
-                .skip_under(folder, &mut self.nodes)
-                .map_err(unwrap_outside)?;
+        let head = self.head.as_ref();
+        if head.is_some_and(|head| is_under(&head.path, folder)) {
+            self.past_lost(|cursor, nodes| cursor.skip_under(folder, nodes))?;
             self.take()?;
         }
         Ok(())
+    }
+
+    /// Does a step, and does it again behind each part of the tree that cannot be read.
+    fn past_lost<T>(
+        &mut self,
+        mut step: impl FnMut(&mut Cursor, &mut dyn NodeSource) -> Result<T, EngineError>,
+    ) -> Result<T, Error> {
+        loop {
+            let error = match step(&mut self.cursor, &mut self.nodes) {
+                Ok(done) => return Ok(done),
+                Err(error) => unwrap_outside(error),
+            };
+            if !is_of_one_segment(&error) {
+                return Err(error);
+            }
+            let Some(lost) = self.cursor.skip_lost() else {
+                return Err(error);
+            };
+            self.lost.push(Lost {
+                first_path: lost.first_path,
+                entries: lost.entries,
+                bytes: lost.bytes,
+                class: self.class,
+                why: error.to_string(),
+            });
+        }
     }
 }

@@ -53,6 +53,21 @@ pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The path of the folder that a path is in.
+pub fn parent_of(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    path.get(..end).unwrap_or_default()
+}
+
+/// The name at the end of a path.
+pub fn last_name(path: &[u8]) -> &[u8] {
+    let start = path
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |at| at + 1);
+    path.get(start..).unwrap_or(path)
+}
+
 /// The first file of a group of hard links; the others are linked to it once it is whole.
 pub struct FirstLink {
     /// Where it stands.

@@ -14,7 +14,7 @@ use super::run::{FindingKind, Run, count};
 use super::special;
 use super::window::{Batch, Direct, Need, Owner, Piece, SmallFile, Window};
 use crate::Error;
-use crate::reader::Segment;
+use crate::reader::{Segment, is_of_one_segment};
 use crate::source::object_name;
 
 /// Things without segments that are taken at once.
@@ -455,17 +455,5 @@ pub fn finish_large(
             );
             run.find(place.path(), FindingKind::Damaged, detail, place.class)
         }
-    }
-}
-
-/// Whether an error concerns the segment at hand only, so that others may well be read.
-fn is_of_one_segment(error: &Error) -> bool {
-    match error {
-        Error::Engine(error) => !matches!(
-            error,
-            EngineError::WrongKey { .. } | EngineError::Outside(_) | EngineError::Misuse { .. }
-        ),
-        Error::Io { .. } => true,
-        _ => false,
     }
 }
