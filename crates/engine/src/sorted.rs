@@ -316,7 +316,9 @@ pub fn write_sorted(
     ids.sort_unstable();
     for rows in ids.chunks(4096) {
         bytes.clear();
-        rows.iter().for_each(|row| row.put(&mut bytes));
+        for row in rows {
+            row.put(&mut bytes);
+        }
         out.write_all(&bytes)?;
     }
     Ok(())

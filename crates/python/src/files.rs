@@ -91,7 +91,7 @@ impl PackData {
 
     /// A read-only view, which keeps the bytes alive.
     #[allow(dead_code, reason = "used by ingest")]
-    pub fn view<'py>(py: Python<'py>, inner: Arc<Vec<u8>>) -> PyResult<Bound<'py, PyMemoryView>> {
+    pub fn view(py: Python<'_>, inner: Arc<Vec<u8>>) -> PyResult<Bound<'_, PyMemoryView>> {
         let data = Bound::new(py, Self { inner })?;
         PyMemoryView::from(data.as_any())
     }
@@ -148,10 +148,10 @@ fn lend(data: &Bound<'_, PyAny>) -> PyResult<Lent> {
     } else {
         data.clone()
     };
-    if let Ok(pack) = lender.cast::<PackData>() {
-        if whole(&lender)? {
-            return Ok(Lent::Pack(Arc::clone(&pack.get().inner)));
-        }
+    if let Ok(pack) = lender.cast::<PackData>()
+        && whole(&lender)?
+    {
+        return Ok(Lent::Pack(Arc::clone(&pack.get().inner)));
     }
     if lender.is_instance_of::<PyBytes>() && whole(&lender)? {
         return Ok(Lent::Bytes(lender.extract()?));

@@ -231,10 +231,7 @@ fn read_directory<'py>(
 
 /// An index run's plaintext from records.
 #[pyfunction(name = "encode_run")]
-fn encode_run_py<'py>(
-    py: Python<'py>,
-    records: Vec<PyBackedBytes>,
-) -> PyResult<Bound<'py, PyBytes>> {
+fn encode_run_py(py: Python<'_>, records: Vec<PyBackedBytes>) -> PyResult<Bound<'_, PyBytes>> {
     let parsed = records
         .iter()
         .map(|record| IndexRecord::parse(record))

@@ -389,7 +389,7 @@ impl Ingest {
     /// The next event, or progress when there was none in time; None once the run has ended.
     fn poll(&self, py: Python<'_>, timeout_s: f64) -> PyResult<Py<PyAny>> {
         let timeout =
-            Duration::try_from_secs_f64(timeout_s.max(0.0)).unwrap_or(Duration::from_secs(3600));
+            Duration::try_from_secs_f64(timeout_s.max(0.0)).unwrap_or(Duration::from_hours(1));
         let event = py
             .detach(|| self.inner.poll(timeout))
             .map_err(errors::pipeline)?;

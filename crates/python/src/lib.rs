@@ -1,6 +1,9 @@
 //! The engine under its Python name, `holdfast._core`. Its stub, `src/holdfast/_core.pyi`, says what each function promises.
 //!
 //! One conversion of errors ([`errors`]); everything that blocks releases the interpreter ([`Python::detach`]).
+// Python hands over values: a function that only reads them must take them all the same.
+#![allow(clippy::needless_pass_by_value)]
+
 mod catalog;
 mod errors;
 mod extract;

@@ -60,10 +60,7 @@ impl RefSet {
 
     /// SHA of the parent that a stored set is a delta to; None if it is a full one.
     #[staticmethod]
-    fn parent_of<'py>(
-        py: Python<'py>,
-        payload: PyBackedBytes,
-    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn parent_of(py: Python<'_>, payload: PyBackedBytes) -> PyResult<Option<Bound<'_, PyBytes>>> {
         let stored = engine::refs::StoredRefs::parse(&payload).map_err(errors::engine)?;
         Ok(match stored {
             StoredRefs::Full(_) => None,
