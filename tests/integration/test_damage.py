@@ -143,6 +143,26 @@ def test_a_backup_does_not_rely_on_known_damage(place):
         assert again.stats.new_bytes == 0
 
 
+def test_known_damage_costs_a_restore_no_more_than_the_damage(place):
+    with place.create() as vault:
+        for number in range(20):
+            (place.source / f"file-{number:02d}").write_bytes(random.Random(number).randbytes(400_000))
+        place.backup(vault)
+        (pack,) = objects(place)["data"]
+        middle = (place.vault / pack).stat().st_size // 2
+        flip(place, pack, middle, 3)
+        before = vault.snapshot().restore(place.root / "before")
+        assert not vault.verify().sound
+    with place.open() as vault:
+        after = vault.snapshot().restore(place.root / "after")
+        assert (after.files, len(after.findings)) == (before.files, len(before.findings)) == (19, 1)
+        assert not vault.verify(snapshots=["latest"]).sound, "known damage is still damage"
+        flip(place, pack, middle, 3)
+    with place.open() as vault:
+        healed = vault.snapshot().restore(place.root / "healed")
+        assert (healed.files, healed.findings) == (20, ()), "put back from a copy, it is good at once"
+
+
 def test_a_missing_pack_is_found_and_stored_again(place):
     with place.create() as vault:
         (place.source / "file").write_bytes(random.Random(1).randbytes(300_000))

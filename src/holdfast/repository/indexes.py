@@ -40,6 +40,9 @@ class IndexView:
     """The index as of one reading: condemned lists first, then the runs, in this order."""
 
     index: Index
+    """For writing: without the packs that no new reference may rest on."""
+    whole: Index
+    """For reading: all packs. What is left of a damaged pack still opens, and proves itself; a healed one opens whole."""
     excluded: frozenset[str]
     """Packs no reference may rest on: condemned, deleted by a plan, damaged."""
     open_rounds: tuple[int, ...]
@@ -116,9 +119,12 @@ class Indexes:
             untrusted = self._fetch(state, runs)
             members = self._choose(state, rounds.deleted)
             self._save(state)
-            index = cast("Index", self.engine.Index([(str(self.cache / m.file), trusted) for m, trusted in members]))
+            files = [(str(self.cache / m.file), trusted) for m, trusted in members]
+            index = whole = cast("Index", self.engine.Index(files))
+            if excluded:
+                whole = cast("Index", self.engine.Index(files))
         index.exclude([bytes.fromhex(sha) for sha in sorted(excluded)])
-        return IndexView(index, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
+        return IndexView(index, whole, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
 
     def _fetch(self, state: _State, runs: tuple[str, ...]) -> tuple[str, ...]:
         """Copy what is not here yet; return the runs that cannot be used."""

@@ -66,13 +66,21 @@ class OpenVault:
             ) from None
         return path
 
-    def index(self, *snapshots: str) -> engine.Index:
+    def index(self) -> engine.Index:
+        """Return the index without excluded packs, for what writes and what judges; read at the first call."""
+        return self._read_index().index
+
+    def whole_index(self) -> engine.Index:
+        """Return the index with excluded packs, for what reads and proves them."""
+        return self._read_index().whole
+
+    def _read_index(self, *snapshots: str) -> IndexView:
         """Return the index, reading it at the first call, and again when a snapshot given is newer than it."""
         with self._lock:
             if self._view is None or not self._covered.issuperset(snapshots):
                 self._covered = {info.name.partition("/")[2] for info in self.store.list("snapshot/")}
                 self._view = self.indexes.read()
-            return engine_index(self._view)
+            return self._view
 
     def refresh_index(self) -> engine.Index:
         """Read the index again: what other runs stored or pruned meanwhile counts from now on."""
@@ -113,13 +121,16 @@ class OpenVault:
         return engine.PackSource.callback(self.store.get_range)
 
     def reader(self, *snapshots: str) -> engine.Reader:
-        """Return a reader over an index that covers the snapshots. `NotPermittedError` with a writer's credential."""
+        """Return a reader over an index that covers the snapshots. `NotPermittedError` with a writer's credential.
+
+        It reads from every pack, known damage too: each segment proves itself, and one bad segment costs no other.
+        """
         if not self._readable():
             raise NotPermittedError(
                 "this credential can add to the vault and read nothing back",
                 next="open the vault with its key file, passphrase or recovery kit",
             )
-        return engine.Reader(self.index(*snapshots), self.keyring(), self.source())
+        return engine.Reader(self._read_index(*snapshots).whole, self.keyring(), self.source())
 
     def close(self) -> None:
         """Let go of keys, index and store."""

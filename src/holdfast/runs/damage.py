@@ -57,7 +57,7 @@ def packs_needed(vault: OpenVault, snapshots: Sequence[str]) -> frozenset[str]:
     """Return the packs that hold what the given snapshots (ids or selectors) need. `SnapshotMissingError`."""
     every = vault.snapshots()
     reader = SetReader(vault.repository)
-    index = vault.index()
+    index = vault.whole_index()
     found: set[str] = set()
     for selector in snapshots:
         for part in select(every, selector).classes:
