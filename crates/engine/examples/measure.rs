@@ -42,6 +42,7 @@ fn noise(count: usize) -> Vec<u8> {
     (0..count / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
+#[allow(clippy::cast_precision_loss)] // Shown to three digits.
 fn rate(what: &str, bytes: usize, work: impl FnOnce()) {
     let start = Instant::now();
     work();

@@ -75,12 +75,8 @@ fn noise_is_moved_not_copied() {
     let address = exact.as_ptr();
     let coded = Compressor::new(1).unwrap().code(exact, Vec::new()).unwrap();
     let head = head(Codec::Raw, 1 << 20);
-    assert_eq!(
-        seal_segment(&key(&head), &head, coded.bytes)
-            .unwrap()
-            .as_ptr(),
-        address
-    );
+    let sealed = seal_segment(&key(&head), &head, coded.bytes).unwrap();
+    assert_eq!(sealed.as_ptr(), address);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn file(path: &[u8], seed: u64) -> Entry {
         gid: 1000,
         user: b"ward".to_vec(),
         group: b"staff".to_vec(),
-        mtime: (1_700_000_000 + seed as i64, 5),
+        mtime: (1_700_000_000 + seed.cast_signed(), 5),
         xattrs: Vec::new(),
         link_id: None,
     }
@@ -341,9 +341,9 @@ fn paths_that_point_elsewhere_are_refused() {
     for path in ["", "a", "...", "a/..b", ".hidden/x"] {
         check_path(path.as_bytes()).unwrap();
     }
-    check_path(&[b'a'; 65536]).unwrap();
+    check_path(&vec![b'a'; 65536]).unwrap();
     assert!(matches!(
-        check_path(&[b'a'; 65537]),
+        check_path(&vec![b'a'; 65537]),
         Err(Error::LimitExceeded { .. })
     ));
 }

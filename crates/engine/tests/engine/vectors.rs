@@ -332,8 +332,11 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
 fn the_vectors_are_what_this_code_writes() {
     let mut page = String::from("{\n  \"class\": 1,\n  \"generation\": 2");
     for (name, bytes) in vectors() {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        write!(page, ",\n  \"{name}\": \"{hex}\"").unwrap();
+        write!(page, ",\n  \"{name}\": \"").unwrap();
+        for byte in bytes {
+            write!(page, "{byte:02x}").unwrap();
+        }
+        page.push('"');
     }
     page.push_str("\n}\n");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/format/vectors.json");
