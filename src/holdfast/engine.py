@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from errno import ENOENT
+from os import strerror
 from typing import TYPE_CHECKING
 
 from holdfast import errors
@@ -111,6 +112,7 @@ __all__ = [
     "split_run",
     "translate",
     "translated",
+    "written_to_target",
 ]
 
 
@@ -132,6 +134,18 @@ def translate(error: EngineError) -> errors.HoldfastError:
     if error.code == "unknown-version":
         return errors.VersionError(what, engine=error.code)
     return errors.InternalError(what, engine=error.code)
+
+
+@contextmanager
+def written_to_target() -> Iterator[None]:
+    """Raise `TargetError` where what is restored cannot be written. A pack that cannot be read is the store's affair."""
+    try:
+        yield
+    except IoError as error:
+        if "pack" in str(error):
+            raise
+        reason = strerror(error.errno) if error.errno else str(error)
+        raise errors.TargetError(f"what is restored cannot be written ({reason})", errno=error.errno) from error
 
 
 @contextmanager

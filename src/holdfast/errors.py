@@ -29,6 +29,7 @@
     ├─ LimitError                  a limit of the format or of the configuration was reached
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
+    ├─ TargetError                 the folder or the output to restore into takes no more
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
 
@@ -70,6 +71,7 @@ __all__ = [
     "StoreFullError",
     "StoreRefusedError",
     "StoreUnreachableError",
+    "TargetError",
     "TargetInsideVaultError",
     "TargetNotEmptyError",
     "UsageError",
@@ -388,6 +390,16 @@ class LocalStateError(HoldfastError):
     meaning = "Holdfast's local state (index copies, caches, catalog) cannot be read or written."
     safe = "the vault is as it was; local state is derived from it and only costs time."
     next = "check owner and room of the state directory; it may be removed as a whole, the next run fetches it again."
+
+
+class TargetError(HoldfastError):
+    """What is restored cannot be written: the target is full, read-only, or nobody reads the output any more."""
+
+    code = "target"
+    safety = Safety.UNTOUCHED
+    meaning = "The folder, disk or output to restore into takes no more: full, read-only, no permission, closed."
+    safe = "the vault was only read; files that have their names are whole and verified."
+    next = "make room or choose another target, then restore again: into an empty folder, or with `--overwrite older`."
 
 
 class Interrupted(HoldfastError):  # noqa: N818 - the run was asked to stop; that is no fault

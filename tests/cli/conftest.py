@@ -89,6 +89,10 @@ class FakeSnapshot:
         return self._call("restore", to=to, **arguments)
 
 
+class FakeList(list):
+    damaged = ()
+
+
 class FakeVault:
     """Answers by name: a value, or something to call with the arguments. `calls` keeps what was asked."""
 
@@ -128,7 +132,7 @@ class FakeVault:
         return FakeSnapshot(self)
 
     def snapshots(self, source=""):
-        return [FakeSnapshot(self)] if self.answer("snapshots", source=source) is None else []
+        return FakeList([FakeSnapshot(self)] if self.answer("snapshots", source=source) is None else [])
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **arguments: Any) -> Any:

@@ -138,3 +138,36 @@ def test_a_signal_keeps_the_checkpoint_and_the_next_run_goes_on(site, number):
     assert records(run("snapshots", "--json")) == []
     assert "is stored" in run("backup", str(source))
     assert "no damage" in run("verify")
+
+
+def test_a_snapshot_that_cannot_be_read_is_listed(site, tmp_path):
+    source, run, _ = site
+    run("backup", str(source))
+    (envelope,) = (tmp_path / "vault" / "snapshot").iterdir()
+    envelope.chmod(0o600)
+    envelope.write_bytes(envelope.read_bytes()[:-1])
+    assert envelope.name in run("snapshots", code=4)
+    assert envelope.name in run("snapshots", "--json", code=4)
+
+
+def test_an_output_that_takes_no_more_is_no_fault_of_the_vault(site):
+    source, run, environ = site
+    (source / "large").write_bytes(bytes(range(256)) * 8192)
+    run("backup", str(source))
+    command = [*COMMAND, "restore", "latest", "--stdout", str(source / "large")]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, env=environ, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be written (No space left on device)" in done.stderr
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as piped:
+        assert piped.stdout is not None
+        assert piped.stderr is not None
+        piped.stdout.read(10)
+        piped.stdout.close()
+        assert piped.stderr.read() == b""
+    assert piped.returncode == 141
+
+
+def test_a_folder_is_no_key(site, tmp_path):
+    _, run, _ = site
+    assert "the key cannot be read: Is a directory" in run("snapshots", "--key-file", str(tmp_path), code=6)

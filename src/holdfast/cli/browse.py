@@ -12,7 +12,7 @@ from holdfast.base.units import format_bytes
 from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.records import path_text
-from holdfast.errors import UsageError
+from holdfast.errors import DamageError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.runs.results import Change, EntryInfo, FoundEntry, SnapshotInfo
@@ -29,15 +29,22 @@ _MARKS = {"added": "+", "removed": "-", "changed": "M", "metadata": "m"}
 @click.option("--source", default="", help="Only those of a source: its label, or the beginning of its id.")
 @vault_options
 def snapshots_command(*, source: str, place: Place, out: Output) -> int:
-    """List snapshots, oldest first."""
+    """List snapshots, oldest first. Exit code 4 if there are some that cannot be read."""
     with place.open() as vault:
-        found = [snapshot.info for snapshot in vault.snapshots(source)]
+        listed = vault.snapshots(source)
+    found = [snapshot.info for snapshot in listed]
     if out.as_json:
         for info in found:
             out.row("snapshot", info, "", show_paths=out.show_paths)
-        return 0
-    out.table(("SNAPSHOT", "FINISHED", "SOURCE", "HOST", "CLASSES", "STATE"), [_snapshot_row(info) for info in found])
-    out.say(f"{len(found)} snapshots")
+    else:
+        rows = [_snapshot_row(info) for info in found]
+        out.table(("SNAPSHOT", "FINISHED", "SOURCE", "HOST", "CLASSES", "STATE"), rows)
+        out.say(f"{len(found)} snapshots")
+    if listed.damaged:
+        raise DamageError(
+            f"{len(listed.damaged)} more snapshots were committed and cannot be read: {', '.join(listed.damaged)}",
+            next="`holdfast check` says what is wrong; put it back from a copy, or `holdfast forget` the whole id.",
+        )
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from holdfast.base.units import format_bytes, format_seconds
 from holdfast.cli.options import Place, Size, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.signals import interruptible
-from holdfast.errors import UsageError
+from holdfast.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.runs.options import Overwrite
@@ -91,7 +92,12 @@ def _to_stdout(place: Place, snapshot: str, paths: Sequence[bytes]) -> int:
     if len(paths) != 1:
         raise UsageError("--stdout takes one file")
     with place.open() as vault, interruptible(at_once=True):
-        vault.snapshot(snapshot).read(paths[0], sys.stdout.buffer.fileno())
+        try:
+            vault.snapshot(snapshot).read(paths[0], sys.stdout.buffer.fileno())
+        except TargetError as error:
+            if error.facts["errno"] == errno.EPIPE:
+                raise BrokenPipeError from error
+            raise
     return 0
 
 

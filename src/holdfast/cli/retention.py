@@ -121,7 +121,7 @@ def _prune_summary(result: PruneResult) -> list[str]:
         + f"; {result.packs_live} packs in use, {result.packs_condemned} condemned ({format_bytes(result.bytes_condemned)}),"
         f" {result.packs_repacked} rewritten, {result.packs_deleted} deleted ({format_bytes(result.bytes_deleted)})"
     ]
-    if result.delete_after is not None:
+    if result.delete_after is not None and result.phase != "closed":
         lines.append(f"  Deletion from {result.delete_after:%Y-%m-%d %H:%M}Z on: run `holdfast prune` again then.")
     if result.sessions_waiting:
         lines.append(f"  {result.sessions_waiting} runs neither acknowledged nor ended: wait, or --revoke-silent.")

@@ -7,6 +7,7 @@ may read it.
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -28,8 +29,14 @@ def read_secret_file(path: Path) -> bytes:
     """Return a secret file's bytes. `NotPermittedError` if others may read it, `WrongKeyError` if it cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     except OSError as error:
-        raise WrongKeyError(f"the key cannot be read: {os.strerror(error.errno or 0)}") from None
+        raise WrongKeyError(
+            f"the key cannot be read: {os.strerror(error.errno or 0)}",
+            next="check the name of the key file and its owner.",
+        ) from None
     with os.fdopen(fd, "rb") as file:
         if stat.S_IMODE(os.fstat(fd).st_mode) & 0o077:
             raise NotPermittedError(

@@ -139,7 +139,7 @@ def _group(table: PackTable, loads: dict[str, _Load], names: list[str]) -> tuple
                 batch, size = [], 0
             batch.append(name)
             size += loads[name].stored_bytes
-        if batch:
+        if len(batch) > 1 or any(len(loads[name].segments) < len(table.packs[name].record.segments) for name in batch):
             rewrites.append(_rewrite(group, batch, loads))
     return tuple(rewrites)
 

@@ -59,6 +59,7 @@ def run_restore(
         trees = Trees(vault, info, classes)
         include = _resolved(trees, request.include)
         set_limits(vault.limits, limits)
+    with engine.translated(), engine.written_to_target():
         extract = engine.Extract(
             reader=trees.reader,
             trees=list(trees.trees.items()),

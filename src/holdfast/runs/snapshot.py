@@ -114,7 +114,8 @@ def refuse_to_guess(damaged: Sequence[str]) -> None:
     if damaged:
         raise DamageError(
             f"{len(damaged)} snapshots cannot be read, and one of them may be what is meant: {', '.join(damaged)}",
-            next="name a snapshot by its id; `holdfast snapshots` lists those that can be read.",
+            next="name a snapshot by its id; `holdfast snapshots` lists those that can be read. What is lost for good stops"
+            " standing in the way when it is forgotten by its whole id.",
             snapshots=tuple(damaged),
         )
 

@@ -66,7 +66,7 @@ class Trees:
         found = self.lookup(path)
         if found is None or found[1].kind != "file":
             raise PathMissingError("the snapshot has no file of that path")
-        with engine.translated():
+        with engine.translated(), engine.written_to_target():
             return engine.read_file(self.reader, found[1], fd)
 
     def find(self, pattern: str) -> Iterator[EntryInfo]:

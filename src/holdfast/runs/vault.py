@@ -214,7 +214,7 @@ class Vault:
         """Forget by policy, or the given snapshots. Space comes back by :meth:`prune`.
 
         `HeldError` if one of `snapshots` is under a legal hold, `RetentionError` if its minimum retention has not
-        passed; a policy skips both.
+        passed; a policy skips both. A snapshot that cannot be read is forgotten by its whole id, and by no policy.
         """
         if (policy is None) == (not snapshots):
             raise UsageError("a forget takes a policy or snapshots, one of the two")
@@ -222,7 +222,8 @@ class Vault:
         if policy is not None:
             plan = self.plan_forget(policy, source=source)
         else:
-            ids = [self.snapshot(selector).id for selector in snapshots]
+            lost = self._vault.listing()[1]
+            ids = [selector if selector in lost else self.snapshot(selector).id for selector in snapshots]
             plan = ForgetPlan(tuple(ForgetDecision(snapshot, keep=False, reasons=()) for snapshot in ids))
         if dry_run:
             return ForgetResult(plan, (), dry_run=True)

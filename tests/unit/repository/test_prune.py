@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -237,3 +238,15 @@ def test_reference_sets_of_forgotten_snapshots_go(host: FakeHost, store: MemoryS
     drop(host, first.id)
     prune(repository, NOW, FakeEngine())
     assert [n for n in store.objects if n.startswith("refs/")] == [f"refs/{second.classes[0].refs}"]
+
+
+def test_a_small_pack_alone_is_not_rewritten_at_every_prune(host: FakeHost, store: MemoryStore) -> None:
+    first = host.backup({f"f{i}": 1 for i in range(8)})
+    host.backup({"f0": 1, "f4": 1})
+    drop(host, first.id)
+    prune(host.repository, replace(NOW, repack_below=1.0), FakeEngine())
+    before = packs(store)
+    for _ in range(2):
+        outcome = prune(host.repository, replace(NOW, repack_below=1.0), FakeEngine())
+        assert (outcome.packs_condemned, outcome.packs_repacked) == (0, 0)
+    assert packs(store) == before
