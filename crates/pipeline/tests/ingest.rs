@@ -578,3 +578,76 @@ fn a_silent_command_does_not_keep_a_run_from_stopping() {
     drop(run);
     assert!(begin.elapsed() < std::time::Duration::from_secs(2));
 }
+
+#[test]
+fn a_file_of_two_names_that_grows_before_it_is_read_is_whole_under_both() {
+    let scratch = Scratch::new("linked-growing");
+    scratch.file("first", &noise(2, 200_000));
+    fs::hard_link(scratch.src().join("first"), scratch.src().join("second")).expect("link");
+    let mut vault = Vault::new(&scratch);
+    let (limits, path) = (
+        std::sync::Arc::clone(&vault.limits),
+        scratch.src().join("first"),
+    );
+    limits.pause();
+    let writer = std::thread::spawn(move || {
+        // The scan is through by then, and the reader waits.
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .expect("file");
+        std::io::Write::write_all(&mut file, &noise(3, 1000)).expect("append");
+        limits.resume();
+    });
+    let outcome = vault.backup(&scratch.src());
+    writer.join().expect("joined");
+    let stored = vault.files(outcome.root(), &scratch.src());
+    assert_eq!(stored[&b"second"[..]].len(), 201_000);
+    assert!(stored[&b"first"[..]] == stored[&b"second"[..]]);
+    let outcome = vault.backup(&scratch.src());
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+}
+
+#[test]
+fn a_writer_state_does_not_vouch_for_a_file_that_may_have_changed_unseen() {
+    let scratch = Scratch::new("racy-state");
+    scratch.file("file", &noise(1, 300_000));
+    let mut vault = Vault::new(&scratch);
+    vault.options.started_s = 0;
+    vault.backup(&scratch.src());
+    vault.cache = None;
+    let second = vault.backup(&scratch.src());
+    assert_eq!(second.finished.counts.read_bytes, 300_000);
+}
+
+#[test]
+fn a_writer_state_that_cannot_be_understood_is_as_good_as_none() {
+    let scratch = Scratch::new("odd-state");
+    fill(&scratch);
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    vault.writer_state = vec![b"from a later release".to_vec()];
+    let outcome = vault.backup(&scratch.src());
+    assert!(vault.files(outcome.root(), &scratch.src()) == on_disk(&scratch.src()));
+    assert!(outcome.finished.state.is_some_and(|(_, base)| base));
+}
+
+#[test]
+fn an_audit_of_pages_asks_what_they_hold_and_not_where() {
+    let scratch = Scratch::new("audit-pages");
+    let mut content = b"SQLite format 3\0\x10\x00".to_vec();
+    content.extend(noise(4, (2 << 20) - content.len()));
+    scratch.file("db", &content);
+    let mut vault = Vault::new(&scratch);
+    later(&mut vault);
+    vault.backup(&scratch.src());
+    rewrite_pages(&scratch.src().join("db"), &[3, 300], 4096, 9);
+    vault.backup(&scratch.src());
+    // Without the copy of the groups every group is written anew.
+    drop(fs::remove_dir_all(scratch.0.join("state/source.pages")));
+    vault.options.paranoid = true;
+    let outcome = vault.backup(&scratch.src());
+    assert_eq!(outcome.findings, []);
+    assert_eq!(outcome.finished.counts.read_bytes, 2 << 20);
+}

@@ -87,6 +87,17 @@ pub(super) struct Item {
     pub silent: bool,
 }
 
+impl Item {
+    /// Takes what `stat` said after a reading.
+    pub fn read_as(&mut self, stat: FileStat) {
+        if !self.stat.same_content(&stat) {
+            // It changed since the scan, and its times say so: no matter for an audit.
+            self.before = None;
+        }
+        self.stat = stat;
+    }
+}
+
 /// Neighbouring entries.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -120,6 +131,8 @@ impl Batch {
 pub(super) enum Ordered {
     Ready(Batch),
     Later(Receiver<Batch>),
+    /// The walk met everything. A queue that ends without this is a walk that failed.
+    End,
 }
 
 /// A batch to be read, and where it goes then.

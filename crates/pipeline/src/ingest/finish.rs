@@ -7,17 +7,17 @@ use crossbeam_channel::{Receiver, Sender};
 use holdfast_engine::content::{Content, encode_group_list, encode_piece_list};
 use holdfast_engine::entry::{Entry, EntryKind};
 use holdfast_engine::limits::PIECES_INLINE_MAX;
-use holdfast_engine::refs::RefSet;
 use holdfast_engine::tree::{NodeSink, TreeBuilder};
-use holdfast_engine::{ClassKeys, Location, Origin, PackKind, Role};
+use holdfast_engine::{ClassKeys, PackKind, Role};
 use rustix::fs::{FileType, major, minor};
 
 use super::batch::{Batch, Body, Item, Ordered, Stored, Xattrs};
 use super::context::{Context, Job};
 use super::events::{ClassResult, Event, Finding, FindingKind, Finished};
 use super::record::Recorder;
+use super::sink::{Refs, Sink};
 use crate::Error;
-use crate::packer::NewChunk;
+use crate::scan::FileStat;
 
 /// Pieces, or groups, in one list that is a chunk of its own.
 const LIST_ENTRIES_MAX: usize = 50_000;
@@ -30,16 +30,24 @@ pub(super) fn finish(
     recorder: Recorder,
 ) -> Result<(), Error> {
     let mut trees = Finisher::new(context, &jobs, recorder);
+    let mut whole = false;
     for ordered in order {
         context.check_stop()?;
         let batch = match ordered {
             Ordered::Ready(batch) => batch,
             Ordered::Later(later) => later.recv().map_err(|_| Error::Stopped)?,
+            Ordered::End => {
+                whole = true;
+                break;
+            }
         };
         trees.take(batch)?;
     }
-    // The walk gives up its end of the queue when it fails, too.
     context.check_stop()?;
+    if !whole {
+        // The walk gave up its end of the queue before it could say why.
+        return Err(Error::Stopped);
+    }
     if context.options.dry_run {
         let counts = context.counts();
         let nothing = Finished {
@@ -108,70 +116,19 @@ struct ClassTree {
     entries: u64,
 }
 
-/// A reference set that remembers its last answer: neighbours share segments.
-#[derive(Default)]
-struct Refs {
-    set: RefSet,
-    last: Option<(Origin, u32)>,
-}
-
-impl Refs {
-    fn add(&mut self, origin: Origin, segment: u32) {
-        if self.last != Some((origin, segment)) {
-            self.last = Some((origin, segment));
-            self.set.add(origin, segment);
-        }
-    }
-}
-
-/// Stores nodes and lists of one class.
-struct Sink<'a> {
-    context: &'a Context,
-    jobs: &'a Sender<Job>,
-    class: usize,
-    keys: &'a ClassKeys,
-    refs: &'a mut Refs,
-    kind: PackKind,
-}
-
-impl Sink<'_> {
-    fn store(&mut self, role: Role, bytes: &[u8]) -> Result<Location, Error> {
-        let packer = &self.context.packer;
-        let id = self.keys.id(role, bytes);
-        if let Some(location) = packer.known(&id)? {
-            return Ok(location);
-        }
-        self.context.wait_for_room(self.jobs)?;
-        let chunk = NewChunk {
-            id,
-            role,
-            page_bytes: None,
-            plain: bytes,
-        };
-        let mut location = None;
-        let seals = packer.place(self.class, self.kind, [chunk], |placed| {
-            location = Some(placed.location);
-        })?;
-        self.context.seal_later(seals, self.jobs)?;
-        location.ok_or(Error::Internal("a node without a place"))
-    }
-}
-
-impl NodeSink for Sink<'_> {
-    fn put(&mut self, role: Role, bytes: &[u8]) -> holdfast_engine::Result<Location> {
-        let location = self.store(role, bytes).map_err(|error| match error {
-            Error::Engine(error) => error,
-            error => holdfast_engine::Error::outside(error),
-        })?;
-        self.refs.add(location.origin, location.segment);
-        Ok(location)
-    }
-}
-
 /// What a file of several names holds, from its first name.
 struct Linked {
     link_id: u64,
-    body: Option<(Stored, Xattrs, u64)>,
+    body: Option<LinkedBody>,
+}
+
+#[derive(Clone)]
+struct LinkedBody {
+    stored: Stored,
+    xattrs: Xattrs,
+    mark: u64,
+    stat: FileStat,
+    unsteady: bool,
 }
 
 struct Finisher<'a> {
@@ -224,7 +181,7 @@ impl<'a> Finisher<'a> {
                 Body::Unread | Body::Attributes { .. } => {
                     return Err(Error::Internal("an entry that nobody read"));
                 }
-                Body::SameFile => self.same_file(path, &item)?,
+                Body::SameFile => self.same_file(path, &mut item)?,
                 Body::File {
                     stored,
                     xattrs,
@@ -271,7 +228,13 @@ impl<'a> Finisher<'a> {
                 body: None,
             });
             if linked.body.is_none() {
-                linked.body = Some((stored.clone(), xattrs.clone(), mark));
+                linked.body = Some(LinkedBody {
+                    stored: stored.clone(),
+                    xattrs: xattrs.clone(),
+                    mark,
+                    stat: item.stat,
+                    unsteady: item.unsteady,
+                });
             }
             link_id = Some(linked.link_id);
         }
@@ -283,14 +246,17 @@ impl<'a> Finisher<'a> {
         self.push(path, item, kind, xattrs, link_id, Some((stored, mark)))
     }
 
-    /// A further name: what the first one holds.
-    fn same_file(&mut self, path: &[u8], item: &Item) -> Result<(), Error> {
+    /// A further name: what the first one holds, as it was when that was read.
+    fn same_file(&mut self, path: &[u8], item: &mut Item) -> Result<(), Error> {
         let linked = self.linked.get(&(item.stat.dev, item.stat.ino, item.class));
-        let Some((stored, xattrs, mark)) = linked.and_then(|linked| linked.body.clone()) else {
+        let Some(body) = linked.and_then(|linked| linked.body.clone()) else {
             self.find(path, item.class, FindingKind::Vanished, 0);
             return Ok(());
         };
-        self.file(path, item, stored, xattrs, mark)
+        // What the scan saw of this name may be older than the content.
+        item.stat = body.stat;
+        item.unsteady = body.unsteady;
+        self.file(path, item, body.stored, body.xattrs, body.mark)
     }
 
     fn push(

@@ -78,7 +78,7 @@ pub(super) fn read_open(
         let (stored, mark, bytes) = read_once(context, item, fd, &before, jobs)?;
         let after = FileStat::from(fstat(fd)?);
         let steady = before.same_content(&after) && bytes == after.size;
-        item.stat = after;
+        item.read_as(after);
         attempt += 1;
         if steady || attempt > REREADS_MAX || after.size > REREAD_BYTES_MAX {
             item.unsteady = !steady;
@@ -169,7 +169,7 @@ impl<'a> FileReader<'a> {
                 (offset, stat.size)
             };
             self.hole(data - offset);
-            // At the last range, one byte more: a file that grew is noticed by its stat.
+            // A file that grew is noticed by its stat.
             let end = self.read_range(fd, data, hole)?;
             if end < hole {
                 // It shrank: what follows is gone.

@@ -18,6 +18,7 @@ mod pages;
 mod past;
 mod record;
 mod sides;
+mod sink;
 mod small;
 mod source;
 mod stream;
@@ -157,7 +158,6 @@ impl Ingest {
         let index = Arc::clone(&config.index);
         let packer = Packer::new(config.classes, index, ledger, config.options.pack_bytes);
         let scan = Scan::start(&config.scan)?;
-        let (job_out, job_in) = bounded::<Job>(JOBS_MAX);
         let context = Arc::new(Context::new(
             packer,
             config.limits,
@@ -174,6 +174,8 @@ impl Ingest {
             ended: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         };
+        // After `run`, so that it is dropped before: a run that fails here waits for its threads, and they for this.
+        let (job_out, job_in) = bounded::<Job>(JOBS_MAX);
         let workers = match config.options.workers {
             0 => std::thread::available_parallelism().map_or(2, usize::from),
             workers => workers,
@@ -203,9 +205,9 @@ impl Ingest {
         let old = cache_in.filter(|_| cache.is_some());
         let writer = CacheWriter::create(&config.cache_out, old, run.context.packer.classes())?;
         let first = cache.is_none();
-        let base = first && config.state_in.is_empty();
+        let memory = past::Memory::new(&run.context, cache, &config.state_in);
+        let base = first && !memory.has_state();
         let recorder = record::Recorder::new(writer, base, first, config.options.started_s);
-        let memory = past::Memory::new(&run.context, cache, &config.state_in)?;
         run.spawn("hf-merge", move |context| {
             let outlets = walk::Outlets {
                 order: order_out,

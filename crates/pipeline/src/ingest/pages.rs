@@ -27,7 +27,8 @@ const GROUPS_AWAITED_MAX: usize = 8;
 /// What a worker made of a group.
 struct GroupDone {
     location: Location,
-    id: Id,
+    /// Of what the group's pages hold, wherever they lie.
+    held: Id,
     encoded: Vec<u8>,
     segments: Vec<(Origin, u32)>,
 }
@@ -195,7 +196,7 @@ impl<'a> PageReader<'a> {
         while let Some(done) = self.done.remove(&self.groups.len()) {
             self.side.put(&done.encoded)?;
             self.groups.push(done.location);
-            self.ids.push(done.id);
+            self.ids.push(done.held);
             self.segments.extend(done.segments);
         }
         Ok(())
@@ -270,6 +271,7 @@ fn store_group(context: &Context, bench: &mut Bench, task: GroupTask) -> Result<
             }
         }
     }
+    let held = keys.pages_id(page_bytes as u32, &ids);
     let extents = extents_of(&places);
     let mut segments: Vec<(Origin, u32)> = extents
         .iter()
@@ -289,7 +291,7 @@ fn store_group(context: &Context, bench: &mut Bench, task: GroupTask) -> Result<
     let location = store_map(context, bench, class, id, &encoded)?;
     Ok(GroupDone {
         location,
-        id,
+        held,
         encoded,
         segments,
     })

@@ -57,6 +57,8 @@ pub(super) struct Memory {
     cache: Option<CacheReader>,
     /// Files of a writer state, by class and hash of the path.
     states: HashMap<(ClassId, u64), StateFile>,
+    /// A writer state was read.
+    state: bool,
     paranoid: bool,
     audit: Audit,
     /// The last segment asked for, and whether it can be referred to.
@@ -64,26 +66,32 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub fn new(
-        context: &Context,
-        cache: Option<CacheReader>,
-        states: &[Vec<u8>],
-    ) -> Result<Self, Error> {
+    /// States that cannot be understood are as good as none: everything is read.
+    pub fn new(context: &Context, cache: Option<CacheReader>, states: &[Vec<u8>]) -> Self {
         let mut files = HashMap::new();
+        let mut state = false;
         if cache.is_none() {
-            for payload in states {
-                take_state(&mut files, payload)?;
+            let mut taken = states.iter().map(|payload| take_state(&mut files, payload));
+            state = !states.is_empty() && taken.all(|taken| taken.is_ok());
+            if !state {
+                files.clear();
             }
         }
         let options = &context.options;
         let known = cache.as_ref().map_or(0, |cache| cache.records);
-        Ok(Self {
+        Self {
             cache,
             states: files,
+            state,
             paranoid: options.paranoid,
             audit: Audit::new(options.audit_files, known, options.started_s),
             last: None,
-        })
+        }
+    }
+
+    /// Whether there is a writer state that a new one can be a difference to.
+    pub fn has_state(&self) -> bool {
+        self.state
     }
 
     /// What is known of the entry that the scan met. Entries must come in path order.

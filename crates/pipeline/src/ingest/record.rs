@@ -49,12 +49,13 @@ impl Recorder {
         entry: &mut Entry,
         held: Option<(Stored, u64)>,
     ) -> Result<(), Error> {
-        self.state(keys, item, entry);
+        let fresh = item.unsteady || item.stat.ctime.0 >= self.trusted_before_s;
+        self.state(keys, item, entry, fresh);
         let record = &mut self.record;
         record.path.clear();
         record.path.extend_from_slice(&entry.path);
         record.class = item.class;
-        record.fresh = item.unsteady || item.stat.ctime.0 >= self.trusted_before_s;
+        record.fresh = fresh;
         record.mode = item.stat.mode;
         record.size = item.stat.size;
         record.mtime = item.stat.mtime;
@@ -71,12 +72,14 @@ impl Recorder {
         self.cache.push(record)
     }
 
-    fn state(&mut self, keys: &ClassKeys, item: &Item, entry: &Entry) {
+    /// Only what can be trusted: a state cannot say of a file that it is to be read again.
+    fn state(&mut self, keys: &ClassKeys, item: &Item, entry: &Entry, fresh: bool) {
         let EntryKind::File { size, content } = &entry.kind else {
             return;
         };
         let changed = item.past != Past::Unchanged;
-        let wanted = *size > SMALL_BYTES_MAX
+        let wanted = !fresh
+            && *size > SMALL_BYTES_MAX
             // Lists elsewhere lie where a writer cannot read.
             && matches!(content, Content::Pieces(_) | Content::PageMap { .. } | Content::PageMapAt { .. });
         if !wanted || !(changed || self.base) {

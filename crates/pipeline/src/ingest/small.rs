@@ -150,7 +150,7 @@ fn read_file(
         let read = source::read_small(context, &fd, before.size as usize, buffer)? as u64;
         let after = FileStat::from(fstat(&fd)?);
         let steady = before.same_content(&after) && read == after.size;
-        item.stat = after;
+        item.read_as(after);
         if steady || attempt == REREADS_MAX {
             item.unsteady = !steady;
             item.stat.size = read;

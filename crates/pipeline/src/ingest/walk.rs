@@ -71,7 +71,8 @@ pub(super) fn walk(
         walker.stream(stream, class)?;
     }
     walker.memory.end(context);
-    walker.flush()
+    walker.flush()?;
+    outlets.order.send(Ordered::End).map_err(|_| Error::Stopped)
 }
 
 struct Walker<'a> {

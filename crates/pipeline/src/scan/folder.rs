@@ -43,6 +43,9 @@ impl Names {
         let bytes = &self.bytes;
         self.order
             .sort_unstable_by(|a, b| name_at(bytes, *a).cmp(name_at(bytes, *b)));
+        // A folder that changes while it is listed may give a name twice.
+        self.order
+            .dedup_by(|a, b| name_at(bytes, *a) == name_at(bytes, *b));
     }
 
     pub fn len(&self) -> usize {
