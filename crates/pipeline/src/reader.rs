@@ -14,7 +14,7 @@ use holdfast_engine::{
 use parking_lot::Mutex;
 
 use crate::Error;
-use crate::source::{PackSource, object_name};
+use crate::source::{PackSource, is_of_one_object, object_name};
 
 /// Bytes of a pack read in the hope that they hold its whole header.
 const HEADER_GUESS_BYTES: u64 = 4096;
@@ -252,7 +252,15 @@ impl Reader {
             }
             .into());
         }
-        Ok(self.keys.pack_key(&header, &place.nonce)?)
+        // The class's key is held, and the index says that the pack is of this vault: what does not fit has rotted.
+        self.keys.class(place.class, place.generation)?;
+        let key = self.keys.pack_key(&header, &place.nonce);
+        Ok(key.map_err(|error| match error {
+            EngineError::WrongKey { .. } => EngineError::Damaged {
+                what: "the header of a pack",
+            },
+            error => error,
+        })?)
     }
 
     /// The name of the pack that a segment would be read from first.
@@ -353,7 +361,7 @@ pub fn is_of_one_segment(error: &Error) -> bool {
             error,
             EngineError::WrongKey { .. } | EngineError::Outside(_) | EngineError::Misuse { .. }
         ),
-        Error::Io { .. } => true,
+        Error::Io { errno, .. } => is_of_one_object(*errno),
         _ => false,
     }
 }

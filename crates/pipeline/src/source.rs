@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use holdfast_engine::{PackKind, PackName};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 
 use crate::Error;
 
@@ -87,9 +88,38 @@ impl PackSource for LocalSource {
     }
 }
 
+/// Whether an `errno` speaks of one object: it is not there, or cannot be read back. Anything else (a mount that went away,
+/// permissions, descriptors) says nothing about the object at hand, and concerns all others as well.
+pub fn is_of_one_object(errno: i32) -> bool {
+    const OF_ONE: [Errno; 6] = [
+        Errno::NOENT,
+        Errno::IO,
+        Errno::NODATA,
+        Errno::BADMSG,
+        Errno::ILSEQ,
+        Errno::UCLEAN,
+    ];
+    OF_ONE.iter().any(|known| known.raw_os_error() == errno)
+}
+
 fn system(what: &'static str, error: &std::io::Error) -> Error {
     Error::Io {
         what,
         errno: error.raw_os_error().unwrap_or(5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_went_away_is_not_a_damaged_pack() {
+        for errno in [Errno::NOENT, Errno::IO, Errno::UCLEAN] {
+            assert!(is_of_one_object(errno.raw_os_error()));
+        }
+        for errno in [Errno::STALE, Errno::NOTCONN, Errno::ACCESS, Errno::MFILE] {
+            assert!(!is_of_one_object(errno.raw_os_error()));
+        }
     }
 }

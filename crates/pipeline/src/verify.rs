@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::Error;
 use crate::limits::Limits;
 use crate::reader::Reader;
+use crate::source::is_of_one_object;
 
 mod pack;
 
@@ -215,7 +216,7 @@ fn is_of_pack(error: &Error) -> bool {
         Error::Engine(error) => {
             !matches!(error, EngineError::Outside(_) | EngineError::Misuse { .. })
         }
-        Error::Io { .. } => true,
+        Error::Io { errno, .. } => is_of_one_object(*errno),
         _ => false,
     }
 }

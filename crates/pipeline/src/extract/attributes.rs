@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use holdfast_engine::entry::Entry;
+use holdfast_engine::entry::{Entry, EntryKind};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -156,12 +156,20 @@ impl Owners {
 
     /// The attributes of an entry. The owner is left out where a new file has it anyway.
     pub fn attributes(&mut self, entry: &Entry, in_new_folder: bool) -> Attributes {
+        let recorded = self.owner(entry);
         let owner = self
             .is_kept
-            .then(|| self.owner(entry))
+            .then_some(recorded)
             .filter(|owner| *owner != self.own || !in_new_folder);
+        let is_other = !self.is_kept && recorded != self.own;
+        let mode = if is_other && !matches!(entry.kind, EntryKind::Folder) {
+            // Made as ours: a program must not gain our rights for whoever runs it.
+            entry.mode & !0o6000
+        } else {
+            entry.mode
+        };
         Attributes {
-            mode: entry.mode,
+            mode,
             owner,
             mtime: entry.mtime,
             xattrs: entry.xattrs.clone().into_boxed_slice(),
