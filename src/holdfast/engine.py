@@ -116,6 +116,12 @@ __all__ = [
 ]
 
 
+_BY_CODE: dict[str, type[errors.HoldfastError]] = {
+    "unknown-version": errors.VersionError,
+    "references-lost": errors.RevokedError,
+}
+
+
 def translate(error: EngineError) -> errors.HoldfastError:
     """Return the Holdfast error that an engine's error means. Text and code are kept; neither holds a path."""
     what = str(error)
@@ -131,9 +137,7 @@ def translate(error: EngineError) -> errors.HoldfastError:
         return errors.ObjectMissingError("a pack that the index lists is not in the store", engine=error.code)
     if isinstance(error, IoError):
         return errors.StoreUnreachableError(what, engine=error.code, errno=error.errno)
-    if error.code == "unknown-version":
-        return errors.VersionError(what, engine=error.code)
-    return errors.InternalError(what, engine=error.code)
+    return _BY_CODE.get(error.code, errors.InternalError)(what, engine=error.code)
 
 
 @contextmanager

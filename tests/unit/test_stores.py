@@ -111,6 +111,25 @@ class TestLocal:
         assert store.put_new("decision/a/00000000", b"ours") is False
         assert store.get("decision/a/00000000") == b"theirs"
 
+    def test_what_exists_is_made_durable_before_it_is_relied_on(self, tmp_path, monkeypatch):
+        """The first attempt failed after the object had its name: the second must not take it for durable as it is."""
+        flushed = []
+        monkeypatch.setattr(
+            "holdfast.stores.local.os.fsync", lambda fd: flushed.append(os.readlink(f"/proc/self/fd/{fd}"))
+        )
+
+        def write(path, data):
+            put_file(path, data)
+            raise OSError(errno.EIO, "the folder could not be flushed")
+
+        folder = tmp_path / "index"
+        folder.mkdir()
+        with pytest.raises(StoreUnreachableError):
+            LocalStore(str(tmp_path), write=write).put("index/" + "0" * 64, b"run")
+        flushed.clear()
+        LocalStore(str(tmp_path)).put("index/" + "0" * 64, b"run")
+        assert {str(folder), str(folder / ("0" * 64))} <= set(flushed)
+
     def test_a_read_that_comes_short_goes_on(self, local, monkeypatch):
         local.put("data/00/a", bytes(range(100)))
         real = os.pread

@@ -116,15 +116,31 @@ class Indexes:
             state.distrusted = distrusted_runs(home)
             state.scopes |= read_countersigns(home, state.scopes)
             self._drop_stale(state, set(runs))
-            untrusted = self._fetch(state, runs)
-            members = self._choose(state, rounds.deleted)
-            self._save(state)
-            files = [(str(self.cache / m.file), trusted) for m, trusted in members]
-            index = whole = cast("Index", self.engine.Index(files))
-            if excluded:
-                whole = cast("Index", self.engine.Index(files))
+            try:
+                indexes, untrusted = self._open(state, runs, rounds.deleted, copies=2 if excluded else 1)
+            except DamageError:
+                # A file torn by a crash, or rotten: all of them are made anew.
+                self._drop_all(state)
+                indexes, untrusted = self._open(state, runs, rounds.deleted, copies=2 if excluded else 1)
+        index, whole = indexes[0], indexes[-1]
         index.exclude([bytes.fromhex(sha) for sha in sorted(excluded)])
         return IndexView(index, whole, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
+
+    def _open(
+        self, state: _State, runs: tuple[str, ...], deleted: frozenset[str], *, copies: int
+    ) -> tuple[list[Index], tuple[str, ...]]:
+        """Fetch what is new and open the local files so many times; return also the runs that cannot be used."""
+        untrusted = self._fetch(state, runs)
+        with self.engine.translated():
+            files = [(str(self.cache / m.file), trusted) for m, trusted in self._choose(state, deleted)]
+            indexes = [cast("Index", self.engine.Index(files)) for _ in range(copies)]
+        self._save(state)
+        return indexes, untrusted
+
+    def _drop_all(self, state: _State) -> None:
+        for member in state.members:
+            (self.cache / member.file).unlink(missing_ok=True)
+        state.members.clear()
 
     def _fetch(self, state: _State, runs: tuple[str, ...]) -> tuple[str, ...]:
         """Copy what is not here yet; return the runs that cannot be used."""

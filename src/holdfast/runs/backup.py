@@ -24,7 +24,7 @@ from holdfast.errors import (
 )
 from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
-from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
+from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft, class_rank
 from holdfast.runs import continuity
 from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
 from holdfast.runs.catalog import after_backup
@@ -47,7 +47,7 @@ PROGRAM = "holdfast 0.1.0"
 REFS_CHAIN_LINKS = 16
 """Deltas of reference sets in a row; then a full set is stored again."""
 FINDINGS_KEPT_MAX = 100_000
-"""Findings listed in a sealed part; beyond it they are counted."""
+"""Findings listed in a snapshot's sealed parts; the run's result has all."""
 _COMPLETE_KINDS = frozenset({"socket-skipped", "silent-change"})
 """Findings that leave the run complete: what has no content, and what was stored anew because it had changed."""
 
@@ -313,13 +313,10 @@ def _payloads(runs: Iterable[tuple[int, int, bytes]]) -> list[RunPayload]:
 
 
 def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) -> SnapshotDraft:
-    """Return the snapshot to commit. Findings go to the part of their path's class, or to the first there is."""
-    by_class: dict[int, list[PartFinding]] = {row.class_id: [] for row in finished.classes}
-    if not by_class:
+    """Return the snapshot to commit."""
+    if not finished.classes:
         raise InternalError("the engine finished without a tree")
-    for finding in run.findings[:FINDINGS_KEPT_MAX]:
-        home = finding.class_id if finding.class_id in by_class else min(by_class)
-        by_class[home].append(PartFinding(finding.path, finding.kind, finding.detail))
+    by_class = part_findings(run.findings, [row.class_id for row in finished.classes])
     return SnapshotDraft(
         classes=tuple(
             ClassDraft(
@@ -344,6 +341,21 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
         paths=run.source.paths,
         tags=run.request.options.tags,
     )
+
+
+def part_findings(findings: Sequence[Finding], class_ids: Sequence[int]) -> dict[int, list[PartFinding]]:
+    """Return the findings of each class's part: those of its paths.
+
+    A class without a tree has no part: the most sensitive one there is takes its findings, and leaves out the paths if it
+    is less sensitive than they are.
+    """
+    by_class: dict[int, list[PartFinding]] = {class_id: [] for class_id in class_ids}
+    main = min(class_ids, key=class_rank)
+    for finding in findings[:FINDINGS_KEPT_MAX]:
+        home = finding.class_id if finding.class_id in by_class else main
+        path = finding.path if class_rank(home) <= class_rank(finding.class_id) else b""
+        by_class[home].append(PartFinding(path, finding.kind, finding.detail))
+    return by_class
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
-from holdfast.errors import HoldfastError, Interrupted
+from holdfast.errors import HoldfastError, Interrupted, StoreUnreachableError
+from holdfast.repository import names
 from holdfast.repository.check import check
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.runs.assembly import set_limits
@@ -164,6 +165,12 @@ def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     repository = vault.repository
     if not repository.is_root:
         return ""
+    if repository.store.size(names.VAULT) is None:
+        raise StoreUnreachableError(
+            "the vault is not at its place any more, so what was found missing says nothing about its packs",
+            safe="nothing was changed; no pack was listed as damaged.",
+            next="mount or reconnect the disk that holds the vault, then run again",
+        )
     known = read_damaged(repository.home)
     now = (known | proof.damaged.keys()) - proof.sound
     if now == known:

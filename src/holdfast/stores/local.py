@@ -70,16 +70,19 @@ class LocalStore:
             if not self._root.is_dir():
                 raise self._unreachable()
             try:
-                self._write(str(path), data)
+                self._write_with_parents(path, data)
             except FileExistsError:
+                # Made by an attempt that failed after it had the name, or just now by another: "exists" is durable, too.
+                _flush_file(path)
                 return False
-            except FileNotFoundError:
-                self._make_parents(path)
-                try:
-                    self._write(str(path), data)
-                except FileExistsError:
-                    return False
         return True
+
+    def _write_with_parents(self, path: Path, data: Data) -> None:
+        try:
+            self._write(str(path), data)
+        except FileNotFoundError:
+            self._make_parents(path)
+            self._write(str(path), data)
 
     def get(self, name: str) -> bytes:
         """Return the object."""
@@ -233,6 +236,19 @@ def _read_exactly(fd: int, offset: int, wanted: int) -> bytes:
 
 def _sort_key(row: os.DirEntry[str]) -> str:
     return f"{row.name}/" if row.is_dir(follow_symlinks=False) else row.name
+
+
+def _flush_file(path: Path) -> None:
+    """Make an existing object durable, name and bytes; one that was deleted meanwhile needs nothing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    _flush_folder(path.parent)
 
 
 def _flush_folder(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.repository.session import bucket, read_state
 from holdfast.repository.types import SnapshotDraft
 from holdfast.stores.memory import MemoryStore
-from holdfast.testing.fake_engine import FakeEngine
+from holdfast.testing.fake_engine import FakeEngine, FakeIndex
 from holdfast.testing.hosts import FakeHost, check_vault
 
 
@@ -312,3 +313,23 @@ def test_a_session_given_up_cannot_commit(host: FakeHost) -> None:
     assert info.id in ids(host.repository), "what was committed stays"
     assert decisions.outcome(host.repository.home, info.id, host.repository.writer_id).snapshot
     assert Verdict.COMMIT.value == COMMIT
+
+
+def test_a_local_file_torn_by_a_crash_is_made_anew(host: FakeHost, repository: Repository) -> None:
+    class TornIndex(FakeIndex):
+        def __init__(self, members: Sequence[tuple[str, bool]]) -> None:
+            if any(not Path(file).stat().st_size for file, _ in members):
+                raise DamageError("damaged: the local index")
+            super().__init__(members)
+
+    class Engine(FakeEngine):
+        Index = TornIndex
+
+    host.backup({"a": 1})
+    before = Indexes(repository, host.cache, Engine()).read()
+    for file in host.cache.glob("*.sorted"):
+        file.write_bytes(b"")
+    after = Indexes(repository, host.cache, Engine()).read()
+    assert after.index.trusted == before.index.trusted  # type: ignore[attr-defined]
+    assert after.runs == before.runs
+    assert not after.untrusted
