@@ -399,7 +399,7 @@ class TargetError(HoldfastError):
     safety = Safety.UNTOUCHED
     meaning = "The folder, disk or output to restore into takes no more: full, read-only, no permission, closed."
     safe = "the vault was only read; files that have their names are whole and verified."
-    next = "make room or choose another target, then restore again: into an empty folder, or with `--overwrite older`."
+    next = "make room and run the same command again, which goes on where it stopped; or choose another target."
 
 
 class Interrupted(HoldfastError):  # noqa: N818 - the run was asked to stop; that is no fault

@@ -171,3 +171,34 @@ def test_an_output_that_takes_no_more_is_no_fault_of_the_vault(site):
 def test_a_folder_is_no_key(site, tmp_path):
     _, run, _ = site
     assert "the key cannot be read: Is a directory" in run("snapshots", "--key-file", str(tmp_path), code=6)
+
+
+def test_streams_that_could_not_mean_what_was_meant_are_refused(site):
+    _, run, _ = site
+    for command in ("a=echo hi; exit 3", "a=echo hi | cat", "a=true && echo x", "../a=echo x", "a/./b=echo x"):
+        run("backup", "--stdin-command", command, code=2)
+    run("backup", "--stdin-command", "a=echo x", "--stdin-command", "/a=echo y", code=2)
+    run("backup", "--stdin-command", "a=sh -c 'echo hi; exit 3'", code=3)
+    run("backup", "--stdin-command", "a=sh -c 'echo hi; echo \"it | works\"'")
+    assert run("restore", "latest", "--stdout", "a") == "hi\nit | works\n"
+
+
+def test_what_is_holdfast_s_own_is_no_source(site, tmp_path):
+    source, run, _ = site
+    assert "in the vault" in run("backup", str(tmp_path / "vault" / "key"), code=2)
+    assert "one line" in run("backup", str(source), "--label", "a\nb", code=2)
+    assert "one line" in run("backup", str(source), "--tag", "\udcff", code=2)
+
+
+def test_an_interrupted_restore_is_gone_on_with(site, tmp_path):
+    source, run, _ = site
+    run("backup", str(source))
+    target = tmp_path / "target"
+    run("restore", "latest", "--to", str(target))
+    run("restore", "latest", "--to", str(target), code=2)
+    (target / ".holdfast-restore").mkdir()
+    lost = target / str(source)[1:] / "3.hl7"
+    lost.unlink()
+    run("restore", "latest", "--to", str(target))
+    assert lost.read_bytes() == (source / "3.hl7").read_bytes()
+    assert not (target / ".holdfast-restore").exists()

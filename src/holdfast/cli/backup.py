@@ -134,7 +134,22 @@ def _stream(text: str) -> Stream:
         raise UsageError(f"the command of a stream cannot be read: {error}") from None
     if not separator or not name or not words:
         raise UsageError("a stream is NAME=COMMAND", next="as in --stdin-command 'dumps/ehr.sql=pg_dump ehr'.")
+    if _needs_shell(command):
+        raise UsageError(
+            "the command of a stream is started without a shell, and has `|`, `;`, `&`, `<` or `>` in it",
+            next="""write NAME=sh -c "set -e; …", and mind that a pipe hides failures of all but its last command.""",
+        )
     return Stream(os.fspath(name), words)
+
+
+def _needs_shell(command: str) -> bool:
+    """Return whether a word stands outside quotes that only a shell understands: given to a program it changes its meaning."""
+    lexer = shlex.shlex(command, posix=False, punctuation_chars=True)
+    lexer.whitespace_split = True
+    try:
+        return any(set(word) <= set("();<>|&") for word in lexer)
+    except ValueError:
+        return False
 
 
 def summary(result: BackupResult) -> list[str]:

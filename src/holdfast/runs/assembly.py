@@ -66,6 +66,15 @@ class OpenVault:
             ) from None
         return path
 
+    def owns(self, path: bytes) -> bool:
+        """Return whether a path lies in the vault's own store or in the local state."""
+        real = os.path.realpath(path)
+        own = [os.fsencode(state_root())]
+        if self.store.local_root is not None:
+            own.append(os.fsencode(self.store.local_root))
+        folders = [os.path.realpath(folder).rstrip(b"/") for folder in own]
+        return any(real == folder or real.startswith(folder + b"/") for folder in folders)
+
     def index(self) -> engine.Index:
         """Return the index without excluded packs, for what writes and what judges; read at the first call."""
         return self._read_index().index

@@ -20,6 +20,7 @@ from holdfast.errors import (
     NotPermittedError,
     RevokedError,
     SourceMissingError,
+    TargetInsideVaultError,
     UsageError,
 )
 from holdfast.repository.marking import SetReader
@@ -84,7 +85,8 @@ def run_backup(
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
     request = replace(request, paths=_absolute(request.paths))
-    _check_paths(request)
+    _check_paths(vault, request)
+    _check_texts(request)
     source = continuity.identify(vault.repository, request.paths, request.label)
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
@@ -106,12 +108,26 @@ def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(os.path.normpath(os.path.join(here, path)) for path in paths))
 
 
-def _check_paths(request: BackupRequest) -> None:
+def _check_paths(vault: OpenVault, request: BackupRequest) -> None:
     if not request.paths and not request.options.streams:
         raise UsageError("nothing to back up was named", next="give at least one path.")
     missing = sum(not os.path.lexists(path) for path in request.paths)
     if missing:
         raise SourceMissingError(f"{missing} of the {len(request.paths)} paths to back up do not exist")
+    if any(map(vault.owns, request.paths)):
+        raise TargetInsideVaultError("a path to back up lies in the vault or in Holdfast's own state")
+
+
+def _check_texts(request: BackupRequest) -> None:
+    """Refuse what could not be stored or listed: labels and tags that are no line of text, streams without a place."""
+    for text in (request.label, *request.options.tags):
+        if not text.isprintable():
+            raise UsageError("a label or a tag is one line of printable text")
+    names = [os.fsencode(stream.path).strip(b"/") for stream in request.options.streams]
+    if len(set(names)) != len(names):
+        raise UsageError("two streams have the same name")
+    if any(part in {b"", b".", b".."} or b"\0" in part for name in names for part in name.split(b"/")):
+        raise UsageError("the name of a stream is a path without `.` and `..`")
 
 
 def _attempt(run: _Run) -> BackupResult:

@@ -10,7 +10,7 @@ from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
 from holdfast.base.patterns import has_glob, literal_folder, matcher
 from holdfast.errors import Interrupted, PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
-from holdfast.runs.assembly import set_limits, state_root
+from holdfast.runs.assembly import set_limits
 from holdfast.runs.results import RestoreResult
 from holdfast.runs.trees import Trees, tree_path
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 RESUME_NAME = b".holdfast-restore"
-"""The engine's folder in the target while a restore is under way: a target that holds nothing else counts as empty."""
+"""The engine's folder in the target until a restore is complete: one that holds it was interrupted, and is gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +91,18 @@ def run_restore(
 
 def _check_target(vault: OpenVault, target: bytes, request: RestoreRequest) -> None:
     """Refuse a target inside the vault or the local state, and one that holds something unless told so."""
-    real = os.path.realpath(target)
-    own = [os.fsencode(state_root())]
-    if vault.store.local_root is not None:
-        own.append(os.fsencode(vault.store.local_root))
-    if any(_is_within(real, os.path.realpath(folder)) for folder in own):
+    if vault.owns(target):
         raise TargetInsideVaultError("the target lies in the vault or in Holdfast's own state")
     if request.in_place or request.overwrite != "never" or request.dry_run:
         return
     try:
-        held = [name for name in os.listdir(target) if name != RESUME_NAME]
+        held = os.listdir(target)
     except FileNotFoundError:
         return
     except NotADirectoryError:
         raise UsageError("the target is not a folder", next="name a folder that is empty or not there yet.") from None
-    if held:
+    if held and RESUME_NAME not in held:
         raise TargetNotEmptyError("the target holds something already")
-
-
-def _is_within(path: bytes, folder: bytes) -> bool:
-    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
 
 
 def _resolved(trees: Trees, patterns: Iterable[bytes]) -> list[bytes]:
