@@ -72,6 +72,9 @@ pub(super) fn walk(
     }
     walker.memory.end(context);
     walker.flush()?;
+    if scan.is_broken() {
+        return Err(Error::Internal("a thread of the scan panicked"));
+    }
     outlets.order.send(Ordered::End).map_err(|_| Error::Stopped)
 }
 

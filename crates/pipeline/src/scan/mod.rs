@@ -154,6 +154,11 @@ impl Scan {
         &self.shared.rules
     }
 
+    /// A walker panicked: what the scan gave is not all there is.
+    pub fn is_broken(&self) -> bool {
+        self.shared.is_broken()
+    }
+
     /// A handle to open the folders it met.
     pub fn opener(&self) -> Opener {
         Opener(Arc::clone(&self.shared))
@@ -279,7 +284,7 @@ impl Drop for Scan {
     fn drop(&mut self) {
         self.shared.stop();
         for walker in self.walkers.drain(..) {
-            // A walker that panicked has nothing more to tell: its slice was seen as missing.
+            // That a walker panicked is known by `is_broken`.
             drop(walker.join());
         }
     }

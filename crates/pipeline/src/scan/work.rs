@@ -1,8 +1,9 @@
 //! The pieces of work of a scan, shared by walkers and consumer.
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rustix::fs::{Mode, OFlags, openat};
@@ -14,6 +15,8 @@ use super::stat::FileStat;
 
 /// Entries looked at ahead of the consumer.
 const LOOKED_MAX: usize = 48 * 1024;
+/// How often who waits for a walker looks whether all of them live.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 struct Job {
     folder: Arc<Folder>,
@@ -32,6 +35,8 @@ pub(super) struct Shared {
     pub rules: Rules,
     pub pool: DescriptorPool,
     pub excluded: AtomicU64,
+    /// A walker panicked: what it had begun never comes.
+    pub broken: AtomicBool,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -42,9 +47,15 @@ impl Shared {
             rules,
             pool,
             excluded: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
             queue: Mutex::default(),
             wake: Condvar::new(),
         }
+    }
+
+    /// Whether a walker panicked.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
     }
 
     /// Queues the root folder.
@@ -60,7 +71,12 @@ impl Shared {
     pub fn spawn(shared: &Arc<Self>) -> Option<JoinHandle<()>> {
         let shared = Arc::clone(shared);
         let builder = std::thread::Builder::new().name("hf-walk".into());
-        builder.spawn(move || shared.walk()).ok()
+        let walk = move || {
+            let alarm = Alarm(&shared);
+            shared.walk();
+            drop(alarm);
+        };
+        builder.spawn(walk).ok()
     }
 
     pub fn stop(&self) {
@@ -283,7 +299,10 @@ impl Shared {
             if let Some(names) = &progress.names {
                 return names.clone();
             }
-            folder.changed.wait(&mut progress);
+            if self.is_broken() {
+                return Err(Errno::IO);
+            }
+            folder.changed.wait_for(&mut progress, LOOK_AGAIN);
         }
     }
 
@@ -298,9 +317,46 @@ impl Shared {
                         return items;
                     }
                 }
-                Some(Slice::Queued | Slice::Working) => folder.changed.wait(&mut progress),
+                Some(Slice::Queued | Slice::Working) if self.is_broken() => return Vec::new(),
+                Some(Slice::Queued | Slice::Working) => {
+                    folder.changed.wait_for(&mut progress, LOOK_AGAIN);
+                }
                 Some(Slice::Taken) | None => return Vec::new(),
             }
         }
+    }
+}
+
+/// Tells of a walker's panic.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.store(true, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::rules::RuleConfig;
+
+    #[test]
+    fn nobody_waits_for_a_walker_that_panicked() {
+        let rules = Rules::new(&RuleConfig::default(), std::collections::HashSet::new());
+        let shared = Shared::new(rules.expect("rules"), DescriptorPool::new(4));
+        let folder = Folder::top(1, None, None);
+        folder.progress.lock().claimed = true;
+        std::thread::scope(|scope| {
+            let walker = scope.spawn(|| {
+                let _alarm = Alarm(&shared);
+                panic!("in the middle of a folder");
+            });
+            assert!(walker.join().is_err());
+            assert!(shared.names(&folder).is_err());
+        });
+        assert!(shared.is_broken());
     }
 }
