@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
         if name.startswith("HOLDFAST_") and not name.startswith("HOLDFAST_TEST"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path_factory.getbasetemp() / "state"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape names that are not UTF-8: a worker could not hand the report of a failure to the controller."""
+    report = yield
+    if report.longrepr is not None and not isinstance(report.longrepr, tuple):
+        report.longrepr = _printable(str(report.longrepr))
+    report.sections = [(name, _printable(text)) for name, text in report.sections]
+    return report
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 # The gate on error codes. An error counts when the package raises it, not when a test makes one. Workers of a parallel run
