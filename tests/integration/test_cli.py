@@ -202,3 +202,28 @@ def test_an_interrupted_restore_is_gone_on_with(site, tmp_path):
     run("restore", "latest", "--to", str(target))
     assert lost.read_bytes() == (source / "3.hl7").read_bytes()
     assert not (target / ".holdfast-restore").exists()
+
+
+def test_a_lost_index_is_made_anew_from_the_packs(site, tmp_path):
+    source, run, _ = site
+    run("backup", str(source))
+    runs = list((tmp_path / "vault" / "index").iterdir())
+    for entry in runs:
+        entry.unlink()
+    run("check", code=4)
+    run("restore", "latest", "--to", str(tmp_path / "early"), code=4)
+    would = json.loads(run("repair", "index", "--dry-run", "--json").splitlines()[-1])
+    assert would["packs_read"] == 2
+    assert not list((tmp_path / "vault" / "index").iterdir())
+    done = json.loads(run("repair", "index", "--json").splitlines()[-1])
+    assert (done["packs_listed"], done["packs_damaged"], done["runs_put"]) == (2, 0, 1)
+    run("check")
+    run("restore", "latest", "--to", str(tmp_path / "restored"))
+    restored = tmp_path / "restored" / source.relative_to("/")
+    assert {f.name: f.read_bytes() for f in restored.iterdir()} == {f.name: f.read_bytes() for f in source.iterdir()}
+    pack = next(p for p in (tmp_path / "vault" / "data").rglob("*") if p.is_file())
+    pack.chmod(0o600)
+    pack.write_bytes(pack.read_bytes()[:-1])
+    for entry in (tmp_path / "vault" / "index").iterdir():
+        entry.unlink()
+    assert "1 packs are damaged" in run("repair", "index", code=4)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast.repository import rebuild
 
 FILES = 40
 
@@ -46,12 +45,12 @@ def test_rewritten_packs_hold_everything(tmp_path: Path, source: Path, monkeypat
         assert vault.check().problems == ()
         assert restored(vault, source, tmp_path / "out1")
         assert vault.backup([source], label="ehr").stats.new_bytes == 0
-        repository = vault._vault.repository
         for run in list((tmp_path / "vault" / "index").iterdir()):
             run.unlink()
         assert vault.check().problems
-        plan = rebuild.plan(repository)
-        assert rebuild.apply(repository, plan).damaged == ()
+        repaired = vault.repair_index()
+        assert isinstance(repaired, holdfast.RepairResult)
+        assert (repaired.packs_damaged, repaired.packs_listed == repaired.packs_read > 0) == (0, True)
         assert vault.check().problems == ()
     with holdfast.Vault.open(tmp_path / "vault", key_file=tmp_path / "key") as vault:
         assert restored(vault, source, tmp_path / "out2")

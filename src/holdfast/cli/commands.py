@@ -31,6 +31,7 @@ COMMANDS = {
     "hold": Entry("retention", "Put a snapshot under legal hold, or end the hold."),
     "check": Entry("integrity", "Check the structure of the vault; needs no key to content."),
     "verify": Entry("integrity", "Read packs back and prove every byte."),
+    "repair": Entry("repair", "Make the index anew from the packs."),
     "stats": Entry("integrity", "Show where the space goes."),
     "catalog": Entry("catalog", "Bring the catalog up to date, or make it anew."),
     "key": Entry("keys", "Recovery kits, passphrases and the revoking of writers."),

@@ -36,6 +36,7 @@ RECORDS: dict[str, type] = {
     "hold": retention.HoldSet,
     "check": results.CheckReport,
     "verify": results.VerifyReport,
+    "repair": results.RepairResult,
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
@@ -47,7 +48,21 @@ RECORDS: dict[str, type] = {
 EXTRA = {"progress": {"rate": "number", "eta_seconds": "number or null"}}
 """Fields that a record has beyond those of its class."""
 
-RESULTS = {"init", "backup", "restore", "forget", "prune", "hold", "check", "verify", "stats", "catalog", "key", "demo"}
+RESULTS = {
+    "init",
+    "backup",
+    "restore",
+    "forget",
+    "prune",
+    "hold",
+    "check",
+    "verify",
+    "repair",
+    "stats",
+    "catalog",
+    "key",
+    "demo",
+}
 """Records that end a command and carry its `exit_code`."""
 
 ERROR_FIELDS = {

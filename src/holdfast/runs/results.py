@@ -28,6 +28,7 @@ __all__ = [
     "ForgetResult",
     "FoundEntry",
     "PruneResult",
+    "RepairResult",
     "RestoreResult",
     "RetentionPolicy",
     "SnapshotInfo",
@@ -210,6 +211,23 @@ class PruneResult:
     """Sessions that neither acknowledged nor ended: they hold the round up unless revoked."""
     sessions_revoked: int = 0
     delete_after: datetime | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RepairResult:
+    """What a repair of the index did, or would do."""
+
+    dry_run: bool
+    packs_read: int
+    """Packs that no readable index run listed."""
+    packs_listed: int
+    """Packs listed again. With `dry_run`, none."""
+    packs_damaged: int
+    """Packs that could not be listed: `verify` names what rests on them."""
+    runs_put: int
+    runs_dropped: int
+    """Index runs that could not be read, and were replaced."""
     seconds: float = 0.0
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         CheckReport,
         FoundEntry,
         PruneResult,
+        RepairResult,
         RetentionPolicy,
         VaultStats,
         VerifyReport,
@@ -263,6 +264,16 @@ class Vault:
             undo_days=undo_days, repack_below=repack_below, revoke_silent=revoke_silent, dry_run=dry_run
         )
         return run_prune(self._vault, request, events=events)
+
+    def repair_index(self, *, everything: bool = False, dry_run: bool = False, events: Events = ignore) -> RepairResult:
+        """List again the packs that no readable index run lists, by the packs' own directories.
+
+        Safe at any time: nothing but index runs that cannot be read is deleted, after what replaces them is durable.
+        `everything` reads all packs. Needs the root key. Packs that are damaged themselves are counted, not listed.
+        """
+        from holdfast.runs.repair import run_repair_index
+
+        return run_repair_index(self._vault, everything=everything, dry_run=dry_run, events=events)
 
     def check(self, *, events: Events = ignore) -> CheckReport:
         """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
