@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
+from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX
 from holdfast.base.units import parse_bytes, parse_seconds
 from holdfast.config.secrets import SecretRef
 
@@ -123,7 +124,7 @@ class BackupSettings(_Section):
     level: StrictInt = _option(1, "The level of zstd.", ge=-7, le=19)
     workers: StrictInt = _option(0, "Threads that compress; 0 is one per core.", unit="threads", ge=0, le=256)
     upload_threads: StrictInt = _option(2, "Packs that are stored at the same time.", unit="threads", ge=1, le=32)
-    pack_bytes: Size = _option(64 * MIB, "The size of a pack.", unit="bytes", ge=MIB, le=128 * MIB)
+    pack_bytes: Size = _option(PACK_BYTES, "The size of a pack.", unit="bytes", ge=MIB, le=PACK_BYTES_MAX)
     checkpoint_bytes: Size = _option(
         GIB, "A checkpoint is written after so many new bytes.", unit="bytes", ge=MIB, le=1024 * GIB
     )

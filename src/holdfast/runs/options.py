@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from holdfast.base.defaults import PACK_BYTES
+
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Overwrite = Literal["never", "older", "always"]
 
@@ -77,7 +79,7 @@ class BackupOptions:
     streams: tuple[Stream, ...] = ()
     checkpoint_bytes: int = 1024 * MIB
     checkpoint_seconds: float = 300.0
-    pack_bytes: int = 64 * MIB
+    pack_bytes: int = PACK_BYTES
     level: int = 1
     workers: int = 0
     """Compressing threads; 0: one per core."""

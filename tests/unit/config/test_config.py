@@ -162,7 +162,7 @@ def test_show_names_every_value_and_no_secret(monkeypatch):
     rows = {key: (value, origin) for key, value, origin in render.show(loaded)}
     assert rows["vault.passphrase"] == ('"env:P"', "file holdfast.toml:3")
     assert rows["jobs.a.classes.0.name"][0] == '"public"'
-    assert rows["backup.pack_bytes"] == ("67.1 MB", "default")
+    assert rows["backup.pack_bytes"] == ("33.6 MB", "default")
     assert "hunter2" not in str(rows)
 
 

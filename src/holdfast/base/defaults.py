@@ -1,0 +1,11 @@
+"""Defaults that the library and the configuration share; each stands here alone."""
+
+from __future__ import annotations
+
+__all__ = ["PACK_BYTES", "PACK_BYTES_MAX"]
+
+PACK_BYTES = 32 << 20
+"""Where a pack is closed. Several are held in memory at once: larger ones would not fit the 256 MiB a run may take."""
+
+PACK_BYTES_MAX = 48 << 20
+"""The largest that may be asked for; the engine keeps to it too."""
