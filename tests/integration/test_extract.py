@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import holdfast
+from holdfast.errors import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,3 +173,15 @@ def test_a_dry_run_writes_nothing(vault, source, tmp_path):
     result = backed_up(vault, source).restore(to=tmp_path / "target", dry_run=True)
     assert result.files == 22
     assert not (tmp_path / "target").exists()
+
+
+def test_an_output_that_takes_no_more_is_named_as_the_cause(vault, source):
+    snapshot = backed_up(vault, source)
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        with pytest.raises(TargetError) as caught:
+            snapshot.read(source / "large.bin", full)
+    finally:
+        os.close(full)
+    assert caught.value.exit_code == 1
+    assert "No space left" in str(caught.value)
