@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from holdfast.config import Config, SecretRef, Settings
 from holdfast.errors import ConfigError, UsageError
 from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
 from holdfast.runs.results import RetentionPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    # Types only: a command without a configuration does not pay for reading one.
+    from holdfast.config import Config, SecretRef, Settings
 
 __all__ = ["Access", "access", "backup_options", "job_paths", "limits", "retention_policy"]
 

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from holdfast.base.events import Events, ignore
-from holdfast.config import load
 from holdfast.errors import UsageError
 from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
@@ -337,4 +336,8 @@ def _is_id(selector: str) -> bool:
 def _configuration(url: PathLike) -> Config | None:
     """Return the configuration, if what is to be opened is one."""
     path = os.fsdecode(url)
-    return load(path) if path.endswith(".toml") else None
+    if not path.endswith(".toml"):
+        return None
+    from holdfast.config import load
+
+    return load(path)
