@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -335,6 +336,9 @@ class TestTrouble:
     def test_an_interrupted_run_goes_on_without_storing_twice(self, vault, source, tmp_path):
         stop = threading.Event()
         options = BackupOptions(pack_bytes=MIB, checkpoint_bytes=MIB)
+        held_back = replace(
+            options, limits=holdfast.Limits(16 * MIB, None)
+        )  # or a quick machine is done before it is told
 
         def events(event):
             if isinstance(event, holdfast.Progress) and event.stored_bytes > 3 * MIB:
@@ -344,7 +348,7 @@ class TestTrouble:
         for number in range(30):
             (source / f"pacs/more-{number}").write_bytes(rng.randbytes(2 * MIB))
         with pytest.raises(Interrupted):
-            vault.backup(source, label="x", options=options, events=events, stop=stop)
+            vault.backup(source, label="x", options=held_back, events=events, stop=stop)
         assert len(vault.snapshots()) == 0
         packs = {name: size for name, size in stored(tmp_path / "vault").items() if name.parts[0] == "data"}
         assert packs
