@@ -21,7 +21,7 @@ EXTENSION = ROOT / "src" / "holdfast" / "_core.abi3.so"
 ASIDE = TARGET / "_core.ordinary.so"
 # The goal is 90 for both. A limit here is what has been reached, less what runs vary by: raise it with every test that
 # moves the figure, never lower it.
-LIMITS = {"lines": 89.5, "regions": 86.5}
+LIMITS = {"lines": 90.0, "regions": 86.5}
 IGNORED = r"(/\.cargo/|/rustc/|/rustlib/|/cargo/registry/|/tests\.rs$|/tests/)"
 
 
