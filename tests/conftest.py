@@ -14,6 +14,7 @@ from holdfast import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = str(ROOT / "src" / "holdfast") + os.sep
+ERRORS = str(ROOT / "src" / "holdfast" / "errors") + os.sep
 GATES = pytest.StashKey[set[str]]()
 
 settings.register_profile("holdfast", deadline=None, print_blob=True)
@@ -52,7 +53,7 @@ _plain_init = errors.HoldfastError.__init__
 
 def _noting_init(self: errors.HoldfastError, *args: object, **kwargs: object) -> None:
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename == errors.__file__:
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(ERRORS):
         frame = frame.f_back
     if frame.f_code.co_filename.startswith(PACKAGE):
         _seen.add(type(self).code)

@@ -34,7 +34,7 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Generated from `src/holdfast/errors.py`; a test compares. Every error is three lines: what happened, `SAFE:` what is safe,",
+        "Generated from `src/holdfast/errors`; a test compares. Every error is three lines: what happened, `SAFE:` what is safe,",
         "`NEXT:` what to do. `holdfast explain CODE` says the same as this page. Codes and exit codes are never reused.",
         "The words below are each class's own; where more is known, an error says more.",
         "",

@@ -28,7 +28,7 @@ def manual() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `src/holdfast/config/schema.py`; a test compares. `holdfast config sample` prints a file to start from,",
+        "Generated from `src/holdfast/config/schema`; a test compares. `holdfast config sample` prints a file to start from,",
         "`holdfast config check` lists all faults of one at once, `holdfast config show` says what is in force and where each",
         "value is from, `holdfast config explain KEY` explains one.",
         "",

@@ -1,0 +1,145 @@
+"""Settings of the vault, its jobs, retention, prune and verification."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
+
+from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX
+from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
+
+__all__ = [
+    "BackupSettings",
+    "ClassRuleSettings",
+    "JobSettings",
+    "LimitSettings",
+    "PruneSettings",
+    "RetentionSettings",
+    "StreamSettings",
+    "VaultSettings",
+    "VerifySettings",
+]
+
+
+class VaultSettings(Section):
+    """Which vault, and with which secret it is opened."""
+
+    url: Text = option(..., "The folder that holds the vault.", env="HOLDFAST_VAULT")
+    key_file: Secret | None = option(
+        None, "The key file that opens the vault, as `file:/path`.", unit="reference", env="HOLDFAST_KEY_FILE"
+    )
+    passphrase: Secret | None = option(
+        None, "A passphrase that opens the vault, as `file:/path` or `env:NAME`.", unit="reference"
+    )
+    credential: Secret | None = option(
+        None,
+        "A writer's credential, as `file:/path`: it can add backups and read none, which is all a backed-up host needs.",
+        unit="reference",
+    )
+
+
+class ClassRuleSettings(Section):
+    """A rule that gives files their data class."""
+
+    pattern: Text = option(..., "A gitignore-like pattern. The last rule that matches decides.")
+    name: Name = option(
+        ..., "The data class: `phi-restricted`, `phi`, `imaging`, `database`, `operational`, `system`, `public`."
+    )
+
+
+class StreamSettings(Section):
+    """The output of a command, stored as one file."""
+
+    path: Text = option(..., "Where the output appears in the snapshot.")
+    command: Annotated[Texts, Field(min_length=1)] = option(..., "The command and its arguments; no shell is involved.")
+    class_name: Annotated[StrictStr, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")] = option(
+        "", "The data class of the output; empty: by the rules for its path."
+    )
+
+
+class JobSettings(Section):
+    """What is backed up together, under one name."""
+
+    paths: Texts = option((), "Files and folders to back up.")
+    streams: tuple[StreamSettings, ...] = option((), "Commands whose standard output is stored as a file.")
+    exclude: Texts = option((), "gitignore-like patterns of what is left out, from `/`.")
+    exclude_caches: StrictBool = option(True, "Leave out folders that a CACHEDIR.TAG marks as caches.")
+    exclude_larger_than: Size | None = option(None, "Leave out files larger than this.", unit="bytes", ge=1)
+    one_file_system: StrictBool = option(False, "Stay on the file systems of the paths themselves.")
+    classes: tuple[ClassRuleSettings, ...] = option((), "Rules that give files their data class.")
+    default_class: Name = option("phi", "The data class of files that no rule matches.")
+    paranoid: StrictBool = option(False, "Read every file again, whatever its times say.")
+    audit_files: StrictInt = option(
+        16,
+        "How many unchanged files are read again in each run, to find content that changed behind an unchanged time.",
+        unit="files",
+        ge=0,
+        le=1_000_000,
+    )
+    tags: Texts = option((), "Tags of the snapshots, sealed with them.")
+
+
+class BackupSettings(Section):
+    """How a backup stores. The defaults are measured; few have a reason to change them."""
+
+    level: StrictInt = option(1, "The level of zstd.", ge=-7, le=19)
+    workers: StrictInt = option(0, "Threads that compress; 0 is one per core.", unit="threads", ge=0, le=256)
+    upload_threads: StrictInt = option(2, "Packs that are stored at the same time.", unit="threads", ge=1, le=32)
+    pack_bytes: Size = option(PACK_BYTES, "The size of a pack.", unit="bytes", ge=MIB, le=PACK_BYTES_MAX)
+    checkpoint_bytes: Size = option(
+        GIB, "A checkpoint is written after so many new bytes.", unit="bytes", ge=MIB, le=1024 * GIB
+    )
+    checkpoint_seconds: Seconds = option(300, "A checkpoint is written after so long.", unit="seconds", ge=1, le=DAY)
+
+
+class LimitSettings(Section):
+    """How hard a run may press on the machine. Without a value there is no limit."""
+
+    read_bytes_per_s: Size | None = option(None, "Reading from the sources.", unit="bytes per second", ge=1024)
+    write_bytes_per_s: Size | None = option(None, "Writing to the store.", unit="bytes per second", ge=1024)
+
+
+class RetentionSettings(Section):
+    """How many snapshots of each source `forget` keeps. A snapshot is kept if any of these keeps it."""
+
+    last: StrictInt = option(7, "The newest so many.", unit="snapshots", ge=0, le=100_000)
+    hourly: StrictInt = option(0, "The newest of each of so many hours.", unit="hours", ge=0, le=100_000)
+    daily: StrictInt = option(14, "The newest of each of so many days.", unit="days", ge=0, le=100_000)
+    weekly: StrictInt = option(8, "The newest of each of so many weeks.", unit="weeks", ge=0, le=100_000)
+    monthly: StrictInt = option(24, "The newest of each of so many months.", unit="months", ge=0, le=100_000)
+    yearly: StrictInt = option(10, "The newest of each of so many years.", unit="years", ge=0, le=100_000)
+    within_days: StrictInt = option(
+        0, "Everything admitted in the last so many days, whatever else is said.", unit="days", ge=0, le=36_500
+    )
+    tags: Texts = option((), "Every snapshot that has one of these tags.")
+
+
+class PruneSettings(Section):
+    """How space comes back."""
+
+    undo_seconds: Seconds = option(
+        7 * DAY, "How long a planned deletion can still be undone.", unit="seconds", ge=0, le=365 * DAY
+    )
+    repack_below: StrictFloat = option(
+        0.5, "Packs of which a smaller part than this is in use are rewritten.", unit="fraction", ge=0.0, le=1.0
+    )
+    revoke_silent: StrictBool = option(
+        False, "Revoke runs that never acknowledged a prune and never ended; they start again if they are alive."
+    )
+
+
+class VerifySettings(Section):
+    """How much a verification reads."""
+
+    sample: StrictFloat = option(
+        1.0,
+        "The part of all packs that one verification reads, those that waited longest first.",
+        unit="fraction",
+        gt=0.0,
+        le=1.0,
+    )
+    older_than_days: StrictFloat | StrictInt | None = option(
+        None, "Read only packs that were not verified for so long.", unit="days", ge=0
+    )

@@ -1,0 +1,130 @@
+"""The exception tree: what stopped, what is safe, what to do.
+
+::
+
+    HoldfastError
+    ├─ UsageError                  the call makes no sense as given
+    │  ├─ ConfigError              a configuration file has faults (all of them are listed)
+    │  ├─ AmbiguousSnapshotError   a prefix or a selector fits several snapshots
+    │  ├─ SourceMissingError       a path to back up does not exist
+    │  ├─ TargetNotEmptyError      a restore target holds something already
+    │  └─ TargetInsideVaultError   a restore target or a source lies in the vault
+    ├─ MissingError                what was asked for is not there
+    │  ├─ VaultMissingError
+    │  ├─ SnapshotMissingError
+    │  └─ PathMissingError
+    ├─ AccessError                 the key does not open this
+    │  ├─ WrongKeyError
+    │  ├─ NotPermittedError
+    │  ├─ HeldError                a legal hold forbids it
+    │  └─ RetentionError           the minimum retention forbids it
+    ├─ StoreError                  a store did not do what was asked
+    │  ├─ StoreUnreachableError
+    │  ├─ StoreFullError
+    │  └─ StoreRefusedError
+    ├─ DamageError                 bytes are not what was written
+    │  └─ ObjectMissingError       an object that must exist does not
+    ├─ VaultExistsError            there is a vault already
+    ├─ VersionError                written by a newer Holdfast
+    ├─ LimitError                  a limit of the format or of the configuration was reached
+    ├─ RevokedError                a session was revoked before it committed
+    ├─ LocalStateError             the local state directory cannot be used
+    ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
+    └─ InternalError               a fault of Holdfast itself
+
+A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
+file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
+
+Codes and exit codes are never reused for anything else. No text of an error names a path of the backed-up data, unless
+the operator asked for paths.
+
+One module per area of the tree; this package is the door to all of them.
+"""
+
+from __future__ import annotations
+
+from holdfast.errors.core import (
+    AccessError,
+    AmbiguousSnapshotError,
+    ConfigError,
+    DamageError,
+    HeldError,
+    HoldfastError,
+    InternalError,
+    Interrupted,
+    LimitError,
+    LocalStateError,
+    MissingError,
+    NotPermittedError,
+    ObjectMissingError,
+    PathMissingError,
+    RetentionError,
+    Retry,
+    RevokedError,
+    Safety,
+    SnapshotMissingError,
+    SourceMissingError,
+    StoreError,
+    StoreFullError,
+    StoreRefusedError,
+    StoreUnreachableError,
+    TargetError,
+    TargetInsideVaultError,
+    TargetNotEmptyError,
+    UsageError,
+    VaultExistsError,
+    VaultMissingError,
+    VersionError,
+    WrongKeyError,
+)
+
+__all__ = [
+    "AccessError",
+    "AmbiguousSnapshotError",
+    "ConfigError",
+    "DamageError",
+    "HeldError",
+    "HoldfastError",
+    "InternalError",
+    "Interrupted",
+    "LimitError",
+    "LocalStateError",
+    "MissingError",
+    "NotPermittedError",
+    "ObjectMissingError",
+    "PathMissingError",
+    "RetentionError",
+    "Retry",
+    "RevokedError",
+    "Safety",
+    "SnapshotMissingError",
+    "SourceMissingError",
+    "StoreError",
+    "StoreFullError",
+    "StoreRefusedError",
+    "StoreUnreachableError",
+    "TargetError",
+    "TargetInsideVaultError",
+    "TargetNotEmptyError",
+    "UsageError",
+    "VaultExistsError",
+    "VaultMissingError",
+    "VersionError",
+    "WrongKeyError",
+    "error_classes",
+]
+
+
+def error_classes() -> tuple[type[HoldfastError], ...]:
+    """Every class of the tree, parents before children, in the order of the picture at the top of this package."""
+    found: list[type[HoldfastError]] = []
+
+    def collect(cls: type[HoldfastError]) -> None:
+        if cls.__module__.startswith(f"{__name__}.") and cls not in found:
+            found.append(cls)
+            for child in cls.__subclasses__():
+                collect(child)
+
+    collect(HoldfastError)
+    return tuple(found)
