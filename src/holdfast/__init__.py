@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from holdfast.base.events import Event, Events, Finding, Note, Progress
+    from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.results import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Alert": "base.events",
     "Event": "base.events",
     "Events": "base.events",
     "Finding": "base.events",
@@ -70,6 +71,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Alert",
     "BackupOptions",
     "BackupResult",
     "BackupStats",

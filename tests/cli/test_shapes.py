@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.base.events import Finding, Progress
+from holdfast.base.events import Alert, Finding, Progress
 from holdfast.cli.records import error_record, record
 from holdfast.cli.shapes import RECORDS, problems, shape
 from holdfast.errors import DamageError
@@ -20,6 +20,7 @@ def test_good_records_are_good():
     assert not problems(record("finding", FINDING, show_paths=False))
     assert not problems(record("finding", FINDING, show_paths=True))
     assert not problems(record("finding", Finding(b"", "x", "y"), show_paths=False))
+    assert not problems(record("alert", Alert.of(DamageError("x"), "ehr"), show_paths=False))
     assert not problems(record("entry", entry(), show_paths=True))
     assert not problems(record("snapshot", INFO, show_paths=False))
     assert not problems(record("snapshot", INFO, show_paths=True))

@@ -2,13 +2,16 @@
 
 Guarantees to the callback: it is called from one thread at a time, in order; a :class:`Finding` is never dropped, a
 :class:`Progress` may be (only the newest matters). An exception raised by it stops the run cleanly (checkpoint kept).
-No event but :class:`Finding` carries a path.
+No event but :class:`Finding` carries a path. An :class:`Alert` is never dropped either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
+
+from holdfast.errors import HoldfastError, Retry, Safety
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,28 @@ class Note:
     code: str = ""
 
 
-Event = Progress | Finding | Note
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a person must know of, now or soon: the escalation decides who, when and how. Never a path."""
+
+    code: str
+    """A stable word for the kind: an error's code, or `rpo-danger`, `drill-failed`, `store-outage`, …"""
+    subject: str
+    """What it is about, opaque: a job's or service's name, a store's name, an id. Equal (code, subject) is one alert."""
+    text: str
+    """What happened, in a sentence."""
+    safety: Safety = Safety.INTACT
+    retry: Retry = Retry.NEVER
+    safe: str = ""
+    next: str = ""
+
+    @classmethod
+    def of(cls, error: HoldfastError, subject: str) -> Self:
+        """Return the alert that an error is worth."""
+        return cls(error.code, subject, error.what, error.safety, error.retry, error.safe, error.next)
+
+
+Event = Progress | Finding | Note | Alert
 Events = Callable[[Event], None]
 
 

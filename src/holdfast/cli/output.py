@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 import click
 
-from holdfast.base.events import Event, Events, Finding, Note, Progress
+from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
 from holdfast.cli.records import digest, line, path_text, record
 
 __all__ = ["Output"]
 
 FINDINGS_SHOWN_MAX = 20
 PROGRESS_SECONDS = 1.0
+_KINDS = {Finding: "finding", Note: "note", Alert: "alert"}
 
 
 class Output:
@@ -109,7 +110,7 @@ class Output:
                 )
             )
         else:
-            kind = "finding" if isinstance(event, Finding) else "note"
+            kind = _KINDS[type(event)]
             click.echo(line(record(kind, event, show_paths=self.show_paths)))
 
     def _print_event(self, event: Event) -> None:
@@ -118,7 +119,9 @@ class Output:
             if text:
                 click.echo(text, err=True)
 
-    def _text(self, event: Finding | Note) -> str:
+    def _text(self, event: Finding | Note | Alert) -> str:
+        if isinstance(event, Alert):
+            return f"ALERT ({event.safety.value}) {event.subject}: {event.text}"
         if isinstance(event, Note):
             return f"note: {event.text}"
         self._findings += 1

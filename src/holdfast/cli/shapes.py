@@ -23,6 +23,7 @@ RECORDS: dict[str, type] = {
     "progress": events.Progress,
     "finding": events.Finding,
     "note": events.Note,
+    "alert": events.Alert,
     "init": vault.VaultMade,
     "backup": results.BackupResult,
     "snapshot": results.SnapshotInfo,
