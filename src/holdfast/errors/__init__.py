@@ -30,6 +30,8 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ EvidenceError               a record or a report is not what was signed
+    ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
 
@@ -78,12 +80,14 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
     "ConfigError",
     "DamageError",
+    "EvidenceError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -94,6 +98,7 @@ __all__ = [
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
