@@ -30,6 +30,11 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ DrillError                  a drill could not be held
+    │  ├─ DrillRefusedError        its place could touch production
+    │  ├─ DrillSpaceError          its place has no room
+    │  ├─ IsolationError           the system gives it no namespaces
+    │  └─ DrillProgramError        a program of the application is missing
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
@@ -80,6 +85,13 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.drills import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    IsolationError,
+)
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
 __all__ = [
@@ -87,11 +99,16 @@ __all__ = [
     "AmbiguousSnapshotError",
     "ConfigError",
     "DamageError",
+    "DrillError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
     "EvidenceError",
     "HeldError",
     "HoldfastError",
     "InternalError",
     "Interrupted",
+    "IsolationError",
     "LimitError",
     "LocalStateError",
     "MissingError",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -23,10 +24,13 @@ from holdfast.config.schema.vault import (
 __all__ = [
     "BackupSettings",
     "ClassRuleSettings",
+    "DrillCheckSettings",
+    "DrillSettings",
     "JobSettings",
     "LimitSettings",
     "PruneSettings",
     "RetentionSettings",
+    "ServiceSettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
@@ -44,3 +48,5 @@ class Settings(Section):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    services: Services = Field(default_factory=dict)
+    drill: DrillSettings = Field(default_factory=DrillSettings)
