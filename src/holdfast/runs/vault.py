@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.drills import DrillReport
     from holdfast.runs.drill.options import DrillOptions
     from holdfast.runs.drill.plan import DrillPlan
-    from holdfast.runs.drill.record import DrillRecord
+    from holdfast.runs.drill.record import DrillRecord, SignedRecord
+    from holdfast.runs.drill.scenarios import ScenarioReport
     from holdfast.runs.drill.verdict import Standing
     from holdfast.runs.options import Cancel, Limits, PathLike
     from holdfast.runs.results import (
@@ -366,6 +367,35 @@ class Vault:
         settings = drills.settings_of(self._config)
         found = drills.evidence_of(self._vault, settings).records()
         return tuple(record for record in found if not service or record.service == service)
+
+    def drill_record(self, drill: str = "latest") -> SignedRecord:
+        """Return the signed record of a drill, by (the beginning of) its id. `EvidenceError` if there is none or several."""
+        from holdfast.runs.drill import drills
+
+        return drills.evidence_of(self._vault, drills.settings_of(self._config)).find(drill)
+
+    def drill_report(self, drill: str = "latest", kind: str = "html") -> bytes:
+        """Return a drill's report: `html` (sealed), `pdf` (`ReportToolMissingError` without Typst) or `json` (the signed record)."""
+        from holdfast.runs.drill import drills
+
+        return drills.write_report(self._vault, self._config, drill, kind)
+
+    def runbook(self, service: str, kind: str = "html") -> bytes:
+        """Return a service's runbook as `html` or `pdf`: what to type on the day, with the times of the last drill."""
+        from holdfast.runs.drill import drills
+
+        return drills.write_runbook(self._vault, self._config, service, kind)
+
+    def drill_scenario(
+        self, service: str, scenario: str, options: DrillOptions | None = None, *, events: Events = ignore
+    ) -> ScenarioReport:
+        """Inject a failure into a copy of the vault (never into this one), drill the service, and judge whether it went as it should.
+
+        `UsageError` if there is no such scenario, `DrillSpaceError` if there is no room for the copy.
+        """
+        from holdfast.runs.drill import scenarios
+
+        return scenarios.run_scenario(self._vault, self._config, service, scenario, options, events=events)
 
     def drill_standings(self) -> tuple[Standing, ...]:
         """Return how every configured service stands: last drill, last one that passed, whether that is too old, forecast."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -176,6 +176,39 @@ def stands(vault: OpenVault, config: Config | None) -> tuple[Standing, ...]:
     return standings(services_of(settings), evidence_of(vault, settings).records(), vault.env.now())
 
 
+def write_report(vault: OpenVault, config: Config | None, drill: str, kind: str) -> bytes:
+    """Return a drill's report in a form; see `Vault.drill_report`."""
+    from holdfast.reports.page import page
+    from holdfast.reports.pdf import pdf
+    from holdfast.reports.seal import seal_page
+    from holdfast.runs.drill.report import drill_document
+
+    evidence = evidence_of(vault, settings_of(config))
+    signed = evidence.find(drill)
+    check_record(signed)
+    if kind == "json":
+        return signed.encode()
+    document = drill_document(signed.record, evidence.records(), bytes.fromhex(signed.public))
+    if kind == "pdf":
+        return pdf(document)
+    return seal_page(page(document), RootSeal(vault))
+
+
+def write_runbook(vault: OpenVault, config: Config | None, service: str, kind: str) -> bytes:
+    """Return a service's runbook in a form; see `Vault.runbook`."""
+    from holdfast.reports.page import page
+    from holdfast.reports.pdf import pdf
+    from holdfast.reports.seal import seal_page
+    from holdfast.runs.drill.runbook import runbook_document
+
+    if kind == "json":
+        raise UsageError("a runbook is read by people: write .html or .pdf")
+    settings = settings_of(config)
+    records = evidence_of(vault, settings).records()
+    document = runbook_document(services_of(settings), service, settings.vault.url, records, vault.env.now())
+    return pdf(document) if kind == "pdf" else seal_page(page(document), RootSeal(vault))
+
+
 def prove(content: bytes, public: bytes | None = None) -> Proof:
     """Prove a record or a page offline; `public` is the vault's key, if known. `EvidenceError` if it is not what was signed."""
     from holdfast.reports.seal import check_page, fingerprint
@@ -193,8 +226,3 @@ def prove(content: bytes, public: bytes | None = None) -> Proof:
         )
     seal: PageSeal = check_page(content, public)
     return Proof("page", seal.public, fingerprint(bytes.fromhex(seal.public)), public is not None, sha256=seal.sha256)
-
-
-def newest(records: Iterable[DrillRecord], service: str) -> DrillRecord | None:
-    """Return a service's last record, without injected failures; None if there is none."""
-    return next((each for each in reversed([*records]) if each.service == service and not each.scenario), None)

@@ -14,6 +14,7 @@ from holdfast.runs.drill.place import check_place, free_bytes, production_folder
 from holdfast.runs.drill.verdict import forecast_of
 from holdfast.runs.snapshot import refuse_to_guess
 from holdfast.runs.trees import Trees, tree_path
+from holdfast.services.forecast import Forecast
 
 if TYPE_CHECKING:
     from holdfast.config import Settings
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.results import EntryInfo
     from holdfast.services.catalogue import Service
-    from holdfast.services.forecast import Forecast
 
 __all__ = ["DrillPlan", "Selected", "choose", "locate", "plan_of", "production_of"]
 
