@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.classify import Classification, classify
     from holdfast.runs.drill.drills import DrillReport
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.drill.plan import DrillPlan
@@ -56,6 +57,8 @@ _HOMES = {
     "DrillPlan": "runs.drill.plan",
     "DrillRecord": "runs.drill.record",
     "DrillReport": "runs.drill.drills",
+    "Classification": "runs.classify",
+    "classify": "runs.classify",
     "BackupOptions": "runs.options",
     "ClassRule": "runs.options",
     "Limits": "runs.options",
@@ -90,6 +93,7 @@ __all__ = [
     "Change",
     "CheckReport",
     "ClassRule",
+    "Classification",
     "DrillOptions",
     "DrillPlan",
     "DrillRecord",
@@ -118,6 +122,7 @@ __all__ = [
     "VaultStats",
     "VerifyReport",
     "__version__",
+    "classify",
 ]
 
 

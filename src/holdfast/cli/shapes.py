@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
 from holdfast.cli import catalog, drill, keys, report_drill, retention, settings, vault
-from holdfast.runs import demo, results, services
+from holdfast.runs import classify, demo, results, services
 from holdfast.runs.drill import drills, plan, record, scenarios
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -54,6 +54,7 @@ RECORDS: dict[str, type] = {
     "report-proof": drills.Proof,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
+    "classify": classify.Classification,
     "demo": demo.DemoReport,
 }
 
@@ -73,6 +74,7 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "classify",
     "demo",
     "restore-service",
     "drill",
