@@ -31,7 +31,18 @@
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
-    └─ InternalError               a fault of Holdfast itself
+    ├─ InternalError               a fault of Holdfast itself
+    └─ ApplicationError            an application could not be backed up as configured
+       ├─ ApplicationUnreachableError
+       ├─ ApplicationAccessError     wrong password, missing right
+       ├─ ApplicationUnsuitableError wrong version, role or setting
+       ├─ ApplicationBusyError       another backup of it is under way
+       ├─ ApplicationChangedError    it restarted or failed over meanwhile
+       ├─ CaptureError               what was captured did not pass its checks
+       ├─ FreezeOverrunError         a budget was exceeded; thawed first
+       ├─ StillFrozenError           it did not come back: act now
+       ├─ WatchdogError              nothing is frozen without one
+       └─ DriverMissingError         a driver or program is not installed
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -44,6 +55,19 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.applications import (
+    ApplicationAccessError,
+    ApplicationBusyError,
+    ApplicationChangedError,
+    ApplicationError,
+    ApplicationUnreachableError,
+    ApplicationUnsuitableError,
+    CaptureError,
+    DriverMissingError,
+    FreezeOverrunError,
+    StillFrozenError,
+    WatchdogError,
+)
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -82,8 +106,17 @@ from holdfast.errors.core import (
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
+    "ApplicationAccessError",
+    "ApplicationBusyError",
+    "ApplicationChangedError",
+    "ApplicationError",
+    "ApplicationUnreachableError",
+    "ApplicationUnsuitableError",
+    "CaptureError",
     "ConfigError",
     "DamageError",
+    "DriverMissingError",
+    "FreezeOverrunError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -100,6 +133,7 @@ __all__ = [
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
+    "StillFrozenError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",
@@ -111,6 +145,7 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "WatchdogError",
     "WrongKeyError",
     "error_classes",
 ]
