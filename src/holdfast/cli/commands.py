@@ -34,6 +34,8 @@ COMMANDS = {
     "repair": Entry("repair", "Make the index anew from the packs."),
     "stats": Entry("integrity", "Show where the space goes."),
     "catalog": Entry("catalog", "Bring the catalog up to date, or make it anew."),
+    "connectors": Entry("connectors", "List connectors, print the grants they need, check applications."),
+    "wal": Entry("wal", "Keep PostgreSQL's WAL: what its archive command calls."),
     "key": Entry("keys", "Recovery kits, passphrases and the revoking of writers."),
     "enroll": Entry("keys", "Make a credential for a host: it can add backups and read none."),
     "config": Entry("settings", "Show, explain, check or sample the configuration."),

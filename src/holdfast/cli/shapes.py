@@ -14,8 +14,9 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, keys, retention, settings, vault
+from holdfast.cli import catalog, connectors, keys, retention, settings, vault
 from holdfast.runs import demo, results
+from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -41,6 +42,11 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "connector": connectors.ConnectorListed,
+    "grants": connectors.Grants,
+    "application": connectors.ApplicationChecked,
+    "wal-pushed": spool.Pushed,
+    "wal-status": spool.SpoolState,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "demo": demo.DemoReport,
@@ -63,6 +69,8 @@ RESULTS = {
     "catalog",
     "key",
     "demo",
+    "wal-pushed",
+    "wal-status",
 }
 """Records that end a command and carry its `exit_code`."""
 

@@ -42,7 +42,10 @@
        ├─ FreezeOverrunError         a budget was exceeded; thawed first
        ├─ StillFrozenError           it did not come back: act now
        ├─ WatchdogError              nothing is frozen without one
-       └─ DriverMissingError         a driver or program is not installed
+       ├─ DriverMissingError         a driver or program is not installed
+       ├─ WalConflictError           one name, two contents
+       ├─ WalMissingError            in none of the places
+       └─ RecoveryError              a restored application does not come up
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -65,7 +68,10 @@ from holdfast.errors.applications import (
     CaptureError,
     DriverMissingError,
     FreezeOverrunError,
+    RecoveryError,
     StillFrozenError,
+    WalConflictError,
+    WalMissingError,
     WatchdogError,
 )
 from holdfast.errors.core import (
@@ -127,6 +133,7 @@ __all__ = [
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "RecoveryError",
     "RetentionError",
     "Retry",
     "RevokedError",
@@ -145,6 +152,8 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "WalConflictError",
+    "WalMissingError",
     "WatchdogError",
     "WrongKeyError",
     "error_classes",

@@ -33,7 +33,7 @@ from holdfast.runs.results import BackupResult, BackupStats, ClassCount
 from holdfast.runs.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from holdfast.base.events import Events
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.continuity import Caches, Source
     from holdfast.runs.options import BackupOptions, Cancel
+    from holdfast.sources.connectors.protocol import Beside, Evidence
 
 POLL_SECONDS = 0.25
 PROGRAM = "holdfast 0.1.0"
@@ -51,6 +52,8 @@ FINDINGS_KEPT_MAX = 100_000
 """Findings listed in a snapshot's sealed parts; the run's result has all."""
 _COMPLETE_KINDS = frozenset({"socket-skipped", "silent-change"})
 """Findings that leave the run complete: what has no content, and what was stored anew because it had changed."""
+_MOVING_KINDS = frozenset({"vanished", "changed-while-reading"})
+"""Findings that are no trouble in a folder that an application's own log repairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,20 @@ class BackupRequest:
     label: str
     options: BackupOptions
     dry_run: bool = False
+    moving: tuple[bytes, ...] = ()
+    """Absolute folders whose files may change or vanish while they are read without harm: no finding of that is made."""
+    conclude: Callable[[Sequence[Finding]], Conclusions] | None = None
+    """Called once, when everything is read and before the snapshot is committed, with the findings so far. Such a run is
+    never begun again by itself: what it copied is of one moment only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusions:
+    """What is known of the applications of a run once everything is read."""
+
+    evidence: tuple[Evidence, ...] = ()
+    beside: tuple[Beside, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,6 +115,8 @@ def run_backup(
             try:
                 return attempt()
             except RevokedError:
+                if request.conclude is not None:
+                    raise
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
@@ -148,13 +167,25 @@ def _attempt(run: _Run) -> BackupResult:
             ingest.stop()
             raise
     _publish_last(run, session, finished)
-    info = session.commit(_draft(run, finished, parent))
+    end = _concluded(run)
+    info = session.commit(_draft(run, finished, parent, end))
     run.caches.accept()
     if request.options.update_catalog:
         after_backup(vault, run.events)
     counts = vault.store.counts()
     stats = _stats(run, finished, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
-    return BackupResult(info, info.partial, stats, tuple(run.findings))
+    return BackupResult(info, info.partial, stats, tuple(run.findings), evidence=end.evidence)
+
+
+def _concluded(run: _Run) -> Conclusions:
+    """Have the applications checked after the copy; what is wrong with them are findings of the run."""
+    if run.request.conclude is None:
+        return Conclusions()
+    end = run.request.conclude(tuple(run.findings))
+    for finding in end.findings:
+        run.findings.append(finding)
+        run.events(finding)
+    return end
 
 
 def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
@@ -308,6 +339,8 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
 
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:
     finding = Finding(event.path, event.kind, event.detail, event.class_id)
+    if finding.kind in _MOVING_KINDS and under(finding.path, run.request.moving):
+        return
     run.findings.append(finding)
     run.events(finding)
 
@@ -328,7 +361,20 @@ def _payloads(runs: Iterable[tuple[int, int, bytes]]) -> list[RunPayload]:
     return [RunPayload(class_id, generation, payload) for class_id, generation, payload in runs]
 
 
-def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) -> SnapshotDraft:
+def sealed_evidence(end: Conclusions) -> dict[str, object]:
+    """Return the evidence as a sealed part holds it; nothing for a run without applications."""
+    if not end.evidence:
+        return {}
+    return {"applications": [row.encode() for row in end.evidence], "beside": [row.encode() for row in end.beside]}
+
+
+def under(path: bytes, folders: Iterable[bytes]) -> bool:
+    """Return whether a path of a tree lies in one of some absolute folders, or is one."""
+    names = [folder.strip(b"/") for folder in folders]
+    return any(path == name or path.startswith(name + b"/") or not name for name in names)
+
+
+def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, end: Conclusions) -> SnapshotDraft:
     """Return the snapshot to commit."""
     if not finished.classes:
         raise InternalError("the engine finished without a tree")
@@ -356,6 +402,7 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
         label=run.source.label,
         paths=run.source.paths,
         tags=run.request.options.tags,
+        evidence=sealed_evidence(end),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from holdfast.base.events import Events, ignore
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from holdfast.config import Config
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel, Limits, PathLike
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         CheckReport,
@@ -133,6 +135,7 @@ class Vault:
         *,
         label: str = "",
         options: BackupOptions | None = None,
+        applications: Sequence[str] = (),
         dry_run: bool = False,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -141,18 +144,32 @@ class Vault:
 
         When it returns, the snapshot is committed, durable and readable; `partial` if some file could not be read
         whole, each of which is a finding. `label` names the source: the same host, label and paths continue the same
-        history. A dry run scans, counts by class, and writes nothing.
+        history. A dry run scans, counts by class, and writes nothing. `applications` are names of the configuration: they
+        are captured together, as one consistency group with the paths, and how is the result's `evidence`.
 
         Errors: `SourceMissingError` (a path that does not exist), `RevokedError`, `Interrupted` (`stop` was set: a
-        checkpoint is kept and the next run uploads nothing twice). After any error no earlier snapshot is touched.
+        checkpoint is kept and the next run uploads nothing twice), `ApplicationError` (and its children: the application runs
+        on). After any error no earlier snapshot is touched.
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
             label = label or paths
             options = options or backup_options(self._config.settings, paths)
+            applications = applications or self._config.settings.jobs[paths].applications
             paths = job_paths(self._config.settings, paths)
         given: list[PathLike] = [paths] if isinstance(paths, str | bytes | os.PathLike) else [*paths]
         request = BackupRequest(tuple(map(raw_path, given)), label, options or BackupOptions(), dry_run=dry_run)
-        return run_backup(self._vault, request, events=events, stop=stop)
+        if not applications:
+            return run_backup(self._vault, request, events=events, stop=stop)
+        from holdfast.runs.applications import members_of, run_application_backup
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        settings, vault = self._config.settings, self._vault
+        return run_application_backup(
+            vault, request, lambda: members_of(vault, settings, applications), events=events, stop=stop
+        )
 
     def snapshots(self, source: str = "") -> SnapshotList:
         """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
@@ -308,6 +325,35 @@ class Vault:
         from holdfast.runs.stats import run_stats
 
         return run_stats(self._vault, by_snapshot=by_snapshot)
+
+    def prepare_recovery(
+        self,
+        application: str,
+        to: PathLike,
+        *,
+        target: RecoveryTarget,
+        snapshot: str = "",
+        events: Events = ignore,
+        stop: Cancel | None = None,
+    ) -> Prepared:
+        """Restore a PostgreSQL application into an empty folder, with its WAL and the settings that bring it to a target.
+
+        `snapshot` selects the base backup; without it the newest that ended before the target is taken. What comes back can
+        be tried out (`holdfast.runs.start.check_recovery`) or started. Nothing of the running application is touched.
+        `SnapshotMissingError`, `RecoveryError`.
+        """
+        from holdfast.runs.recovery import prepare_recovery
+
+        return prepare_recovery(
+            self._vault,
+            self._vault.snapshots(),
+            application,
+            Path(os.path.abspath(os.fsdecode(to))),
+            target=target,
+            selected=self.snapshot(snapshot).info if snapshot else None,
+            events=events,
+            stop=stop,
+        )
 
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
         """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""

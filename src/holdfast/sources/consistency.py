@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
     from holdfast.base.events import Events
-    from holdfast.sources.connectors.protocol import Capture, Connector, Facts, Member, ThawOrder
+    from holdfast.sources.connectors.protocol import Beside, Capture, Connector, Facts, Member, ThawOrder
 
 __all__ = ["Concluded", "Group", "consistent"]
 
@@ -67,10 +67,12 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """The end of one member: its evidence, and the folders that must be stored now for the evidence to hold (logs)."""
+    """The end of one member: its evidence, what belongs to its copy, and the folders that must be stored now (logs)."""
 
     evidence: Evidence
+    beside: tuple[Beside, ...] = ()
     follow: tuple[bytes, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class Group:
@@ -125,9 +127,8 @@ class Group:
             proofs=end.proofs,
             notes=(*evidence.notes, *end.notes),
             seconds=self._env.monotonic() - self._began,
-            beside=end.beside,
         )
-        return Concluded(evidence, end.follow)
+        return Concluded(evidence, end.beside, end.follow, end.problems)
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""WAL in the vault: stored from its spool, trimmed there, listed, fetched back, and kept as long as a snapshot needs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.base.events import Alert, ignore
+from holdfast.base.patterns import literal
+from holdfast.errors import Retry, Safety
+from holdfast.runs.backup import BackupRequest, run_backup
+from holdfast.sources.spool import Spool
+
+if TYPE_CHECKING:
+    from holdfast.base.events import Events
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.options import BackupOptions, Cancel
+    from holdfast.runs.results import BackupResult
+
+__all__ = ["KEPT_FILES", "LOG_SUFFIX", "store_log"]
+
+LOG_SUFFIX = ".wal"
+"""The label of an application's logs is its name and this."""
+
+KEPT_FILES = 2
+"""Stored files that stay in the spool: the newest, so that the sequence can be followed."""
+
+
+def store_log(
+    vault: OpenVault,
+    application: str,
+    folder: bytes,
+    options: BackupOptions,
+    *,
+    events: Events = ignore,
+    stop: Cancel | None = None,
+) -> BackupResult:
+    """Store a spool as a snapshot under the label `APPLICATION.wal`, then remove from it what is stored.
+
+    Only files that were there, under their names, before the run began are removed, and only if all of it is stored whole.
+    Gaps and segments let go raise an alert: point-in-time recovery cannot pass them.
+    """
+    spool = Spool(Path(os.fsdecode(folder)), vault.env)
+    names = spool.names()
+    request = BackupRequest((folder,), application + LOG_SUFFIX, _log_options(options, folder))
+    result = run_backup(vault, request, events=events, stop=stop)
+    state = spool.state()
+    if state.gaps or state.dropped:
+        missing = sum(gap.segments for gap in state.gaps)
+        events(
+            Alert(
+                "wal-gap",
+                application,
+                f"{missing} WAL segments are missing: no recovery to a moment between them and the next base backup",
+                safety=Safety.DEGRADED,
+                retry=Retry.NEVER,
+                next="make a new base backup now; `holdfast wal status` lists the gaps.",
+            )
+        )
+    if not result.partial and not result.dry_run:
+        spool.stored(names, keep=KEPT_FILES)
+    return result
+
+
+def _log_options(options: BackupOptions, folder: bytes) -> BackupOptions:
+    """Return how logs are stored: in the classes of the job, whole, and without the spool's own records."""
+    hidden = f"{literal(os.fsdecode(folder).rstrip('/'))}/.*"
+    return dataclasses.replace(
+        options, exclude=(hidden,), streams=(), tags=(), paranoid=False, exclude_larger_than=None, exclude_caches=False
+    )
