@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, connectors, keys, retention, settings, vault
-from holdfast.runs import demo, results
+from holdfast.cli import catalog, connectors, keys, recover, retention, settings, vault
+from holdfast.runs import classify, demo, results, start
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -46,9 +46,12 @@ RECORDS: dict[str, type] = {
     "grants": connectors.Grants,
     "application": connectors.ApplicationChecked,
     "wal-pushed": spool.Pushed,
+    "recovery-prepared": recover.RecoveryPrepared,
+    "recovery-checked": start.RecoveryReport,
     "wal-status": spool.SpoolState,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
+    "classify": classify.Classification,
     "demo": demo.DemoReport,
 }
 
@@ -68,9 +71,12 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "classify",
     "demo",
     "wal-pushed",
     "wal-status",
+    "recovery-prepared",
+    "recovery-checked",
 }
 """Records that end a command and carry its `exit_code`."""
 

@@ -11,12 +11,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from holdfast.base.data_classes import class_rank
 from holdfast.base.events import Alert, Finding, Note, ignore
 from holdfast.base.patterns import literal
 from holdfast.errors import ConfigError, DamageError, HoldfastError, RevokedError, Safety, UsageError
 from holdfast.repository.listing import read_part
-from holdfast.repository.types import class_rank
-from holdfast.runs.backup import BackupRequest, Conclusions, run_backup, under
+from holdfast.runs.backup import BackupRequest, run_backup
+from holdfast.runs.conclusion import Conclusions, under
 from holdfast.runs.options import ClassRule, Stream
 from holdfast.runs.wal import store_log
 from holdfast.sources.connectors.protocol import Beside, Budgets, Connection, Evidence, Member, Verdict

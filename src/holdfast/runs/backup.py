@@ -8,10 +8,12 @@ stored up to the last checkpoint is found in the index and not stored again.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
+from holdfast.base.data_classes import class_rank
 from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.errors import (
     DamageError,
@@ -25,11 +27,13 @@ from holdfast.errors import (
 )
 from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
-from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft, class_rank
+from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import continuity
 from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
 from holdfast.runs.catalog import after_backup
-from holdfast.runs.results import BackupResult, BackupStats, ClassCount
+from holdfast.runs.conclusion import concluded, moves, sealed_evidence
+from holdfast.runs.raising import RaisedFolders, detectable
+from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -40,9 +44,9 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.conclusion import Conclusions
     from holdfast.runs.continuity import Caches, Source
     from holdfast.runs.options import BackupOptions, Cancel
-    from holdfast.sources.connectors.protocol import Beside, Evidence
 
 POLL_SECONDS = 0.25
 PROGRAM = "holdfast 0.1.0"
@@ -52,8 +56,6 @@ FINDINGS_KEPT_MAX = 100_000
 """Findings listed in a snapshot's sealed parts; the run's result has all."""
 _COMPLETE_KINDS = frozenset({"socket-skipped", "silent-change"})
 """Findings that leave the run complete: what has no content, and what was stored anew because it had changed."""
-_MOVING_KINDS = frozenset({"vanished", "changed-while-reading"})
-"""Findings that are no trouble in a folder that an application's own log repairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +73,6 @@ class BackupRequest:
     never begun again by itself: what it copied is of one moment only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conclusions:
-    """What is known of the applications of a run once everything is read."""
-
-    evidence: tuple[Evidence, ...] = ()
-    beside: tuple[Beside, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-
 @dataclass(slots=True)
 class _Run:
     """What one attempt at a run carries along."""
@@ -92,7 +85,9 @@ class _Run:
     stop: Cancel | None
     started: datetime
     began: float
+    raised: RaisedFolders
     findings: list[Finding] = field(default_factory=list)
+    told: set[Finding] = field(default_factory=set)
     packs: int = 0
     stored_bytes: int = 0
 
@@ -108,7 +103,17 @@ def run_backup(
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
         def attempt() -> BackupResult:
-            run = _Run(vault, request, source, caches, events, stop, vault.env.now(), vault.env.monotonic())
+            run = _Run(
+                vault,
+                request,
+                source,
+                caches,
+                events,
+                stop,
+                vault.env.now(),
+                vault.env.monotonic(),
+                RaisedFolders.read(caches.raised),
+            )
             return _attempt(run)
 
         with engine.translated():
@@ -159,33 +164,35 @@ def _attempt(run: _Run) -> BackupResult:
         return _dry_run(run, class_ids)
     parent = _parent(vault, run.source)
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
+    passes = [_pass(run, session, class_ids)]
+    if run.raised.learn(passes[0].raised):
+        # Names never sink: what lies beside something sensitive, and the folders above it, are as sensitive as that.
+        run.events(Note("folders hold more than their path says; they are raised with what is in them"))
+        run.caches.accept()
+        run.findings[:] = [finding for finding in run.findings if finding.kind == "silent-change"]
+        passes.append(_pass(run, session, class_ids))
+    finished = passes[-1]
+    end = concluded(request.conclude, run.findings, run.events)
+    info = session.commit(_draft(run, finished, parent, end))
+    run.caches.accept()
+    if request.options.update_catalog:
+        after_backup(vault, run.events)
+    counts = vault.store.counts()
+    stats = _stats(run, passes, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
+    return BackupResult(info, info.partial, stats, tuple(run.findings), evidence=end.evidence)
+
+
+def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
+    """Read everything that is not known, store it, and make it known."""
     ingest = _ingest(run, engine_index(session.view), class_ids)
-    with Uploads(session.put_pack, ingest.pack_stored, request.options.upload_threads) as uploads:
+    with Uploads(session.put_pack, ingest.pack_stored, run.request.options.upload_threads) as uploads:
         try:
             finished = _pump(run, session, ingest, uploads)
         except BaseException:
             ingest.stop()
             raise
     _publish_last(run, session, finished)
-    end = _concluded(run)
-    info = session.commit(_draft(run, finished, parent, end))
-    run.caches.accept()
-    if request.options.update_catalog:
-        after_backup(vault, run.events)
-    counts = vault.store.counts()
-    stats = _stats(run, finished, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
-    return BackupResult(info, info.partial, stats, tuple(run.findings), evidence=end.evidence)
-
-
-def _concluded(run: _Run) -> Conclusions:
-    """Have the applications checked after the copy; what is wrong with them are findings of the run."""
-    if run.request.conclude is None:
-        return Conclusions()
-    end = run.request.conclude(tuple(run.findings))
-    for finding in end.findings:
-        run.findings.append(finding)
-        run.events(finding)
-    return end
+    return finished
 
 
 def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
@@ -196,7 +203,9 @@ def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
     except BaseException:
         ingest.stop()
         raise
-    return BackupResult(None, is_partial(run.findings), _stats(run, finished, 0, 0), tuple(run.findings), dry_run=True)
+    return BackupResult(
+        None, is_partial(run.findings), _stats(run, [finished], 0, 0), tuple(run.findings), dry_run=True
+    )
 
 
 def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
@@ -206,11 +215,13 @@ def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
 
 
 def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
-    """Return the classes that entries can fall into. `UsageError` for a class that the credential does not have."""
+    """Return the classes that entries can fall into, most sensitive first. `UsageError` for one that the credential lacks."""
     names = {options.default_class}
     names.update(rule.class_name for rule in options.class_rules)
     names.update(stream.class_name for stream in options.streams if stream.class_name)
-    return sorted(vault.repository.class_id(name) for name in names)
+    said = {vault.repository.class_id(name) for name in names}
+    found = detectable(said, vault.repository.classes) if options.detect else set()
+    return sorted(said | found, key=class_rank)
 
 
 def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
@@ -218,7 +229,7 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
     vault, options = run.vault, run.request.options
     set_limits(vault.limits, options.limits)
     return engine.Ingest(
-        plan=_plan(vault, run.request),
+        plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
         streams=[
             engine.IngestStream(
@@ -241,6 +252,7 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
             paranoid=options.paranoid,
             audit_files=options.audit_files,
             dry_run=run.request.dry_run,
+            detect=options.detect,
         ),
         limits=vault.limits,
     )
@@ -256,7 +268,7 @@ def _state(run: _Run) -> list[bytes]:
     return found
 
 
-def _plan(vault: OpenVault, request: BackupRequest) -> engine.ScanPlan:
+def _plan(vault: OpenVault, request: BackupRequest, raised: RaisedFolders) -> engine.ScanPlan:
     options = request.options
     own = [os.fsencode(state_root())]
     if vault.store.local_root is not None:
@@ -270,6 +282,7 @@ def _plan(vault: OpenVault, request: BackupRequest) -> engine.ScanPlan:
         one_file_system=options.one_file_system,
         class_rules=[(rule.pattern, vault.repository.class_id(rule.class_name)) for rule in options.class_rules],
         default_class=vault.repository.class_id(options.default_class),
+        raised=raised.rows() if options.detect else (),
     )
 
 
@@ -339,10 +352,12 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
 
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:
     finding = Finding(event.path, event.kind, event.detail, event.class_id)
-    if finding.kind in _MOVING_KINDS and under(finding.path, run.request.moving):
+    if moves(finding, run.request.moving):
         return
     run.findings.append(finding)
-    run.events(finding)
+    if finding not in run.told:
+        run.told.add(finding)
+        run.events(finding)
 
 
 def _progress(run: _Run, event: engine.IngestProgress, phase: str) -> Progress:
@@ -359,19 +374,6 @@ def _progress(run: _Run, event: engine.IngestProgress, phase: str) -> Progress:
 
 def _payloads(runs: Iterable[tuple[int, int, bytes]]) -> list[RunPayload]:
     return [RunPayload(class_id, generation, payload) for class_id, generation, payload in runs]
-
-
-def sealed_evidence(end: Conclusions) -> dict[str, object]:
-    """Return the evidence as a sealed part holds it; nothing for a run without applications."""
-    if not end.evidence:
-        return {}
-    return {"applications": [row.encode() for row in end.evidence], "beside": [row.encode() for row in end.beside]}
-
-
-def under(path: bytes, folders: Iterable[bytes]) -> bool:
-    """Return whether a path of a tree lies in one of some absolute folders, or is one."""
-    names = [folder.strip(b"/") for folder in folders]
-    return any(path == name or path.startswith(name + b"/") or not name for name in names)
 
 
 def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, end: Conclusions) -> SnapshotDraft:
@@ -454,22 +456,37 @@ def is_partial(findings: Iterable[Finding]) -> bool:
     return any(finding.kind not in _COMPLETE_KINDS for finding in findings)
 
 
-def _stats(run: _Run, finished: engine.Finished, stored_bytes: int, objects: int) -> BackupStats:
+def _stats(run: _Run, passes: Sequence[engine.Finished], stored_bytes: int, objects: int) -> BackupStats:
+    """Return what the run did. A second pass stores again what was raised; what changed, the first one saw."""
     names = run.vault.repository.classes
+    first, last = passes[0], passes[-1]
+    new_bytes: Counter[int] = Counter()
+    class_stored: Counter[int] = Counter()
+    for finished in passes:
+        new_bytes.update({row.class_id: row.new_bytes for row in finished.classes})
+        class_stored.update({row.class_id: row.stored_bytes for row in finished.classes})
     return BackupStats(
-        files=finished.files,
-        folders=finished.folders,
-        bytes=finished.bytes,
-        new_bytes=finished.new_bytes,
+        files=last.files,
+        folders=last.folders,
+        bytes=last.bytes,
+        new_bytes=sum(finished.new_bytes for finished in passes),
         stored_bytes=stored_bytes,
-        new=finished.new,
-        changed=finished.changed,
-        unchanged=finished.unchanged,
-        removed=finished.removed,
+        new=first.new,
+        changed=first.changed,
+        unchanged=first.unchanged,
+        removed=first.removed,
         seconds=run.vault.env.monotonic() - run.began,
         objects=objects,
         classes=tuple(
-            ClassCount(row.class_id, names.get(row.class_id, ""), row.files, row.bytes, row.new_bytes, row.stored_bytes)
-            for row in finished.classes
+            ClassCount(
+                row.class_id,
+                names.get(row.class_id, ""),
+                row.files,
+                row.bytes,
+                new_bytes[row.class_id],
+                class_stored[row.class_id],
+            )
+            for row in last.classes
         ),
+        detected=tuple(DetectedCount(*row) for row in first.detections),
     )

@@ -216,8 +216,11 @@ class Vault:
 
     def plan_forget(self, policy: RetentionPolicy, *, source: str = "") -> ForgetPlan:
         """Return what retention would forget. Nothing changes."""
+        from holdfast.runs.wal import keep_logs
+
         chosen = [snapshot.info for snapshot in self.snapshots(source)]
-        return forget.plan(self._vault.repository, policy, chosen)
+        plan = forget.plan(self._vault.repository, policy, chosen)
+        return keep_logs(plan, self._vault.snapshots(), policy.pitr_days, self._vault.env.now())
 
     def forget(
         self,

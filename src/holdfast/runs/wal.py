@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert, ignore
 from holdfast.base.patterns import literal
 from holdfast.errors import Retry, Safety
+from holdfast.repository.retention import ForgetDecision, ForgetPlan
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.sources.spool import Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.base.events import Events
+    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import BackupOptions, Cancel
     from holdfast.runs.results import BackupResult
 
-__all__ = ["KEPT_FILES", "LOG_SUFFIX", "store_log"]
+__all__ = ["KEPT_FILES", "LOG_SUFFIX", "keep_logs", "store_log"]
 
 LOG_SUFFIX = ".wal"
 """The label of an application's logs is its name and this."""
@@ -69,4 +74,31 @@ def _log_options(options: BackupOptions, folder: bytes) -> BackupOptions:
     hidden = f"{literal(os.fsdecode(folder).rstrip('/'))}/.*"
     return dataclasses.replace(
         options, exclude=(hidden,), streams=(), tags=(), paranoid=False, exclude_larger_than=None, exclude_caches=False
+    )
+
+
+def keep_logs(plan: ForgetPlan, snapshots: Sequence[SnapshotInfo], pitr_days: int, now: datetime) -> ForgetPlan:
+    """Return a plan that forgets no log which a kept base backup, or recovery to any moment, needs. Pure.
+
+    Which applications a snapshot holds is sealed, so every snapshot of the same host that is no log counts as a base backup:
+    more may be kept than must. A log belongs to a base backup if their times overlap: it was stored before the commit.
+    """
+    going = set(plan.forget)
+    logs = {row.id: row for row in snapshots if row.label.endswith(LOG_SUFFIX)}
+    bases = [row for row in snapshots if row.id not in logs and row.id not in going]
+    since = now - timedelta(days=pitr_days)
+
+    def needed(log: SnapshotInfo) -> bool:
+        mine = [row for row in bases if row.host == log.host]
+        recent = [row.started for row in mine if row.counted_at >= since]
+        within = bool(recent) and log.finished >= min(recent)
+        return within or any(log.started <= row.finished and log.finished >= row.started for row in mine)
+
+    return ForgetPlan(
+        tuple(
+            ForgetDecision(row.snapshot, keep=True, reasons=("wal",))
+            if not row.keep and row.snapshot in logs and needed(logs[row.snapshot])
+            else row
+            for row in plan.decisions
+        )
     )

@@ -17,6 +17,7 @@ __all__ = ["factory", "kinds"]
 
 _OWN: dict[str, str] = {
     "postgresql": "postgresql",
+    "postgresql-dump": "postgresql.logical",
 }
 """`kind`: module of this package that holds its `FACTORY`. One line per connector, in alphabetical order."""
 
