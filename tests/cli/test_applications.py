@@ -128,6 +128,16 @@ def test_a_gap_and_what_was_let_go_are_shown_and_exit_4(run, tmp_path, monkeypat
     assert "make a new base backup now" in err
 
 
+def test_a_spool_is_stored(run, vault, configured):
+    config, _ = configured
+    vault.answers["store_wal"] = BackupResult(INFO, False, BackupStats())
+    code, out, _ = run("wal", "store", "ehr-db", "--config", config)
+    assert code == 0
+    assert "is stored" in out
+    assert vault.asked("store_wal")["args"] == ("ehr-db",)
+    assert vault.asked("open")["config"].settings.applications["files"].connector == "files-double"
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "value"),
     [
@@ -152,7 +162,7 @@ def test_a_recovery_is_tried_out(run, vault, monkeypatch):
     from holdfast.runs import start
 
     asked = []
-    monkeypatch.setattr(start, "check_recovery", lambda prepared, **more: asked.append(more) or REPORT)
+    monkeypatch.setattr(start, "check_recovery", lambda prepared, **more: (asked.append(more), REPORT)[1])
     vault.answers["prepare_recovery"] = PREPARED
     code, out, _ = run(
         "recover", "ehr-db", "--to", "/restore", "--check", "--programs", "/opt/pg", "--superuser", "admin"

@@ -14,6 +14,7 @@ import pytest
 import holdfast
 from holdfast.base.environment import ManualClock, system
 from holdfast.base.events import Alert
+from holdfast.cli import main
 from holdfast.config import SecretRef
 from holdfast.errors import (
     ApplicationAccessError,
@@ -23,12 +24,14 @@ from holdfast.errors import (
     ApplicationUnsuitableError,
     CaptureError,
     ConfigError,
+    LocalStateError,
     StoreFullError,
     UsageError,
     WalMissingError,
 )
-from holdfast.runs import applications
+from holdfast.runs import applications, wal
 from holdfast.runs.applications import read_evidence
+from holdfast.runs.backup import run_backup
 from holdfast.sources.connectors import factory
 from holdfast.sources.connectors.postgresql import connector as connectors
 from holdfast.sources.connectors.postgresql import logical
@@ -250,6 +253,48 @@ def test_evidence_is_sealed_in_the_snapshot_and_the_spool_is_emptied(cluster, va
     assert vault.plan_forget(holdfast.RetentionPolicy(last=1), source="ehr").forget == (result.snapshot.id,)
 
 
+def test_the_command_line_backs_up_stores_wal_and_recovers(cluster, vault_of, tmp_path, capfd):
+    vault = vault_of(cluster)
+    config = ["--config", str(tmp_path / "holdfast.toml")]
+    assert main(["backup", "--quiet", *config]) == 0
+    cluster.sql("CREATE TABLE after_base (id int)")
+    segment = cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0][0]
+    cluster.sql("SELECT pg_switch_wal()")
+    while Spool(cluster.spool, system()).missing([segment]):
+        time.sleep(0.05)
+    assert main(["wal", "store", "ehr-db", *config]) == 0
+    assert len(list(vault.snapshots("ehr-db.wal"))) == 2
+    assert len(list(vault.snapshots("ehr"))) == 1
+    with postgresql.place() as place:
+        code = main(
+            ["recover", "ehr-db", "--to", str(place / "out"), "--check", "--programs", str(cluster.bin), *config]
+        )
+        assert code == 0, capfd.readouterr()
+    assert "structure clean, pages clean" in capfd.readouterr().out
+    cluster.sql("DROP TABLE after_base")
+
+
+def test_two_runs_of_one_spool_wait_for_each_other(cluster, vault_of, monkeypatch):
+    vault = vault_of(cluster)
+    clock = ManualClock()
+    real, calls = run_backup, []
+
+    def busy_first(*arguments, **more):
+        calls.append(1)
+        if len(calls) < 3:
+            raise LocalStateError("another run of this source is under way on this host")
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(wal, "run_backup", busy_first)
+    monkeypatch.setattr(vault._vault, "env", clock.environment())
+    assert vault.store_wal("ehr-db").exit_code == 0
+    assert clock.slept[:2] == [wal.BUSY_SECONDS] * 2
+    calls.clear()
+    monkeypatch.setattr(wal, "BUSY_TRIES", 2)
+    with pytest.raises(LocalStateError):
+        vault.store_wal("ehr-db")
+
+
 def test_a_run_with_an_application_is_dry_too(cluster, vault_of):
     vault = vault_of(cluster, job='paths = ["/etc/hostname"]')
     assert vault.backup("ehr", dry_run=True).dry_run
@@ -258,8 +303,14 @@ def test_a_run_with_an_application_is_dry_too(cluster, vault_of):
 
 def test_applications_need_a_configuration(tmp_path, monkeypatch, cluster, vault_of):
     vault_of(cluster)
-    with holdfast.Vault.open(tmp_path / "vault", key_file=tmp_path / "key") as bare, pytest.raises(UsageError):
-        bare.backup([tmp_path], applications=["ehr-db"])
+    with holdfast.Vault.open(tmp_path / "vault", key_file=tmp_path / "key") as bare:
+        with pytest.raises(UsageError):
+            bare.backup([tmp_path], applications=["ehr-db"])
+        with pytest.raises(UsageError):
+            bare.store_wal("ehr-db")
+    (tmp_path / "other.toml").write_text(config_text(cluster, tmp_path, options='options = {wal = "copy"}'))
+    with holdfast.Vault.open(tmp_path / "other.toml") as vault, pytest.raises(ConfigError, match="has no spool"):
+        vault.store_wal("ehr-db")
     with holdfast.Vault.open(tmp_path / "holdfast.toml") as vault, pytest.raises(ConfigError, match="no application"):
         vault.backup([tmp_path / "key"], applications=["other"])
 

@@ -11,13 +11,17 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime
 
+import holdfast_rescue
 import pytest
 
 import holdfast
 from holdfast.base.environment import system
 from holdfast.errors import RecoveryError, SnapshotMissingError
+from holdfast.runs import recovery
+from holdfast.runs.applications import Sealed
 from holdfast.runs.recovery import RecoveryTarget
 from holdfast.runs.start import check_recovery, started
+from holdfast.sources.connectors.protocol import Beside
 from servers import postgresql
 
 TARGETS = 5
@@ -235,3 +239,36 @@ def test_a_plain_restore_holds_no_cluster_that_would_start(history):
         found = [str(path.relative_to(place)) for path in place.rglob("*")]
         assert any(path.endswith("PG_VERSION") for path in found)
         assert not any(path.endswith(("pg_control", "backup_label", "postmaster.pid")) for path in found)
+
+
+def test_the_rescue_reader_puts_what_belongs_to_the_copy_where_it_belongs(history):
+    """Without Holdfast: the restored cluster has its label and control file, and the WAL's snapshot the WAL."""
+    config, _, results, _ = history
+    with postgresql.place() as place:
+        secret = ["--key-file", str(config.parent / "key")]
+        for number, snapshot in enumerate((results[0].snapshot.id, results[0].evidence[0].follow)):
+            target = str(place / f"rescued{number}")
+            assert (
+                holdfast_rescue.main([str(config.parent / "vault"), *secret, "restore", snapshot, "--to", target]) == 0
+            )
+        (label,) = (place / "rescued0").rglob("backup_label")
+        assert label.read_text().startswith("START WAL LOCATION")
+        assert (label.parent / "global" / "pg_control").stat().st_size == 8192
+        assert (label.parent / "tablespace_map").exists()
+        first = dict(results[0].evidence[0].proofs)["first-segment"]
+        assert list((place / "rescued1").rglob(first))
+
+
+def test_a_snapshot_that_leads_elsewhere_is_refused(tmp_path):
+    """What is restored is what a writer chose: nothing is written through its links."""
+    (tmp_path / "out" / "srv").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "srv" / "pg").symlink_to(tmp_path / "elsewhere")
+    sealed = Sealed((), (Beside(b"srv/pg/backup_label", b"x"),))
+    with pytest.raises(RecoveryError, match="leads out"):
+        recovery._place_beside(tmp_path / "out", b"srv/pg", sealed)
+    with pytest.raises(RecoveryError, match="leads out"):
+        recovery._place_beside(tmp_path / "out", b"../elsewhere", sealed)
+    with pytest.raises(RecoveryError, match="names no data directory"):
+        recovery._folders(Sealed())
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from holdfast.base.units import format_bytes
-from holdfast.cli.options import Size, output_options
+from holdfast.cli.options import Place, Size, output_options, vault_options
 from holdfast.cli.output import Output
 
 __all__ = ["get_command", "push_command", "status_command", "wal_command"]
@@ -73,6 +73,22 @@ def get_command(*, name: str, target: str, spool: str, out: Output) -> int:  # n
 
     Spool(Path(spool), system()).get(name, Path(target))
     return 0
+
+
+@wal_command.command("store")
+@click.argument("application")
+@vault_options
+def store_command(*, application: str, place: Place, out: Output) -> int:
+    """Store the spool of a configured application in the vault, and empty it of what is stored.
+
+    Run it between base backups, as often as the recovery point asks for. Example: holdfast wal store ehr-db
+    """
+    from holdfast.cli.backup import summary
+    from holdfast.cli.signals import interruptible
+
+    with place.open() as vault, interruptible() as stop, out.events("wal store") as events:
+        result = vault.store_wal(application, events=events, stop=stop)
+    return out.result("backup", result, result.exit_code, summary(result))
 
 
 @wal_command.command("status")

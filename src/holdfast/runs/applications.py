@@ -42,6 +42,7 @@ __all__ = [
     "read_evidence",
     "run_application_backup",
     "spoiled",
+    "spool_of",
     "with_captures",
 ]
 
@@ -67,6 +68,16 @@ def connection_of(settings: Settings, name: str, state: str = "") -> Connection:
         state=state,
         options=found.options,
     )
+
+
+def spool_of(settings: Settings, name: str) -> str:
+    """Return the WAL spool of a configured application. `ConfigError` if it has none."""
+    spool = connection_of(settings, name).options.get("spool")
+    if spool is None:
+        raise ConfigError(
+            f"the application {name} has no spool", next='set options = {spool = "/var/lib/holdfast/wal"}.'
+        )
+    return spool
 
 
 def members_of(vault: OpenVault, settings: Settings, names: Sequence[str]) -> tuple[Member, ...]:

@@ -135,7 +135,7 @@ def prepare_recovery(
     (data / "recovery.signal").touch(mode=0o600)
     with (data / "postgresql.auto.conf").open("a") as file:
         file.write("".join(f"{name} = {_quoted(value)}\n" for name, value in recovery_settings(target, wal, evidence)))
-    _own_all(data, [to / os.fsdecode(folder) for folder in folders], to)
+    _own_all(data, [_inside(to, folder) for folder in folders], to)
     return Prepared(
         snapshot=info.id,
         application=application,
@@ -201,12 +201,20 @@ def _folders(sealed: Sealed) -> tuple[bytes, ...]:
     return (labels[0], *(place.strip(b"/") for content in maps for _, place in map_rows(content)))
 
 
+def _inside(to: Path, name: bytes) -> Path:
+    """Return a restored path. `RecoveryError` if links or `..` lead elsewhere: a stolen writer chooses what is restored."""
+    path = to / os.fsdecode(name)
+    if os.path.realpath(path) != os.path.join(os.path.realpath(to), os.fsdecode(name)):
+        raise RecoveryError("a folder of the base backup leads out of the folder that it was restored into")
+    return path
+
+
 def _place_beside(to: Path, folder: bytes, sealed: Sealed) -> Path:
     """Write what belongs to the copy to where it belongs; return the data directory."""
-    data = to / os.fsdecode(folder)
+    data = _inside(to, folder)
     for row in sealed.beside:
-        if row.path.startswith(folder + b"/") and b"/../" not in row.path:
-            path = to / os.fsdecode(row.path)
+        if row.path.startswith(folder + b"/"):
+            path = _inside(to, row.path)
             path.parent.mkdir(mode=0o700, exist_ok=True)
             path.write_bytes(row.content)
             path.chmod(0o600)

@@ -15,6 +15,7 @@ from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, job_paths
+from holdfast.runs.configured import limits as configured_limits
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
@@ -78,22 +79,23 @@ class Vault:
         key_file: PathLike | None = None,
         passphrase: str | None = None,
         credential: PathLike | None = None,
+        config: Config | None = None,
         env: Environment | None = None,
     ) -> Vault:
-        """Open a vault by its store, or by a configuration file (`*.toml`).
+        """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
 
         `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
 
         A secret given here goes before the configured one.
         """
-        config = _configuration(url)
-        if config is not None:
-            known = access(config, os.environ)
+        named = _configuration(url)
+        if named is not None:
+            known = access(named, os.environ)
             url = known.url
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
         opened = open_vault(url, key_file=key_file, passphrase=passphrase, credential=credential, env=env)
-        return cls(opened, config)
+        return cls(opened, config or named)
 
     def close(self) -> None:
         """Release files and connections. Runs must be over."""
@@ -328,6 +330,23 @@ class Vault:
         from holdfast.runs.stats import run_stats
 
         return run_stats(self._vault, by_snapshot=by_snapshot)
+
+    def store_wal(self, application: str, *, events: Events = ignore, stop: Cancel | None = None) -> BackupResult:
+        """Store a configured PostgreSQL application's WAL spool as a snapshot, and empty the spool of what is stored.
+
+        Between base backups, as often as the recovery point asks for. Gaps raise the alert `wal-gap`. `ConfigError` if the
+        application has no spool.
+        """
+        from holdfast.runs.applications import spool_of
+        from holdfast.runs.wal import store_log
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        spool = spool_of(self._config.settings, application)
+        options = BackupOptions(limits=configured_limits(self._config.settings))
+        return store_log(self._vault, application, raw_path(spool), options, events=events, stop=stop)
 
     def prepare_recovery(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert, ignore
 from holdfast.base.patterns import literal
-from holdfast.errors import Retry, Safety
+from holdfast.errors import LocalStateError, Retry, Safety
 from holdfast.repository.retention import ForgetDecision, ForgetPlan
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.sources.spool import Spool
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEPT_FILES", "LOG_SUFFIX", "keep_logs", "store_log"]
 
+BUSY_TRIES = 60
+BUSY_SECONDS = 2.0
 LOG_SUFFIX = ".wal"
 """The label of an application's logs is its name and this."""
 
@@ -50,7 +52,7 @@ def store_log(
     spool = Spool(Path(os.fsdecode(folder)), vault.env)
     names = spool.names()
     request = BackupRequest((folder,), application + LOG_SUFFIX, _log_options(options, folder))
-    result = run_backup(vault, request, events=events, stop=stop)
+    result = _when_free(vault, request, events, stop)
     state = spool.state()
     if state.gaps or state.dropped:
         missing = sum(gap.segments for gap in state.gaps)
@@ -67,6 +69,16 @@ def store_log(
     if not result.partial and not result.dry_run:
         spool.stored(names, keep=KEPT_FILES)
     return result
+
+
+def _when_free(vault: OpenVault, request: BackupRequest, events: Events, stop: Cancel | None) -> BackupResult:
+    """Run, waiting for another run of the same spool: a base backup and the job between base backups may meet."""
+    for _ in range(BUSY_TRIES - 1):
+        try:
+            return run_backup(vault, request, events=events, stop=stop)
+        except LocalStateError:
+            vault.env.sleep(BUSY_SECONDS)
+    return run_backup(vault, request, events=events, stop=stop)
 
 
 def _log_options(options: BackupOptions, folder: bytes) -> BackupOptions:
