@@ -444,3 +444,32 @@ def test_a_stuck_archiver_a_restart_and_a_replica(env, vault_of):
         postgresql.give(made.data / "standby.signal")
         with made.started(), pytest.raises(ApplicationUnsuitableError, match="replica"):
             check(connection(made), env)
+
+
+def test_a_server_of_17_says_what_changed_and_the_files_times_agree(env, tmp_path):
+    with (
+        postgresql.place() as place,
+        postgresql.cluster(place / "pg", 17, segment_mb=1, summarize_wal="on", wal_keep_size="64MB") as made,
+    ):
+        made.make_role()
+        made.sql("CREATE TABLE t AS SELECT g AS id, repeat('x', 500) AS note FROM generate_series(1, 5000) g")
+        found = connection(made, options={"wal": "copy"}, state=str(tmp_path / "state"))
+
+        def proofs():
+            with consistent([Member(factory("postgresql").make(found, env))], env=env) as group:
+                (end,) = group.conclude()
+            return dict(end.evidence.proofs), end.problems
+
+        first, problems = proofs()
+        assert "blocks-changed" not in first
+        assert problems == ()
+        made.sql("UPDATE t SET note = 'y' WHERE id % 1000 = 0")
+        second, problems = proofs()
+        assert 0 < int(second["blocks-changed"]) < 500
+        assert problems == ()
+        path = made.data / made.sql("SELECT pg_relation_filepath('t')")[0][0]
+        made.sql("UPDATE t SET note = 'z'")
+        made.sql("CHECKPOINT")
+        os.utime(path, (1, 1))
+        _, problems = proofs()
+        assert "behind an unchanged time" in problems[0]

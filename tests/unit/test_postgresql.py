@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import struct
 import sys
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ from holdfast.runs.recovery import (
     recovery_settings,
 )
 from holdfast.sources.connectors import kinds
-from holdfast.sources.connectors.postgresql import checks, control, layout, pages, session
+from holdfast.sources.connectors.postgresql import checks, control, layout, pages, session, summaries
 from holdfast.sources.connectors.postgresql.checks import Server
 from holdfast.sources.connectors.protocol import Capture, CapturedStream, Evidence, Verdict
 
@@ -179,8 +180,53 @@ def test_only_changed_files_are_verified_again(tmp_path):
     report = pages.check_cluster([str(data)], 8192, 100, state, clock.environment())
     assert (report.bad_pages, report.bad_files) == (1, 1)
     assert report.problems
-    assert report.notes == ()
     assert state.read_text() == "nonsense"
+
+
+@pytest.mark.parametrize(
+    ("row", "path"),
+    [
+        ((1663, 5, 16384, 0, 0), "base/5/16384"),
+        ((1663, 5, 16384, 1, 0), "base/5/16384_fsm"),
+        ((1663, 5, 16384, 0, 2), "base/5/16384.2"),
+        ((1664, 0, 1260, 2, 0), "global/1260_vm"),
+        ((16390, 5, 16384, 0, 1), "pg_tblspc/16390/*/5/16384.1"),
+    ],
+)
+def test_a_summary_s_relation_has_its_file(row, path):
+    assert summaries.file_of(*row) == path
+
+
+@pytest.mark.parametrize(
+    ("ranges", "whole"),
+    [
+        ([(0, 50), (50, 120)], True),
+        ([(60, 120), (0, 70)], True),
+        ([(0, 50), (51, 120)], False),
+        ([(20, 120)], False),
+        ([(0, 99)], False),
+        ([], False),
+    ],
+)
+def test_summaries_must_cover_everything_between(ranges, whole):
+    assert summaries.covered(ranges, 10, 100) is whole
+
+
+def test_a_file_that_changed_behind_its_time_is_counted(tmp_path):
+    base = summaries.Base(7, 1, 0, 1_000_000.0)
+    for name, moment in (("base/5/1", 999_000), ("base/5/2", 1_000_500), ("pg_tblspc/9/PG_17/5/3", 999_000)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (moment, moment))
+    changes = summaries.Changes(True, 4, ("base/5/1", "base/5/2", "base/5/gone", "pg_tblspc/9/*/5/3"))
+    assert summaries.compare(changes, base, tmp_path) == 2
+    state = tmp_path / "state" / "base"
+    assert summaries.read_base(state, 7, 1) is None
+    summaries.write_base(state, base)
+    assert summaries.read_base(state, 7, 1) == base
+    assert summaries.read_base(state, 7, 2) is None
+    state.write_text("{}")
+    assert summaries.read_base(state, 7, 1) is None
 
 
 def test_a_missing_driver_is_named(monkeypatch):

@@ -23,9 +23,9 @@ from holdfast.errors import (
     ConfigError,
     WalMissingError,
 )
-from holdfast.sources.connectors.postgresql import checks
+from holdfast.sources.connectors.postgresql import checks, summaries
 from holdfast.sources.connectors.postgresql.control import read_control, system_of
-from holdfast.sources.connectors.postgresql.layout import Label, excluded, parse_label
+from holdfast.sources.connectors.postgresql.layout import RELATION_FILE_BYTES, Label, excluded, parse_label
 from holdfast.sources.connectors.postgresql.pages import PageReport, check_cluster
 from holdfast.sources.connectors.postgresql.session import Session
 from holdfast.sources.connectors.protocol import Beside, Capture, Conclusion, Facts, Found, Verdict
@@ -105,6 +105,7 @@ class PostgreSQL:
         self._data = Path()
         self._tablespaces: tuple[str, ...] = ()
         self._start = 0
+        self._began = 0.0
 
     def check(self) -> Facts:
         """Connect, and look whether version, role, rights, WAL and data directory allow a backup."""
@@ -175,6 +176,7 @@ class PostgreSQL:
     def capture(self, seconds: float) -> Capture:
         """Begin the backup: from now on the WAL repairs what the copy tears."""
         session, server = self._open(), self._known()
+        self._began = self._env.now().timestamp()
         found = session.rows("SELECT pg_tablespace_location(oid) FROM pg_tablespace")
         self._tablespaces = tuple(sorted(str(place) for (place,) in found if place))
         label = f"holdfast {self._env.random_id()}"
@@ -202,6 +204,7 @@ class PostgreSQL:
         session, server = self._open(), self._known()
         self._still_the_same(session, server)
         pages = self._check_pages(server)
+        changed, doubts = self._changes(session, server)
         control = read_control(self._data, self._env)
         if server.major >= checks.NEW_NAMES_FROM:
             statement = "SELECT lsn::text, labelfile, spcmapfile FROM pg_backup_stop(false)"
@@ -220,11 +223,10 @@ class PostgreSQL:
             beside.append(Beside(root + b"/tablespace_map", map_text.encode()))
         return Conclusion(
             Verdict.APPLICATION,
-            (*self._proofs(label, stop, names), *pages.proofs),
+            (*self._proofs(label, stop, names), *pages.proofs, *changed),
             tuple(beside),
             follow,
-            pages.notes,
-            pages.problems,
+            problems=(*pages.problems, *doubts),
         )
 
     def _proofs(self, label: Label, stop: str, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -255,6 +257,28 @@ class PostgreSQL:
         folders = (str(self._data), *self._tablespaces)
         return check_cluster(
             folders, server.page_bytes, self._start, None if self._options.pages == "all" else state, self._env
+        )
+
+    def _changes(self, session: Session, server: checks.Server) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """Ask a server of 17 or later what changed since the last base backup, and whether its files' times say so too."""
+        if not self._connection.state or not server.summarizes_wal:
+            return (), ()
+        state = Path(self._connection.state) / "base"
+        base = summaries.read_base(state, server.system, server.timeline)
+        summaries.write_base(state, summaries.Base(server.system, server.timeline, self._start, self._began))
+        if base is None:
+            return (), ()
+        changes = summaries.read_changes(session, base, self._start, RELATION_FILE_BYTES // server.page_bytes)
+        proofs = (
+            ("blocks-changed", str(changes.blocks)),
+            ("files-changed", str(len(changes.files))),
+            ("wal-summaries", "complete" if changes.complete else "incomplete"),
+        )
+        old = summaries.compare(changes, base, self._data)
+        if not old:
+            return proofs, ()
+        return proofs, (
+            f"{old} data files changed behind an unchanged time and may not have been read again: back up with `paranoid`",
         )
 
     def _gather(self, names: tuple[str, ...]) -> tuple[bytes, ...]:

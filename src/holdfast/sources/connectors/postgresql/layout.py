@@ -10,7 +10,7 @@ from holdfast.base.patterns import literal
 from holdfast.errors import CaptureError
 from holdfast.sources.wal import parse_lsn
 
-__all__ = ["Label", "excluded", "first_block", "parse_label"]
+__all__ = ["RELATION_FILE_BYTES", "Label", "excluded", "first_block", "parse_label"]
 
 _CONTENTS = (
     "pg_wal", "pg_replslot", "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans", "pg_tblspc",

@@ -47,11 +47,6 @@ class PageReport:
         )
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Nothing so far: what moves is normal."""
-        return ()
-
-    @property
     def problems(self) -> tuple[str, ...]:
         """Return what is wrong with the cluster's own data."""
         if not self.bad_pages:
