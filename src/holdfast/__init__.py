@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.errors import HoldfastError
     from holdfast.runs.classify import Classification, classify
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         BackupStats,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
     from holdfast.runs.snapshot import Snapshot, SnapshotList
     from holdfast.runs.vault import Vault
+    from holdfast.sources.connectors.protocol import Evidence
 
 __version__ = "0.1.0"
 
@@ -68,6 +70,9 @@ _HOMES = {
     "SnapshotInfo": "runs.results",
     "VaultStats": "runs.results",
     "VerifyReport": "runs.results",
+    "Evidence": "sources.connectors.protocol",
+    "Prepared": "runs.recovery",
+    "RecoveryTarget": "runs.recovery",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
     "Vault": "runs.vault",
@@ -85,6 +90,7 @@ __all__ = [
     "EntryInfo",
     "Event",
     "Events",
+    "Evidence",
     "Finding",
     "ForgetPlan",
     "ForgetResult",
@@ -92,8 +98,10 @@ __all__ = [
     "HoldfastError",
     "Limits",
     "Note",
+    "Prepared",
     "Progress",
     "PruneResult",
+    "RecoveryTarget",
     "RepairResult",
     "RestoreResult",
     "RetentionPolicy",

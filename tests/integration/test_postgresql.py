@@ -297,8 +297,10 @@ def test_two_runs_of_one_spool_wait_for_each_other(cluster, vault_of, monkeypatc
 
 def test_a_run_with_an_application_is_dry_too(cluster, vault_of):
     vault = vault_of(cluster, job='paths = ["/etc/hostname"]')
-    assert vault.backup("ehr", dry_run=True).dry_run
+    assert vault.backup("ehr", dry_run=True).stats.files == 1
+    assert vault.backup([], applications=["ehr-db"], dry_run=True).dry_run
     assert in_backup(cluster) == 0
+    assert not list(vault.snapshots())
 
 
 def test_applications_need_a_configuration(tmp_path, monkeypatch, cluster, vault_of):

@@ -19,6 +19,7 @@ from holdfast.repository.listing import read_part
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.conclusion import Conclusions, under
 from holdfast.runs.options import ClassRule, Stream
+from holdfast.runs.results import BackupResult, BackupStats
 from holdfast.runs.wal import store_log
 from holdfast.sources.connectors.protocol import Beside, Budgets, Connection, Evidence, Member, Verdict
 from holdfast.sources.consistency import consistent
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel
-    from holdfast.runs.results import BackupResult
     from holdfast.sources.connectors.protocol import Capture
     from holdfast.sources.consistency import Concluded, Group
 
@@ -107,7 +107,7 @@ def run_application_backup(
     If a prune revokes the session, everything is captured anew: a copy is of one moment only.
     """
     if request.dry_run:
-        return run_backup(vault, request, events=events, stop=stop)
+        return _dry_run(vault, request, members(), events, stop)
     for attempt in range(1, RUNS_MAX + 1):
         run = _Run(vault, request, events, stop)
         try:
@@ -118,6 +118,20 @@ def run_application_backup(
                 raise
             events(Note("the session was revoked by a prune; the applications are captured anew"))
     raise AssertionError  # pragma: no cover - the loop returns or raises
+
+
+def _dry_run(
+    vault: OpenVault, request: BackupRequest, members: Sequence[Member], events: Events, stop: Cancel | None
+) -> BackupResult:
+    """Check the applications, which changes nothing, and count what the paths hold."""
+    for member in members:
+        try:
+            member.connector.check()
+        finally:
+            member.connector.close()
+    if not request.paths:
+        return BackupResult(None, partial=False, stats=BackupStats(), dry_run=True)
+    return run_backup(vault, request, events=events, stop=stop)
 
 
 @dataclass(slots=True)
