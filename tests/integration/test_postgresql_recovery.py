@@ -229,6 +229,7 @@ def test_the_copy_is_kept_away_from_the_original(history):
         moved = (prepared.data / "tablespace_map").read_bytes()
         assert str(place / "a").encode() in moved
         assert not list((prepared.data / "pg_tblspc").iterdir())
+        assert isinstance(prepared, holdfast.Prepared)
         assert prepared.data.stat().st_mode & 0o77 == 0
 
 

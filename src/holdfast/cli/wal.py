@@ -8,7 +8,7 @@ from holdfast.base.units import format_bytes
 from holdfast.cli.options import Place, Size, output_options, vault_options
 from holdfast.cli.output import Output
 
-__all__ = ["get_command", "push_command", "status_command", "wal_command"]
+__all__ = ["get_command", "push_command", "status_command", "store_command", "wal_command"]
 
 EXIT_GAP = 4
 
