@@ -14,9 +14,10 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, drill, keys, report_drill, retention, settings, vault
-from holdfast.runs import classify, demo, results, services
+from holdfast.cli import catalog, connectors, drill, keys, recover, report_drill, retention, settings, vault
+from holdfast.runs import classify, demo, results, services, start
 from holdfast.runs.drill import drills, plan, record, scenarios
+from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -52,6 +53,13 @@ RECORDS: dict[str, type] = {
     "scenario": scenarios.ScenarioReport,
     "report": report_drill.ReportWritten,
     "report-proof": drills.Proof,
+    "connector": connectors.ConnectorListed,
+    "grants": connectors.Grants,
+    "application": connectors.ApplicationChecked,
+    "wal-pushed": spool.Pushed,
+    "recovery-prepared": recover.RecoveryPrepared,
+    "recovery-checked": start.RecoveryReport,
+    "wal-status": spool.SpoolState,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
@@ -83,6 +91,10 @@ RESULTS = {
     "scenario",
     "report",
     "report-proof",
+    "wal-pushed",
+    "wal-status",
+    "recovery-prepared",
+    "recovery-checked",
 }
 """Records that end a command and carry its `exit_code`."""
 

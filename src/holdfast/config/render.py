@@ -21,6 +21,7 @@ _SAMPLE_VALUES = {
     "services.*.checks.*.name": '"patients"',
     "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
+    "applications.*.connector": '"postgresql"',
 }
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}
 
@@ -53,11 +54,8 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
-    """Return a section's head in the file: `[jobs.NAME]` for tables by name, `[[jobs.NAME.classes]]` for lists of tables."""
-    top, star, rest = section.partition(".*")
-    if not star:
-        return f"[{section}]"
-    named = f"{top}.NAME{rest}"
+    """Return a section's heading: the first `*` of a key is a name, a later one a place in a list."""
+    named = section.replace(".*", ".NAME", 1)
     return f"[[{named.removesuffix('.*')}]]" if named.endswith(".*") else f"[{named}]"
 
 
@@ -78,7 +76,7 @@ def sample() -> str:
     ]
     for section, sentence in sections().items():
         shown = _table(section).replace(".NAME", ".ehr")
-        optional = shown.startswith("[[") or (".ehr" in shown and not section.startswith("jobs."))
+        optional = "*" in section and not any(option.key in _SAMPLE_SET for option in _direct(section))
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)
