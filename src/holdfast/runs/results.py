@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
+from holdfast.sources.connectors.protocol import Evidence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,6 +25,7 @@ __all__ = [
     "DamagedPack",
     "DetectedCount",
     "EntryInfo",
+    "Evidence",
     "ForgetDecision",
     "ForgetPlan",
     "ForgetResult",
@@ -95,6 +97,8 @@ class BackupResult:
     stats: BackupStats
     findings: tuple[Finding, ...] = ()
     dry_run: bool = False
+    evidence: tuple[Evidence, ...] = ()
+    """How each application of the job was captured, for how long it stood still, and what proves it."""
 
     @property
     def exit_code(self) -> int:
