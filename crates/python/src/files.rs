@@ -163,29 +163,30 @@ impl Limits {
     }
 
     /// Waits until bytes may go through the network, in pieces of what the rate allows in a moment.
-    fn take_network(&self, py: Python<'_>, mut bytes: u64) -> PyResult<()> {
+    fn take_network(&self, py: Python<'_>, mut count: u64) -> PyResult<()> {
         let never = AtomicBool::new(false);
-        while bytes > 0 {
-            let most = usize::try_from(bytes).unwrap_or(usize::MAX);
+        while count > 0 {
+            let most = usize::try_from(count).unwrap_or(usize::MAX);
             let step = self.inner.step(Resource::Network, most) as u64;
             py.detach(|| self.inner.take_network(step, &never))
                 .map_err(errors::pipeline)?;
             py.check_signals()?;
-            bytes -= step.min(bytes);
+            count -= step.min(count);
         }
         Ok(())
     }
 
     /// Waits for reads (`write` false) or writes of a store that is no folder of this machine's engine.
-    fn take_disk(&self, py: Python<'_>, mut bytes: u64, write: bool) -> PyResult<()> {
+    #[pyo3(signature = (count, *, write))]
+    fn take_disk(&self, py: Python<'_>, mut count: u64, write: bool) -> PyResult<()> {
         let never = AtomicBool::new(false);
         let resource = if write {
             Resource::Write
         } else {
             Resource::Read
         };
-        while bytes > 0 {
-            let most = usize::try_from(bytes).unwrap_or(usize::MAX);
+        while count > 0 {
+            let most = usize::try_from(count).unwrap_or(usize::MAX);
             let step = self.inner.step(resource, most) as u64;
             py.detach(|| {
                 if write {
@@ -196,7 +197,7 @@ impl Limits {
             })
             .map_err(errors::pipeline)?;
             py.check_signals()?;
-            bytes -= step.min(bytes);
+            count -= step.min(count);
         }
         Ok(())
     }

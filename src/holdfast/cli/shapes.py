@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, keys, retention, settings, vault
-from holdfast.runs import demo, results
+from holdfast.cli import catalog, governor, keys, retention, settings, vault
+from holdfast.runs import demo, results, steer
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -41,6 +41,8 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "run": steer.RunStatus,
+    "pause": governor.PauseSet,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "demo": demo.DemoReport,
@@ -62,6 +64,7 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "pause",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""

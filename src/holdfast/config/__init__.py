@@ -12,14 +12,17 @@ from holdfast.config.options import Option, option_for, options
 from holdfast.config.schema import (
     BackupSettings,
     ClassRuleSettings,
+    GovernorSettings,
     JobSettings,
     LimitSettings,
+    ProbeSettings,
     PruneSettings,
     RetentionSettings,
     Settings,
     StreamSettings,
     VaultSettings,
     VerifySettings,
+    WindowSettings,
 )
 from holdfast.config.secrets import SecretRef
 
@@ -27,10 +30,12 @@ __all__ = [
     "BackupSettings",
     "ClassRuleSettings",
     "Config",
+    "GovernorSettings",
     "JobSettings",
     "LimitSettings",
     "Option",
     "Origin",
+    "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
     "SecretRef",
@@ -38,6 +43,7 @@ __all__ = [
     "StreamSettings",
     "VaultSettings",
     "VerifySettings",
+    "WindowSettings",
     "load",
     "loads",
     "option_for",

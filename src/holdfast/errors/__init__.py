@@ -8,11 +8,13 @@
     │  ├─ AmbiguousSnapshotError   a prefix or a selector fits several snapshots
     │  ├─ SourceMissingError       a path to back up does not exist
     │  ├─ TargetNotEmptyError      a restore target holds something already
+    │  ├─ ProbeUnusableError       a probe of the application cannot be used as configured
     │  └─ TargetInsideVaultError   a restore target or a source lies in the vault
     ├─ MissingError                what was asked for is not there
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
-    │  └─ PathMissingError
+    │  ├─ PathMissingError
+    │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
@@ -30,6 +32,8 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
+    ├─ SteeringError               a run does not answer on its control socket
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
 
@@ -78,6 +82,7 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
 
 __all__ = [
     "AccessError",
@@ -94,12 +99,16 @@ __all__ = [
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "PausedError",
+    "ProbeUnusableError",
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RunMissingError",
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
+    "SteeringError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",

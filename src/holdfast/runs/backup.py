@@ -16,7 +16,6 @@ from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.errors import (
     DamageError,
     InternalError,
-    Interrupted,
     NotPermittedError,
     RevokedError,
     SourceMissingError,
@@ -27,8 +26,9 @@ from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft, class_rank
 from holdfast.runs import continuity
-from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
+from holdfast.runs.assembly import class_keys, engine_index, state_root
 from holdfast.runs.catalog import after_backup
+from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount
 from holdfast.runs.uploads import Uploads
 
@@ -72,7 +72,7 @@ class _Run:
     source: Source
     caches: Caches
     events: Events
-    stop: Cancel | None
+    governed: GovernedRun
     started: datetime
     began: float
     findings: list[Finding] = field(default_factory=list)
@@ -81,17 +81,38 @@ class _Run:
 
 
 def run_backup(
-    vault: OpenVault, request: BackupRequest, *, events: Events = ignore, stop: Cancel | None = None
+    vault: OpenVault,
+    request: BackupRequest,
+    *,
+    events: Events = ignore,
+    stop: Cancel | None = None,
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
     request = replace(request, paths=_absolute(request.paths))
     _check_paths(vault, request)
     _check_texts(request)
     source = continuity.identify(vault.repository, request.paths, request.label)
+    with governed(
+        vault,
+        request.options.limits,
+        kind="backup",
+        label=request.label,
+        events=events,
+        stop=stop,
+        can_yield=True,
+        last_good=lambda: _last_good(vault, source),
+    ) as steered:
+        result = steered.attempts(lambda: _attempts(vault, request, source, events, steered))
+        return replace(result, governor=steered.record())
+
+
+def _attempts(
+    vault: OpenVault, request: BackupRequest, source: Source, events: Events, steered: GovernedRun
+) -> BackupResult:
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
         def attempt() -> BackupResult:
-            run = _Run(vault, request, source, caches, events, stop, vault.env.now(), vault.env.monotonic())
+            run = _Run(vault, request, source, caches, events, steered, vault.env.now(), vault.env.monotonic())
             return _attempt(run)
 
         with engine.translated():
@@ -101,6 +122,11 @@ def run_backup(
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
+
+
+def _last_good(vault: OpenVault, source: Source) -> datetime | None:
+    parent = _parent(vault, source)
+    return parent.started if parent is not None else None
 
 
 def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -185,7 +211,6 @@ def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
 def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
     """Start the engine on the request."""
     vault, options = run.vault, run.request.options
-    set_limits(vault.limits, options.limits)
     return engine.Ingest(
         plan=_plan(vault, run.request),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
@@ -254,8 +279,9 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
     Without a session (a dry run) the engine hands out nothing to be stored.
     """
     told = run.vault.env.monotonic()
+    expected = _expected_bytes(run)
     while True:
-        if run.stop is not None and run.stop.is_set():
+        if run.governed.is_over():
             ingest.stop()
         event = ingest.poll(POLL_SECONDS)
         if uploads is not None:
@@ -264,7 +290,7 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             if uploads is not None:
                 uploads.drain()
             if event is None:
-                raise Interrupted
+                raise run.governed.why()
             run.events(_progress(run, ingest.progress_now(), "commit"))
             return event
         if isinstance(event, engine.FindingReady):
@@ -273,7 +299,17 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             _store(run, event, session, ingest, uploads)
         if run.vault.env.monotonic() - told >= POLL_SECONDS:
             told = run.vault.env.monotonic()
-            run.events(_progress(run, ingest.progress_now(), "read"))
+            progress = ingest.progress_now()
+            run.governed.governor.progress(progress.bytes, expected)
+            run.events(_progress(run, progress, "read"))
+
+
+def _expected_bytes(run: _Run) -> int | None:
+    """Return about how much content there will be, by the snapshot before: for the deadline, if there is one."""
+    if run.governed.governor.plan.rpo is None:
+        return None
+    parent = _parent(run.vault, run.source)
+    return sum(part.bytes_bucket for part in parent.classes) if parent is not None else None
 
 
 def _store(

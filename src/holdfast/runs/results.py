@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.governor.record import GovernorRecord
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
 
@@ -80,6 +81,8 @@ class BackupResult:
     stats: BackupStats
     findings: tuple[Finding, ...] = ()
     dry_run: bool = False
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def exit_code(self) -> int:
@@ -104,6 +107,8 @@ class RestoreResult:
     dry_run: bool = False
     damaged: bool = False
     """Some content is damaged in the vault: exit code 4."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def partial(self) -> bool:
@@ -173,6 +178,8 @@ class VerifyReport:
     """Name of the `damaged/N` object written for writers, if any."""
     seconds: float = 0.0
     classes_missing: int = 0
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def sound(self) -> bool:

@@ -13,7 +13,7 @@ from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.configured import access, backup_options, job_paths
+from holdfast.runs.configured import access, backup_options, governor_plan, job_paths
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
@@ -50,6 +50,8 @@ class Vault:
         """Use :meth:`open` or :meth:`create`."""
         self._vault = vault
         self._config = config
+        if config is not None:
+            vault.governor = lambda: governor_plan(config.settings, os.environ)
 
     @classmethod
     def create(

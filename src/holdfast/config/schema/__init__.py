@@ -8,11 +8,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
     JobSettings,
-    LimitSettings,
     PruneSettings,
     RetentionSettings,
     StreamSettings,
@@ -23,14 +23,17 @@ from holdfast.config.schema.vault import (
 __all__ = [
     "BackupSettings",
     "ClassRuleSettings",
+    "GovernorSettings",
     "JobSettings",
     "LimitSettings",
+    "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
     "VerifySettings",
+    "WindowSettings",
 ]
 
 
@@ -44,3 +47,5 @@ class Settings(Section):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    governor: GovernorSettings = Field(default_factory=GovernorSettings)
+    windows: dict[Name, WindowSettings] = Field(default_factory=dict, max_length=100)
