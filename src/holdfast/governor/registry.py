@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -121,8 +122,9 @@ class Registry:
             except BlockingIOError:
                 return _parsed(os.pread(descriptor, ROW_BYTES_MAX, 0))
             # Nobody holds it: its run died without saying so.
-            path.unlink(missing_ok=True)
-            path.with_suffix(".sock").unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+                path.with_suffix(".sock").unlink(missing_ok=True)
             return None
         finally:
             os.close(descriptor)
