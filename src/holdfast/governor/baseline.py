@@ -41,13 +41,22 @@ class Baseline:
 
     def usual(self, probe: str, slot: int) -> float | None:
         """Return the median at that hour of the week; else at that hour of all days; else of all; None if too few."""
+        samples = self._chosen(probe, slot)
+        return median(samples) if samples else None
+
+    def scatter(self, probe: str, slot: int) -> float:
+        """Return by how much the slowest tenth of the same samples exceeds the median, at least; 0 if nothing is known."""
+        samples = sorted(self._chosen(probe, slot))
+        return samples[len(samples) * 9 // 10] - median(samples) if samples else 0.0
+
+    def _chosen(self, probe: str, slot: int) -> list[float]:
         slots = self._samples.get(probe, {})
         same_hour = [sample for other, samples in slots.items() if other % 24 == slot % 24 for sample in samples]
         every = [sample for samples in slots.values() for sample in samples]
         for samples in (slots.get(slot, []), same_hour, every):
             if len(samples) >= SAMPLES_ENOUGH:
-                return median(samples)
-        return None
+                return samples
+        return []
 
     def by_hour(self, probe: str) -> Mapping[int, float]:
         """Return the median of each hour of the week that has enough samples."""

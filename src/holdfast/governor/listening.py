@@ -66,7 +66,11 @@ class Listening:
     def readings(self) -> tuple[ProbeReading, ...]:
         """Return what each probe heard last."""
         slot = self._slot()
-        return tuple(watch.latest(self._baseline.usual(watch.probe.name, slot)) for watch in self._watches)
+        names = [watch.probe.name for watch in self._watches]
+        return tuple(
+            watch.latest(self._baseline.usual(name, slot), self._baseline.scatter(name, slot))
+            for name, watch in zip(names, self._watches, strict=True)
+        )
 
     def learn(self, now: float, *, may_hold: bool) -> None:
         """Note what was heard while the run was held still; begin to hold it still when it is time to."""

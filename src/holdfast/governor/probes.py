@@ -214,7 +214,7 @@ class Watch:
             if not failed:
                 self._answers = [*self._answers[-(ANSWERS_KEPT - 1) :], took]
 
-    def latest(self, usual: float | None) -> ProbeReading:
+    def latest(self, usual: float | None, scatter: float = 0.0) -> ProbeReading:
         """Return what is known now. `usual` is the latency without a run, None if that is not known."""
         with self._lock:
             asked_at, failed, answers = self._asked_at, self._failed, [*self._answers]
@@ -228,7 +228,7 @@ class Watch:
         if latency is not None:
             # A question that already waits longer than usual needs no answer to say so.
             latency = max(latency, waiting)
-        return ProbeReading(self.probe.name, state, latency, usual)
+        return ProbeReading(self.probe.name, state, latency, usual, scatter)
 
     def forget(self) -> None:
         """Drop the answers: what follows was measured under other circumstances."""

@@ -31,13 +31,15 @@ class ProbeReading:
     """Seconds that the application took."""
     usual: float | None = None
     """Seconds that it takes at this hour of the week without a run; None while that is not known."""
+    scatter: float = 0.0
+    """Seconds that it often takes longer even so, by itself: so much is nobody's doing."""
 
     @property
     def slowdown(self) -> float | None:
-        """How much longer it took than usual, as a part of the usual: 0.1 is 10 % slower."""
+        """How much longer it took than is usual, as a part of the usual: 0.1 is 10 % slower, 0 no slower than it often is."""
         if self.latency is None or not self.usual or self.state != "well":
             return None
-        return self.latency / self.usual - 1
+        return max(0.0, self.latency - self.usual - self.scatter) / self.usual
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,6 +195,8 @@ def test_this_machine_s_files_can_be_read():
 
 def test_a_slowdown_needs_a_latency_and_what_is_usual():
     assert ProbeReading("p", "well", 1.2, 1.0).slowdown == pytest.approx(0.2)
+    assert ProbeReading("p", "well", 1.2, 1.0, scatter=0.15).slowdown == pytest.approx(0.05)
+    assert ProbeReading("p", "well", 1.1, 1.0, scatter=0.15).slowdown == 0
     assert ProbeReading("p", "learning", 1.2, None).slowdown is None
     assert ProbeReading("p", "hanging", 9.0, 1.0).slowdown is None
 
@@ -207,6 +209,8 @@ def test_a_baseline_learns_per_hour_of_the_week_and_survives_a_restart(tmp_path)
     for latency in (1.0, 2.0, 3.0, 2.0, 2.0):
         baseline.learn("ehr", monday, latency)
     assert baseline.usual("ehr", monday) == 2.0
+    assert baseline.scatter("ehr", monday) == 1.0
+    assert baseline.scatter("other", monday) == 0.0
     assert baseline.usual("ehr", monday + 24) == 2.0, "the same hour of another day"
     assert baseline.usual("ehr", 100) == 2.0, "any hour, if nothing nearer is known"
     assert baseline.usual("other", 9) is None
