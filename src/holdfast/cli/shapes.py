@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
 from holdfast.cli import catalog, governor, keys, retention, settings, vault
-from holdfast.runs import demo, results, steer
+from holdfast.runs import classify, demo, results, steer
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -45,6 +45,7 @@ RECORDS: dict[str, type] = {
     "pause": governor.PauseSet,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
+    "classify": classify.Classification,
     "demo": demo.DemoReport,
 }
 
@@ -65,6 +66,7 @@ RESULTS = {
     "catalog",
     "key",
     "pause",
+    "classify",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,9 +26,15 @@ CLOSED_AT_NOON = Window("noon", "closed", parse_days(["daily"]), time(12), time(
 class FakeLimits:
     """Limits that note what was set, and what a run used."""
 
+    read_bytes_per_s: int | None = None
+    write_bytes_per_s: int | None = None
+    network_bytes_per_s: int | None = None
+    operations_per_s: int | None = None
+    cpu_cores: float | None = None
+    threads: int | None = None
+    memory_bytes: int | None = None
+
     def __init__(self) -> None:
-        self.read_bytes_per_s = self.write_bytes_per_s = self.network_bytes_per_s = self.operations_per_s = None
-        self.cpu_cores = self.threads = self.memory_bytes = None
         self.paused = False
         self.passed = SimpleNamespace(read_bytes=0, write_bytes=0, network_bytes=0, operations=0, waited_s=[0.0] * 7)
 
@@ -37,7 +44,7 @@ class FakeLimits:
     def resume(self):
         self.paused = False
 
-    def used(self):
+    def used(self) -> Any:
         return SimpleNamespace(**vars(self.passed))
 
 
@@ -123,9 +130,9 @@ def test_load_slows_a_run_and_its_end_speeds_it_up_and_the_record_says_why(place
     assert place.limits.threads is not None
     place.machine.share = 0.9
     place.run(governor, 6, read_bytes_per_s=100e6)
-    slowed = place.limits.read_bytes_per_s
-    assert slowed is not None
-    assert slowed == pytest.approx(25e6, rel=0.05), "without a probe no further: the stall may be the run's own"
+    assert place.limits.read_bytes_per_s == pytest.approx(25e6, rel=0.05), (
+        "without a probe no further: the stall may be the run's own"
+    )
     assert governor.course() is Course.RUN
     place.machine.share = 0.0
     place.run(governor, 30, read_bytes_per_s=100e6)
@@ -153,7 +160,7 @@ def hear(governor: Governor, times: int = 3) -> None:
 def start(governor: Governor) -> None:
     """Begin as entering does, without threads."""
     (watch,) = governor._listening._watches
-    watch.start = lambda: None
+    watch.start = lambda: None  # type: ignore[method-assign]
     governor._listening.start()
     governor.tick()
 

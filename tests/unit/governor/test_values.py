@@ -20,8 +20,13 @@ from holdfast.governor.windows import Standing
 
 
 class FakeLimits:
-    read_bytes_per_s = write_bytes_per_s = network_bytes_per_s = operations_per_s = None
-    cpu_cores = threads = memory_bytes = None
+    read_bytes_per_s: int | None = None
+    write_bytes_per_s: int | None = None
+    network_bytes_per_s: int | None = None
+    operations_per_s: int | None = None
+    cpu_cores: float | None = None
+    threads: int | None = None
+    memory_bytes: int | None = None
 
 
 def test_the_tightest_of_each_resource_counts():

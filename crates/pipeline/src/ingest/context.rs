@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
+use super::classify::Classes;
 use super::events::{Event, Finding};
 use super::sides::Sides;
 use super::{IngestOptions, Owners};
@@ -67,6 +68,7 @@ pub(super) struct Context {
     pub sides: Sides,
     pub counters: Counters,
     pub stop: Arc<AtomicBool>,
+    pub classes: Classes,
     pub alive: AtomicUsize,
     /// Hashes of large files that only the cache knew.
     pub removed: Mutex<Vec<u64>>,
@@ -84,6 +86,7 @@ impl Context {
         owners: Owners,
         sides: Sides,
     ) -> Self {
+        let classes = Classes::new(options.detect.clone());
         Self {
             packer,
             limits: pace.limits,
@@ -93,6 +96,7 @@ impl Context {
             sides,
             counters: Counters::default(),
             stop: pace.stop,
+            classes,
             alive: AtomicUsize::new(0),
             removed: Mutex::default(),
             failure: Mutex::new(None),

@@ -123,8 +123,12 @@ pub struct Scan {
 
 impl Scan {
     /// Begins to look ahead.
-    /// With a pace, at the run's limits.
-    pub fn start(config: &ScanConfig, pace: Option<Pace>) -> Result<Self, ScanError> {
+    pub fn start(config: &ScanConfig) -> Result<Self, ScanError> {
+        Self::start_paced(config, None)
+    }
+
+    /// Begins to look ahead, at a run's limits.
+    pub fn start_paced(config: &ScanConfig, pace: Option<Pace>) -> Result<Self, ScanError> {
         let roots = RootNode::from_paths(&config.roots).ok_or(ScanError::BadRoot)?;
         let rules = Rules::new(&config.rules, identities(&config.own_paths))?;
         let stat = statat(CWD, c"/", rustix::fs::AtFlags::empty())
