@@ -83,6 +83,7 @@ class Place:
             key_file=self.key_file or found.key_file,
             passphrase=self.secret(confirm=confirm) or found.passphrase,
             credential=self.credential or found.credential,
+            stores=found.stores,
         )
 
     def open(self, config: Config | None = None) -> Vault:
@@ -91,7 +92,11 @@ class Place:
 
         found = self.access(config)
         return holdfast.Vault.open(
-            found.url, key_file=found.key_file, passphrase=found.passphrase, credential=found.credential
+            found.url,
+            key_file=found.key_file,
+            passphrase=found.passphrase,
+            credential=found.credential,
+            stores=found.stores,
         )
 
     def _url(self) -> str:

@@ -21,7 +21,11 @@
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
     │  ├─ StoreFullError
-    │  └─ StoreRefusedError
+    │  ├─ StoreRefusedError
+    │  ├─ CapabilityError          it cannot do what was asked
+    │  ├─ StoreAccessError         it does not accept the credential
+    │  ├─ StoreClockError          its clock and ours differ
+    │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  └─ ObjectMissingError       an object that must exist does not
     ├─ VaultExistsError            there is a vault already
@@ -78,10 +82,12 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
 
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
+    "CapabilityError",
     "ConfigError",
     "DamageError",
     "HeldError",
@@ -100,9 +106,12 @@ __all__ = [
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
+    "StoreAccessError",
+    "StoreClockError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",
+    "StoreRetainedError",
     "StoreUnreachableError",
     "TargetError",
     "TargetInsideVaultError",

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 from holdfast.errors import StoreUnreachableError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from holdfast.base.environment import Environment
-    from holdfast.stores.protocol import Data, ObjectInfo, Store
+    from holdfast.stores.protocol import Capability, Data, ObjectInfo, StorageState, Store
 
 READ_BACK_BYTES_MAX = 1 << 20
 _T = TypeVar("_T")
@@ -73,6 +75,27 @@ class Wrapper:
     def create(self) -> None:
         """Hand on."""
         self.inner.create()
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """The wrapped store's."""
+        return self.inner.capabilities
+
+    def retain_until(self, name: str, moment: datetime) -> None:
+        """Hand on."""
+        self.inner.retain_until(name, moment)
+
+    def retained_until(self, name: str) -> datetime | None:
+        """Hand on."""
+        return self.inner.retained_until(name)
+
+    def storage_state(self, name: str) -> StorageState:
+        """Hand on."""
+        return self.inner.storage_state(name)
+
+    def thaw(self, name: str, days: int) -> None:
+        """Hand on."""
+        self.inner.thaw(name, days)
 
     def close(self) -> None:
         """Hand on."""
@@ -152,6 +175,30 @@ class RetryingStore(Wrapper):
     def size(self, name: str) -> int | None:
         """Ask the size."""
         return self._tried(lambda: self.inner.size(name))
+
+    def exists(self) -> bool:
+        """Ask whether the place is there."""
+        return self._tried(self.inner.exists)
+
+    def create(self) -> None:
+        """Make the place; it is fine if an attempt that failed made it."""
+        self._tried(self.inner.create)
+
+    def retain_until(self, name: str, moment: datetime) -> None:
+        """Retain; it never shortens, so it can be tried again as it is."""
+        self._tried(lambda: self.inner.retain_until(name, moment))
+
+    def retained_until(self, name: str) -> datetime | None:
+        """Ask until when an object is retained."""
+        return self._tried(lambda: self.inner.retained_until(name))
+
+    def storage_state(self, name: str) -> StorageState:
+        """Ask where an object is kept."""
+        return self._tried(lambda: self.inner.storage_state(name))
+
+    def thaw(self, name: str, days: int) -> None:
+        """Ask for an object; asking again is fine."""
+        self._tried(lambda: self.inner.thaw(name, days))
 
 
 class VerifyingStore(Wrapper):
@@ -283,6 +330,10 @@ class HookedStore(Wrapper):
     def size(self, name: str) -> int | None:
         """Ask the size between the hooks."""
         return self._around("size", name, lambda: self.inner.size(name))
+
+    def retain_until(self, name: str, moment: datetime) -> None:
+        """Retain between the hooks."""
+        self._around("retain_until", name, lambda: self.inner.retain_until(name, moment))
 
 
 def _nothing(_verb: str, _name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.stores import StoreSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "PruneSettings",
     "RetentionSettings",
     "Settings",
+    "StoreSettings",
     "StreamSettings",
     "VaultSettings",
     "VerifySettings",
@@ -38,6 +40,7 @@ class Settings(Section):
     """All of it."""
 
     vault: VaultSettings
+    stores: dict[Name, StoreSettings] = Field(default_factory=dict)
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
