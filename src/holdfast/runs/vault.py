@@ -65,7 +65,8 @@ class Vault:
         """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
 
         Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
-        is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to. `VaultExistsError`; `UsageError` if no secret is given.
+        is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to.
+        `VaultExistsError`; `UsageError` if no secret is given.
         """
         made = create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores)
         return cls(made)
