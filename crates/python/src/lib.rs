@@ -11,6 +11,7 @@ mod files;
 mod index;
 mod ingest;
 mod keys;
+mod net;
 mod reader;
 mod refs;
 mod repack;
@@ -33,6 +34,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     keys::register(module)?;
     index::register(module)?;
+    net::register(module)?;
     refs::register(module)?;
     repack::register(module)?;
     files::register(module)?;

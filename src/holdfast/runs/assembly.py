@@ -14,7 +14,7 @@ from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredentia
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.repository import Repository
-from holdfast.stores.assembly import layered, locate
+from holdfast.stores.assembly import assemble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -185,7 +185,7 @@ def open_store(
     def write(path: str, data: Data) -> None:
         engine.put_file(path, data, limits)
 
-    return layered(locate(url, write=write, stores=stores), env)
+    return assemble(url, env, write=write, stores=stores, limits=[limits])
 
 
 def create_vault(
