@@ -1,58 +1,22 @@
-"""A whole vault on each kind of store: made, backed up to, listed, restored from, verified and pruned; nothing differs from a
-local one but where the bytes are."""
+"""A whole vault on each kind of store: made, backed up to, listed, restored from, verified and pruned."""
 
 from __future__ import annotations
-
-import itertools
 
 import pytest
 
 import holdfast
-from holdfast.config import SecretRef, StoreSettings
-from servers.sshd import sshd
-from servers.versitygw import versitygw
-
-_numbers = itertools.count()
+from store_servers import KINDS, served
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory):
-    with versitygw(tmp_path_factory.mktemp("versitygw")) as server:
-        server.make_bucket("vaults")
-        yield server
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_vault(kind, tmp_path, monkeypatch):
+    with served(kind, tmp_path) as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        whole_vault({"far": server.settings()}, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def ssh(tmp_path_factory):
-    with sshd(tmp_path_factory.mktemp("sshd")) as server:
-        yield server
-
-
-@pytest.fixture
-def s3(gateway, monkeypatch):
-    monkeypatch.setenv("TEST_KEY", gateway.key)
-    monkeypatch.setenv("TEST_SECRET", gateway.secret)
-    return StoreSettings(
-        url=f"s3://vaults/v{next(_numbers)}",
-        endpoint=gateway.endpoint,
-        region=gateway.region,
-        access_key_id=SecretRef("env", "TEST_KEY"),
-        secret_access_key=SecretRef("env", "TEST_SECRET"),
-    )
-
-
-@pytest.fixture
-def sftp(ssh, tmp_path):
-    return StoreSettings(
-        url=ssh.url(tmp_path / "far" / "vault"),
-        known_hosts=str(ssh.known_hosts),
-        private_key=SecretRef("file", str(ssh.private_key)),
-    )
-
-
-@pytest.mark.parametrize("kind", ["s3", "sftp"])
-def test_a_whole_vault(kind, request, tmp_path):
-    stores = {"far": request.getfixturevalue(kind)}
+def whole_vault(stores, tmp_path):
     source, target, key = tmp_path / "source", tmp_path / "target", tmp_path / "key"
     source.mkdir()
     for number in range(20):

@@ -148,16 +148,13 @@ impl Client {
                 request.sha256.filter(|_| !request.body.is_empty()),
             )
             .await?;
-        let body = Paced::new(request.body.clone(), self.pace.clone(), activity.clone());
         let is_head = method == Method::HEAD;
-        let answer = self
-            .http
-            .request(method, uri.to_string())
-            .headers(headers)
-            .body(reqwest::Body::wrap(body))
-            .send()
-            .await
-            .map_err(|error| Error::of(&error))?;
+        let mut sending = self.http.request(method, uri.to_string()).headers(headers);
+        if !request.body.is_empty() {
+            let body = Paced::new(request.body.clone(), self.pace.clone(), activity.clone());
+            sending = sending.body(reqwest::Body::wrap(body));
+        }
+        let answer = sending.send().await.map_err(|error| Error::of(&error))?;
         activity.touch();
         let status = answer.status().as_u16();
         let headers = answer.headers().clone();

@@ -45,6 +45,10 @@ _KINDS: dict[str, tuple[str, frozenset[str]]] = {
         "s3",
         _OBJECTS | {"region", "path_style", "access_key_id", "secret_access_key", "session_token", "object_lock"},
     ),
+    "azure": ("azure", _OBJECTS | {"account", "account_key", "sas_token", "object_lock"}),
+    "gs": ("gcs", _OBJECTS | {"service_account"}),
+    "webdav": ("webdav", _HTTP | {"username", "password"}),
+    "webdavs": ("webdav", _HTTP | {"username", "password"}),
     "sftp": ("sftp", _NET | {"known_hosts", "private_key", "password"}),
 }
 """Per scheme: the module that opens such a store, and the options that it has."""
