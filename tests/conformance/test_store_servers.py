@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.stores.protocol import Capability
 from holdfast.testing.stores import StoreSuite
-from store_servers import served
+from servers.stores import served
 
 
 class ServedSuite(StoreSuite):
@@ -23,19 +23,17 @@ class ServedSuite(StoreSuite):
 
     @pytest.fixture
     def store(self, running):
-        self.settings = running.settings(**({"object_lock": self.object_lock} if self.object_lock else {}))
-        self.running = running
-        self.opened = []
-        store = self.reopen(None)
-        store.create()
-        yield store
-        for each in self.opened:
+        settings = running.settings(**({"object_lock": self.object_lock} if self.object_lock else {}))
+        stores = [running.open(settings) for _ in range(2)]
+        self.other = stores[1]
+        stores[0].create()
+        yield stores[0]
+        for each in stores:
             each.close()
 
     def reopen(self, store):
         del store
-        self.opened.append(self.running.open(self.settings))
-        return self.opened[-1]
+        return self.other
 
 
 class TestS3(ServedSuite):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import holdfast
-from store_servers import KINDS, served
+from servers.stores import KINDS, served
 
 
 @pytest.mark.parametrize("kind", KINDS)

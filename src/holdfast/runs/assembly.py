@@ -14,7 +14,7 @@ from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredentia
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.repository import Repository
-from holdfast.stores.assembly import assemble
+from holdfast.stores.assembly import assemble, locate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.options import Limits, PathLike
     from holdfast.stores.layers import CountingStore
-    from holdfast.stores.protocol import Data
+    from holdfast.stores.protocol import Data, Store
 
 STATE_VARIABLE = "HOLDFAST_STATE"
 
@@ -186,6 +186,15 @@ def open_store(
         engine.put_file(path, data, limits)
 
     return assemble(url, env, write=write, stores=stores, limits=[limits])
+
+
+def open_local(url: PathLike, limits: engine.Limits) -> Store:
+    """Return the bare store of a folder, which writes through the engine."""
+
+    def write(path: str, data: Data) -> None:
+        engine.put_file(path, data, limits)
+
+    return locate(os.fsdecode(url), write=write)
 
 
 def create_vault(

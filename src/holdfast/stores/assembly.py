@@ -50,6 +50,7 @@ _KINDS: dict[str, tuple[str, frozenset[str]]] = {
     "webdav": ("webdav", _HTTP | {"username", "password"}),
     "webdavs": ("webdav", _HTTP | {"username", "password"}),
     "sftp": ("sftp", _NET | {"known_hosts", "private_key", "password"}),
+    "ssh": ("served", _NET | {"known_hosts", "private_key", "password"}),
 }
 """Per scheme: the module that opens such a store, and the options that it has."""
 

@@ -23,7 +23,7 @@ from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_
 from holdfast.stores.ssh import SAFE, Connection, SharedLimits, connector, sftp_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from holdfast.config import StoreSettings
 
@@ -37,14 +37,12 @@ AT_ONCE = 16
 class SftpStore(Plain):
     """Objects as files below a folder of a server."""
 
-    def __init__(
-        self, url: str, root: str, connect: Callable[[], Coroutine[Any, Any, Any]], limits: SharedLimits
-    ) -> None:
-        """Use a folder; `connect` makes a connection (an `asyncssh` one) when the first call needs it."""
+    def __init__(self, url: str, root: str, link: Connection, limits: SharedLimits) -> None:
+        """Use a folder by a connection, which is made when the first call needs it."""
         self._url = url
         self._root = root
         self._limits = limits
-        self._link = Connection(connect)
+        self._link = link
 
     @property
     def url(self) -> str:
@@ -279,4 +277,6 @@ def open_store(
     if not parts.hostname or not root or parts.query or parts.fragment or "/." in root:
         raise UsageError("the URL of an SFTP store must be sftp://USER@HOST:PORT/PATH")
     own = engine.Limits(settings.read_bytes_per_s, settings.write_bytes_per_s)
-    return SftpStore(url, root, connector(url, settings, environ), SharedLimits([*limits, own]))
+    shared = SharedLimits([*limits, own])
+    link = Connection(connector(url, settings, environ), shared, settings.timeout_seconds)
+    return SftpStore(url, root, link, shared)

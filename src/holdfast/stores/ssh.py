@@ -40,21 +40,38 @@ class SharedLimits:
     def __init__(self, limits: Iterable[engine.Limits]) -> None:
         """Keep to each of them."""
         self._limits = tuple(limits)
+        self.moved = 0
+        """Grows whenever something moved, or waited for its limit: what does not move is stuck."""
 
     async def spend(self, count: int, *, up: bool) -> None:
         """Wait until so many bytes may go."""
+        self.moved += 1
         for limits in self._limits:
             take = limits.try_write if up else limits.try_read
-            while wait := take(count):  # noqa: ASYNC110 - limits change from other threads
+            while wait := take(count):
+                self.moved += 1
                 await asyncio.sleep(min(wait, LOOK_AGAIN_SECONDS))
 
 
 class Connection:
     """One connection on a loop of its own, made when it is needed and again when it broke."""
 
-    def __init__(self, connect: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """`connect` returns an open `asyncssh` connection."""
+    def __init__(
+        self,
+        connect: Callable[[], Coroutine[Any, Any, Any]],
+        limits: SharedLimits,
+        stall_seconds: float,
+        *,
+        sftp: bool = True,
+    ) -> None:
+        """`connect` returns an open `asyncssh` connection; an action during which nothing moves for so long is given up.
+
+        Actions are handed an SFTP client, or the connection itself where `sftp` is false.
+        """
+        self._sftp = sftp
         self._connect = connect
+        self._limits = limits
+        self._stall_seconds = stall_seconds
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -78,7 +95,7 @@ class Connection:
         client: Any = None
         try:
             client = await self._client()
-            return await action(client)
+            return await self._watched(action(client))
         except HoldfastError:
             raise
         except Exception as error:  # noqa: BLE001 - each gets its place in the tree
@@ -88,13 +105,24 @@ class Connection:
                 self._forget(client)
             raise found from (error if isinstance(found, InternalError) else None)
 
+    async def _watched(self, action: Coroutine[Any, Any, _T]) -> _T:
+        running = asyncio.ensure_future(action)
+        while True:
+            before = self._limits.moved
+            done, _ = await asyncio.wait({running}, timeout=self._stall_seconds)
+            if done:
+                return running.result()
+            if self._limits.moved == before:
+                running.cancel()
+                raise TimeoutError
+
     async def _client(self) -> Any:  # noqa: ANN401 - asyncssh's
         if self._making is None:
             self._making = asyncio.Lock()
         async with self._making:
             if self._open is None:
                 connection = await self._connect()
-                client = await connection.start_sftp_client()
+                client = await connection.start_sftp_client() if self._sftp else connection
                 self._open = (connection, client)
             return self._open[1]
 

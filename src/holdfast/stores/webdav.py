@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from holdfast.config import StoreSettings
 
 GUARD = ".guard"
-LOCK_SECONDS = 60
-LOCK_TRIES = 400
+LOCK_SECONDS = 5
+"""A lock whose holder is gone ends after so long; one who lost it in the meantime cannot move any more."""
+LOCK_TRIES = 300
 LOCK_PAUSE_SECONDS = 0.05
 _LOCKED = 423
 _LOCK = (
@@ -73,7 +74,7 @@ class WebDavStore(Plain):
 
     def put(self, name: str, data: Data) -> None:
         """Store an object; `InternalError` if the name holds other bytes. No lock: packs are named by their content."""
-        if self._create(name, data, []):
+        if self._name(self._staged(name, data), name, []):
             return
         if self.size(name) != len(data) or self.get(name) != data:
             message = "other bytes put under an existing object name"
@@ -81,14 +82,19 @@ class WebDavStore(Plain):
 
     def put_new(self, name: str, data: Data) -> bool:
         """Store an object if the name is free, alone among all who create."""
-        check_name(name)
+        temporary = self._staged(name, data)
         with self._alone() as proof:
-            return self._create(name, data, proof)
+            return self._name(temporary, name, proof)
 
-    def _create(self, name: str, data: Data, proof: list[tuple[str, str]]) -> bool:
-        target = self._of(name)
-        temporary = f"{target.rpartition('/')[0]}/.put-{self._env.random_id()}"
+    def _staged(self, name: str, data: Data) -> str:
+        """Put an object under a temporary name beside its own; return the URL."""
+        temporary = f"{self._of(name).rpartition('/')[0]}/.put-{self._env.random_id()}"
         self._put(temporary, data)
+        return temporary
+
+    def _name(self, temporary: str, name: str, proof: list[tuple[str, str]]) -> bool:
+        """Give what was put its name, if that is free."""
+        target = self._of(name)
         headers = [("Destination", target), ("Overwrite", "F"), *proof]
         try:
             fine = {http.CREATED, http.NO_CONTENT, http.FAILED}

@@ -232,9 +232,11 @@ class StoreSuite:
 
     def test_what_is_retained_stays(self, store: Store) -> None:
         """A retained object cannot be deleted, says until when, and is never retained for less."""
-        if Capability.RETAIN_UNTIL not in store.capabilities:
-            return
         store.put("data/00/kept", b"kept")
+        if Capability.RETAIN_UNTIL not in store.capabilities:
+            with pytest.raises(CapabilityError):
+                store.retained_until("data/00/kept")
+            return
         assert store.retained_until("data/00/kept") is None
         long = environment.system().now() + timedelta(days=2)
         store.retain_until("data/00/kept", long)
@@ -259,9 +261,11 @@ class StoreSuite:
 
     def test_where_an_object_is_kept_is_said(self, store: Store) -> None:
         """A fresh object has a class and can be read; asking for it again is fine; a missing one is said."""
-        if Capability.STORAGE_CLASS not in store.capabilities:
-            return
         store.put("index/a", b"x")
+        if Capability.STORAGE_CLASS not in store.capabilities:
+            with pytest.raises(CapabilityError):
+                store.storage_state("index/a")
+            return
         state = store.storage_state("index/a")
         assert state.storage_class
         assert state.readiness is Readiness.READY
