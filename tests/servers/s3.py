@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass
 
 from holdfast import engine
@@ -25,6 +27,8 @@ class S3Server:
         """Send a signed request as root; return status and body."""
         client = engine.NetClient(engine.NetSigner.aws(self.region, self.key, self.secret), [])
         pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        if body:
+            pairs.append(("x-amz-checksum-sha256", base64.b64encode(hashlib.sha256(body).digest()).decode()))
         status, _, content = client.request(method, self.endpoint + path, pairs, body or None, sha256=_sha256(body))
         return status, content
 
@@ -36,6 +40,4 @@ class S3Server:
 
 
 def _sha256(body: bytes) -> bytes | None:
-    import hashlib
-
     return hashlib.sha256(body).digest() if body else None

@@ -106,13 +106,13 @@ def test_a_plug_in_is_found_by_its_scheme(monkeypatch):
 
 
 def test_a_limit_holds_for_stores_without_a_hook_of_their_own():
-    clock, limits = ManualClock(), Limits(None, 1000)
+    clock, limits = ManualClock(), Limits(None, 2_000_000)
     store = LimitedStore(MemoryStore(), clock.environment(), limits)
-    store.put("data/00/a", bytes(100_000))
+    store.put("data/00/a", bytes(500_000))
     limits.write_bytes_per_s = None
     assert store.put_new("data/00/b", b"x")
     assert clock.slept
-    assert store.get("data/00/a") == bytes(100_000)
+    assert store.get("data/00/a") == bytes(500_000)
 
 
 class TestBoundedStore(StoreSuite):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -238,6 +239,33 @@ class S3Store:
         speed = "<GlacierJobParameters><Tier>Standard</Tier></GlacierJobParameters>"
         text = f"<RestoreRequest><Days>{days}</Days>{speed}</RestoreRequest>"
         self._send_document("thaw", "POST", self._of(name) + "?restore", text)
+
+    def uncover(self) -> int:
+        """Make the first version of every object the one that is seen; return how many versions and markers were removed.
+
+        Objects are never written twice: a later version is a thief's, a delete marker hides what is still there. Needs a
+        credential that may list and delete versions, and a bucket with versions. `StoreRetainedError` where a later
+        version is retained.
+        """
+        start, marker, removed = _quoted(self._place.prefix), "", 0
+        for _ in range(http.PAGES_MAX):
+            page = http.document(
+                self._service.call("list", "GET", f"{self._base}?versions&prefix={start}{marker}").body
+            )
+            rows = [row for row in page if row.tag in {"Version", "DeleteMarker"}]
+            for row, older in itertools.zip_longest(rows, rows[1:]):
+                key, version = http.text(row, "Key"), http.text(row, "VersionId")
+                # The service lists the versions of an object newest first; a page may end between two of them.
+                last = older is None and http.text(page, "NextKeyMarker") != key
+                first = last or (older is not None and http.text(older, "Key") != key)
+                if row.tag == "DeleteMarker" or not first:
+                    self._delete(key.removeprefix(self._place.prefix), version)
+                    removed += 1
+            if http.text(page, "IsTruncated") != "true":
+                break
+            marker = f"&key-marker={_quoted(http.text(page, 'NextKeyMarker'))}"
+            marker += f"&version-id-marker={_quoted(http.text(page, 'NextVersionIdMarker'))}"
+        return removed
 
     def close(self) -> None:
         """Do nothing: connections end by themselves."""

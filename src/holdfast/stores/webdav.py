@@ -124,8 +124,10 @@ class WebDavStore(Plain):
         folder = self._base
         for part in url.removeprefix(f"{self._base}/").split("/")[:-1]:
             folder = f"{folder}/{part}"
-            # 405: it is there already.
-            self._service.call("write", "MKCOL", f"{folder}/", fine={http.CREATED, http.NOT_ALLOWED})
+            # 405: it is there already. 409 and 500: somebody makes it just now; the put that follows decides.
+            self._service.call(
+                "write", "MKCOL", f"{folder}/", fine={http.CREATED, http.NOT_ALLOWED, http.CONFLICT, 500}
+            )
 
     @contextmanager
     def _alone(self) -> Iterator[list[tuple[str, str]]]:
