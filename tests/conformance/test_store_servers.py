@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from holdfast.base import environment
+from holdfast.errors import StoreRefusedError, StoreRetainedError
+from holdfast.repository.repository import probe_home
 from holdfast.stores.protocol import Capability
 from holdfast.testing.stores import StoreSuite
 from servers.stores import served
@@ -46,6 +51,22 @@ class TestS3WithObjectLock(ServedSuite):
 
     def test_claims_what_it_was_asked_for(self, store):
         assert Capability.RETAIN_UNTIL in store.capabilities
+
+
+class TestCeph(ServedSuite):
+    kind = "ceph"
+
+    def test_a_bucket_with_versions_is_no_home(self, running):
+        """Ceph 16 lets two creations win there: the probe sees it, and no vault is made. Packs can be kept all the same."""
+        store = running.open(running.settings(object_lock="compliance"))
+        with pytest.raises(StoreRefusedError, match="cannot be a vault's home"):
+            probe_home(store, environment.system())
+        now = environment.system().now()
+        store.put("data/00/a", b"x")
+        store.retain_until("data/00/a", now + timedelta(days=1))
+        with pytest.raises(StoreRetainedError):
+            store.delete("data/00/a")
+        assert store.get("data/00/a") == b"x"
 
 
 class TestSftp(ServedSuite):

@@ -13,7 +13,9 @@ from holdfast.config import SecretRef, StoreSettings
 from holdfast.stores.assembly import locate
 from holdfast.stores.protocol import Store
 from servers.azurite import azurite
+from servers.ceph import ceph
 from servers.gcs import fake_gcs
+from servers.s3 import S3Server
 from servers.sshd import sshd
 from servers.versitygw import versitygw
 from servers.webdav import wsgidav
@@ -51,21 +53,31 @@ def served(kind: str, folder: Path) -> Iterator[Served]:
 @contextmanager
 def _s3(folder: Path) -> Iterator[Served]:
     with versitygw(folder) as server:
-        server.make_bucket("plain")
-        server.make_bucket("locked", lock=True)
+        yield from _buckets(server)
 
-        def settings(port: int | None = None, **options: Any) -> StoreSettings:
-            bucket = "locked" if "object_lock" in options else "plain"
-            given = {
-                "url": f"s3://{bucket}/v{next(_numbers)}",
-                "endpoint": f"http://127.0.0.1:{port or server.port}",
-                "region": server.region,
-                "access_key_id": _ref("TEST_S3_KEY"),
-                "secret_access_key": _ref("TEST_S3_SECRET"),
-            }
-            return StoreSettings(**(given | options))
 
-        yield Served(server.port, settings, {"TEST_S3_KEY": server.key, "TEST_S3_SECRET": server.secret}, server)
+@contextmanager
+def _ceph(folder: Path) -> Iterator[Served]:
+    with ceph(folder) as server:
+        yield from _buckets(server)
+
+
+def _buckets(server: S3Server) -> Iterator[Served]:
+    server.make_bucket("plain")
+    server.make_bucket("locked", lock=True)
+
+    def settings(port: int | None = None, **options: Any) -> StoreSettings:
+        bucket = "locked" if "object_lock" in options else "plain"
+        given = {
+            "url": f"s3://{bucket}/v{next(_numbers)}",
+            "endpoint": f"http://127.0.0.1:{port or server.port}",
+            "region": server.region,
+            "access_key_id": _ref("TEST_S3_KEY"),
+            "secret_access_key": _ref("TEST_S3_SECRET"),
+        }
+        return StoreSettings(**(given | options))
+
+    yield Served(server.port, settings, {"TEST_S3_KEY": server.key, "TEST_S3_SECRET": server.secret}, server)
 
 
 @contextmanager
@@ -128,4 +140,4 @@ def _gcs(folder: Path) -> Iterator[Served]:
         yield Served(server.port, settings, {}, server)
 
 
-_BY_KIND = {"s3": _s3, "sftp": _sftp, "azure": _azure, "webdav": _webdav, "gcs": _gcs}
+_BY_KIND = {"s3": _s3, "sftp": _sftp, "azure": _azure, "webdav": _webdav, "gcs": _gcs, "ceph": _ceph}
