@@ -17,7 +17,7 @@ from holdfast import engine
 from holdfast.config import SecretRef
 from holdfast.errors import CapabilityError, StoreAccessError, StoreRefusedError, StoreUnreachableError
 from holdfast.stores.assembly import locate
-from holdfast.testing.proxy import fault_proxy
+from holdfast.testing.proxy import Fault, fault_proxy
 from servers.sshd import make_key
 from servers.stores import served
 from servers.versitygw import versitygw
@@ -231,3 +231,44 @@ def test_an_expired_credential_loses_nothing(tmp_path, s3, monkeypatch):
     with holdfast.Vault.open("store:home", key_file=key, stores=stores) as vault:
         vault.backup(source, label="ward")
         assert vault.verify().sound
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", "net-too-long"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nan answer without an end", "net-broken"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\nless", "net-broken"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n" + b"x" * 4095 + b"\r\n", "net-too-long"),
+        (b"no HTTP at all\r\n\r\n", "net-broken"),
+    ],
+)
+def test_an_answer_that_cannot_be_whole_is_none(text, code):
+    with fault_proxy(9) as proxy:
+        proxy.plan(Fault("answer", text=text))
+        client = engine.NetClient(engine.NetSigner.none(), [], stall_seconds=20)
+        with pytest.raises(engine.NetError) as caught:
+            client.request("GET", f"http://127.0.0.1:{proxy.port}/secret", [], answer_bytes_max=2000)
+        assert caught.value.code == code
+        assert "secret" not in str(caught.value)
+        assert type(engine.translate(caught.value)) in {StoreRefusedError, StoreUnreachableError}
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "headers"),
+    [
+        ("GET", "no url", []),
+        ("G T", "http://h/", []),
+        ("GET", "http://h/", [("a b", "c")]),
+        ("GET", "http://h/", [("a", "\n")]),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_not_sent(method, url, headers):
+    client = engine.NetClient(engine.NetSigner.none(), [])
+    with pytest.raises(engine.NetError) as caught:
+        client.request(method, url, headers)
+    assert caught.value.code == "net-settings"
+    used = engine.NetSigner.none()
+    engine.NetClient(used, [])
+    with pytest.raises(engine.NetError, match="one client"):
+        engine.NetClient(used, [])

@@ -112,3 +112,74 @@ impl Body for Paced {
         SizeHint::with_exact(self.rest.len() as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! A body goes in slices, waits for every limit, and goes on as soon as a limit is lifted.
+    use super::*;
+    use http_body_util::BodyExt;
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime")
+            .block_on(work)
+    }
+
+    #[test]
+    fn a_body_is_whole_and_in_slices() {
+        let bytes = Bytes::from(vec![7u8; 3 * SLICE_BYTES + 5]);
+        let mut body = Paced::new(bytes.clone(), Pace::default(), Activity::new());
+        assert_eq!(body.size_hint().exact(), Some(bytes.len() as u64));
+        assert!(!body.is_end_stream());
+        run(async {
+            let mut sizes = Vec::new();
+            while let Some(frame) = body.frame().await {
+                sizes.push(frame.expect("infallible").into_data().expect("data").len());
+            }
+            assert_eq!(sizes, [SLICE_BYTES, SLICE_BYTES, SLICE_BYTES, 5]);
+        });
+        assert!(body.is_end_stream());
+    }
+
+    #[test]
+    fn a_lifted_limit_lets_a_waiting_body_go_on() {
+        let own = Arc::new(Limits::new());
+        let runs = Arc::new(Limits::new());
+        runs.set_write(Some(1));
+        own.set_write(Some(u64::MAX));
+        let pace = Pace(vec![Arc::clone(&own), Arc::clone(&runs)]);
+        let mut body = Paced::new(
+            Bytes::from(vec![1u8; 2 * SLICE_BYTES]),
+            pace,
+            Activity::new(),
+        );
+        run(async {
+            // Into debt for hours.
+            assert!(body.frame().await.is_some());
+            let waits = tokio::time::timeout(Duration::from_millis(120), body.frame()).await;
+            assert!(waits.is_err());
+            runs.set_write(None);
+            assert!(body.frame().await.is_some());
+            assert!(body.frame().await.is_none());
+        });
+    }
+
+    #[test]
+    fn waiting_for_a_limit_is_no_stall_and_silence_is() {
+        let limits = Arc::new(Limits::new());
+        limits.pause();
+        let pace = Pace(vec![Arc::clone(&limits)]);
+        let activity = Activity::new();
+        run(async {
+            let longest = Duration::from_millis(400);
+            tokio::select! {
+                () = pace.wait(Way::Down, 1, &activity) => panic!("it is paused"),
+                () = activity.stall(longest) => panic!("it waits for its own limit"),
+                () = sleep(longest * 2) => {}
+            }
+            activity.stall(longest).await;
+        });
+    }
+}
