@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from holdfast import errors
 from holdfast._core import (
+    DETECT_BYTES,
     Change,
     CheckpointReady,
+    Classify,
     ClassKeys,
     ClassResult,
     DamageError,
@@ -53,6 +55,8 @@ from holdfast._core import (
     Verify,
     VerifyProgress,
     WrongKeyError,
+    detect,
+    detection_rules,
     encode_run,
     put_file,
     read_directory,
@@ -67,10 +71,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "DETECT_BYTES",
     "Change",
     "CheckpointReady",
     "ClassKeys",
     "ClassResult",
+    "Classify",
     "DamageError",
     "EngineError",
     "Entry",
@@ -108,6 +114,8 @@ __all__ = [
     "Verify",
     "VerifyProgress",
     "WrongKeyError",
+    "detect",
+    "detection_rules",
     "encode_run",
     "put_file",
     "read_directory",

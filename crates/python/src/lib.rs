@@ -5,6 +5,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod catalog;
+mod detect;
 mod errors;
 mod extract;
 mod files;
@@ -12,6 +13,7 @@ mod index;
 mod ingest;
 mod keys;
 mod net;
+mod plan;
 mod reader;
 mod refs;
 mod repack;
@@ -33,11 +35,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(self_test, module)?)?;
     errors::register(module)?;
     keys::register(module)?;
+    detect::register(module)?;
     index::register(module)?;
     net::register(module)?;
     refs::register(module)?;
     repack::register(module)?;
     files::register(module)?;
+    plan::register(module)?;
     ingest::register(module)?;
     source::register(module)?;
     reader::register(module)?;
