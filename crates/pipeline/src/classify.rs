@@ -62,7 +62,7 @@ fn look(
     stop: &AtomicBool,
     folders: &mut BTreeMap<Vec<u8>, u16>,
 ) -> Result<Classified, Error> {
-    let mut scan = Scan::start(config)?;
+    let mut scan = Scan::start(config, None)?;
     let opener = scan.opener();
     let mut head = vec![0; HEAD_BYTES];
     let mut kinds: HashMap<Kind, Amount> = HashMap::new();

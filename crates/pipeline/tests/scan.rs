@@ -50,7 +50,7 @@ fn config(roots: &[&Path]) -> ScanConfig {
 type Walked = (Vec<Vec<u8>>, Vec<(Vec<u8>, Trouble)>);
 
 fn walk(config: &ScanConfig) -> Walked {
-    let mut scan = Scan::start(config).expect("scan");
+    let mut scan = Scan::start(config, None).expect("scan");
     let (mut paths, mut troubles) = (Vec::new(), Vec::new());
     while let Some(found) = scan.next() {
         match found {
@@ -210,7 +210,7 @@ fn classes_follow_the_last_rule_or_the_folder() {
     let mut config = config(&[&folder.0]);
     config.rules.default_class = 1;
     config.rules.classes = vec![("img/".into(), 3), ("*.txt".into(), 5)];
-    let mut scan = Scan::start(&config).expect("scan");
+    let mut scan = Scan::start(&config, None).expect("scan");
     let mut classes = Vec::new();
     while let Some(found) = scan.next() {
         if let Found::Entry(entry) = found {
@@ -240,7 +240,7 @@ fn a_scan_can_be_dropped_in_the_middle() {
     for n in 0..300 {
         folder.file(&format!("{n}/a/b"));
     }
-    let mut scan = Scan::start(&config(&[&folder.0])).expect("scan");
+    let mut scan = Scan::start(&config(&[&folder.0]), None).expect("scan");
     for _ in 0..10 {
         assert!(scan.next().is_some());
     }
