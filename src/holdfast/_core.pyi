@@ -184,10 +184,10 @@ class Limits:
     @property
     def paused(self) -> bool: ...
     def used(self) -> LimitsUsed: ...
-    def take_network(self, bytes: int) -> None:
+    def take_network(self, count: int) -> None:
         """Wait until so many bytes may go through the network; for stores that speak from Python."""
 
-    def take_disk(self, bytes: int, write: bool) -> None:
+    def take_disk(self, count: int, *, write: bool) -> None:
         """Wait until so many bytes may be read from, or written to, a disk; for what reads and writes in Python."""
 
 @final
