@@ -172,6 +172,15 @@ class Limits:
     memory_bytes: int | None
     def pause(self) -> None: ...
     def resume(self) -> None: ...
+    def try_read(self, count: int) -> float:
+        """Take so many bytes of reading now and return 0.0, or take none and return the seconds to wait before asking again."""
+
+    def try_write(self, count: int) -> float:
+        """As :meth:`try_read`, of writing."""
+
+    def try_network(self, count: int) -> float:
+        """As :meth:`try_read`, of the network."""
+
     @property
     def paused(self) -> bool: ...
     def used(self) -> LimitsUsed: ...
@@ -180,11 +189,6 @@ class Limits:
 
     def take_disk(self, count: int, *, write: bool) -> None:
         """Wait until so many bytes may be read from, or written to, a disk; for what reads and writes in Python."""
-    def try_read(self, count: int) -> float:
-        """Take so many bytes of reading now and return 0.0, or take none and return the seconds to wait before asking again."""
-
-    def try_write(self, count: int) -> float:
-        """As :meth:`try_read`, of writing."""
 
 @final
 class PackData:
@@ -224,12 +228,17 @@ class NetSigner:
 
 @final
 class NetClient:
-    """Sends requests to one store, under all of the limits at once; connections are kept. Safe to use from many threads."""
+    """Sends requests to one store; connections are kept. Safe to use from many threads.
+
+    What is sent counts as writing and network of all `limits` and as writing of `own`, what comes as network of `limits` and
+    reading of `own`: who reads packs counts the reading of a run himself.
+    """
 
     def __new__(
         cls,
         signer: NetSigner,
         limits: Sequence[Limits],
+        own: Limits | None = None,
         *,
         trusted: bytes | None = None,
         proxy: str | None = None,

@@ -239,13 +239,18 @@ impl Limits {
 
     /// Takes network bytes without waiting; else how long to wait before asking again. For those who must not block.
     pub fn try_network(&self, bytes: u64) -> Result<(), Duration> {
+        self.try_take(Resource::Network, bytes)
+    }
+
+    /// Takes bytes of a resource without waiting, and no operation of a disk; else how long to wait before asking again.
+    pub fn try_take(&self, resource: Resource, bytes: u64) -> Result<(), Duration> {
         if self.is_limited() {
             let mut state = self.state.lock();
             state
-                .pass(Some(Resource::Network), bytes, 0, self.began.elapsed())
+                .pass(Some(resource), bytes, 0, self.began.elapsed())
                 .map_err(|(_, wait)| wait.min(LOOK_AGAIN))?;
         }
-        self.count(Some(Resource::Network), bytes, 0);
+        self.count(Some(resource), bytes, 0);
         Ok(())
     }
 
@@ -296,31 +301,6 @@ impl Limits {
             operations: get(Resource::Operations),
             waited_ns,
         }
-    }
-
-    /// Takes that many bytes of reading now, or says how long to wait before asking again. Never blocks.
-    pub fn try_read(&self, bytes: u64) -> Result<(), Duration> {
-        self.try_take(bytes, |state| &mut state.read)
-    }
-
-    /// Takes that many bytes of writing now, or says how long to wait before asking again. Never blocks.
-    pub fn try_write(&self, bytes: u64) -> Result<(), Duration> {
-        self.try_take(bytes, |state| &mut state.write)
-    }
-
-    fn try_take(
-        &self,
-        bytes: u64,
-        bucket: impl Fn(&mut State) -> &mut Bucket,
-    ) -> Result<(), Duration> {
-        if self.free.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut state = self.state.lock();
-        if state.paused {
-            return Err(LOOK_AGAIN);
-        }
-        bucket(&mut state).take(bytes)
     }
 
     fn change(&self, how: impl FnOnce(&mut State)) {

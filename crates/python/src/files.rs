@@ -144,17 +144,15 @@ impl Limits {
     }
 
     fn try_read(&self, count: u64) -> f64 {
-        self.inner
-            .try_read(count)
-            .err()
-            .map_or(0.0, |wait| wait.as_secs_f64())
+        seconds(self.inner.try_take(Resource::Read, count))
     }
 
     fn try_write(&self, count: u64) -> f64 {
-        self.inner
-            .try_write(count)
-            .err()
-            .map_or(0.0, |wait| wait.as_secs_f64())
+        seconds(self.inner.try_take(Resource::Write, count))
+    }
+
+    fn try_network(&self, count: u64) -> f64 {
+        seconds(self.inner.try_take(Resource::Network, count))
     }
 
     #[getter]
@@ -215,6 +213,10 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+fn seconds(taken: Result<(), std::time::Duration>) -> f64 {
+    taken.err().map_or(0.0, |wait| wait.as_secs_f64())
 }
 
 struct WriteRate(Arc<pipeline::limits::Limits>);

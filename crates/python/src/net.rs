@@ -84,11 +84,13 @@ type Answer = (u16, Vec<(String, String)>, Py<PyBytes>);
 #[pymethods]
 impl NetClient {
     #[new]
-    #[pyo3(signature = (signer, limits, *, trusted=None, proxy=None, connect_seconds=10.0, stall_seconds=60.0))]
+    #[allow(clippy::too_many_arguments, reason = "as Python calls it")]
+    #[pyo3(signature = (signer, limits, own=None, *, trusted=None, proxy=None, connect_seconds=10.0, stall_seconds=60.0))]
     fn new(
         py: Python<'_>,
         signer: &mut NetSigner,
         limits: Vec<PyRef<'_, Limits>>,
+        own: Option<PyRef<'_, Limits>>,
         trusted: Option<Vec<u8>>,
         proxy: Option<String>,
         connect_seconds: f64,
@@ -96,17 +98,18 @@ impl NetClient {
     ) -> PyResult<Self> {
         let used = || stores::Error::Settings("a signer serves one client".to_owned());
         let signer = signer.inner.take().ok_or_else(|| errors::net(used()))?;
-        let limits = limits
+        let runs: Vec<_> = limits
             .iter()
             .map(|limits| Arc::clone(&limits.inner))
             .collect();
+        let own = own.map_or_else(Arc::default, |own| Arc::clone(&own.inner));
         let connection = stores::Connection {
             trusted,
             proxy,
             connect: Duration::from_secs_f64(connect_seconds.clamp(0.001, 3600.0)),
             stall: Duration::from_secs_f64(stall_seconds.clamp(0.001, 86_400.0)),
         };
-        py.detach(|| stores::Client::new(signer, limits, &connection))
+        py.detach(|| stores::Client::new(signer, &runs, &own, &connection))
             .map(|inner| Self { inner })
             .map_err(errors::net)
     }

@@ -81,10 +81,11 @@ fn runtime() -> Result<&'static Runtime, Error> {
 }
 
 impl Client {
-    /// A client that keeps to all of the limits: the run's and the store's own.
+    /// A client that keeps to all of the limits: those of runs, and the store's own.
     pub fn new(
         signer: Signer,
-        limits: Vec<Arc<Limits>>,
+        runs: &[Arc<Limits>],
+        own: &Arc<Limits>,
         connection: &Connection,
     ) -> Result<Self, Error> {
         let mut builder = reqwest::Client::builder()
@@ -116,7 +117,7 @@ impl Client {
         Ok(Self {
             http,
             signer,
-            pace: Pace(limits),
+            pace: Pace::new(runs, own),
             stall: connection.stall,
         })
     }

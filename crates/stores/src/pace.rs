@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_pipeline::limits::Limits;
+use holdfast_pipeline::limits::{Limits, Resource};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
@@ -17,28 +17,41 @@ pub const SLICE_BYTES: usize = 64 << 10;
 /// Longest sleep before a changed limit is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Limits that a transfer keeps to, all of them: the run's and the store's own.
+/// Limits that a transfer keeps to, all of them: the runs' and the store's own.
 #[derive(Clone, Default)]
-pub struct Pace(pub Vec<Arc<Limits>>);
+pub struct Pace {
+    up: Arc<[(Arc<Limits>, Resource)]>,
+    down: Arc<[(Arc<Limits>, Resource)]>,
+}
 
 /// Which way bytes go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
-    /// To the store: counts as writing.
+    /// To the store: writing and network of a run, writing of the store.
     Up,
-    /// From the store: counts as reading.
+    /// From the store: network of a run (who reads packs counts the reading), reading of the store.
     Down,
 }
 
 impl Pace {
+    /// Keeps to the limits of runs, and to the store's own.
+    pub fn new(runs: &[Arc<Limits>], own: &Arc<Limits>) -> Self {
+        let of = |resource| move |limits: &Arc<Limits>| (Arc::clone(limits), resource);
+        let network = || runs.iter().map(of(Resource::Network));
+        let up = runs.iter().map(of(Resource::Write)).chain(network());
+        Self {
+            up: up.chain([(Arc::clone(own), Resource::Write)]).collect(),
+            down: network()
+                .chain([(Arc::clone(own), Resource::Read)])
+                .collect(),
+        }
+    }
+
     /// Takes the bytes from the limits from number `place` on; else where it must wait, and how long.
     fn take(&self, place: &mut usize, way: Way, bytes: usize) -> Result<(), Duration> {
-        while let Some(limits) = self.0.get(*place) {
-            let bytes = bytes as u64;
-            match way {
-                Way::Up => limits.try_write(bytes)?,
-                Way::Down => limits.try_read(bytes)?,
-            }
+        let limits = if way == Way::Up { &self.up } else { &self.down };
+        while let Some((limits, resource)) = limits.get(*place) {
+            limits.try_take(*resource, bytes as u64)?;
             *place += 1;
         }
         Ok(())
@@ -149,7 +162,7 @@ mod tests {
         let runs = Arc::new(Limits::new());
         runs.set_write(Some(1));
         own.set_write(Some(u64::MAX));
-        let pace = Pace(vec![Arc::clone(&own), Arc::clone(&runs)]);
+        let pace = Pace::new(&[Arc::clone(&runs)], &own);
         let mut body = Paced::new(
             Bytes::from(vec![1u8; 2 * SLICE_BYTES]),
             pace,
@@ -170,7 +183,7 @@ mod tests {
     fn waiting_for_a_limit_is_no_stall_and_silence_is() {
         let limits = Arc::new(Limits::new());
         limits.pause();
-        let pace = Pace(vec![Arc::clone(&limits)]);
+        let pace = Pace::new(&[Arc::clone(&limits)], &Arc::new(Limits::new()));
         let activity = Activity::new();
         run(async {
             let longest = Duration::from_millis(400);

@@ -141,6 +141,6 @@ def open_store(
     parts = urlsplit(url)
     if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
         raise UsageError("the URL of a served store must be ssh://USER@HOST:PORT: its folder is the server's affair")
-    shared = SharedLimits([*limits, engine.Limits(settings.read_bytes_per_s, settings.write_bytes_per_s)])
+    shared = SharedLimits(limits, engine.Limits(settings.read_bytes_per_s, settings.write_bytes_per_s))
     link = Connection(connector(url, settings, environ), shared, settings.timeout_seconds, sftp=False)
     return ServedStore(url, link, shared)

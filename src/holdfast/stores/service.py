@@ -184,7 +184,8 @@ def client(settings: StoreSettings, signer: engine.NetSigner, limits: Iterable[e
     with engine.translated():
         return engine.NetClient(
             signer,
-            [*limits, own],
+            [*limits],
+            own,
             trusted=trusted,
             proxy=settings.proxy,
             connect_seconds=float(settings.connect_timeout_seconds),

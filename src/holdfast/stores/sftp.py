@@ -277,6 +277,6 @@ def open_store(
     if not parts.hostname or not root or parts.query or parts.fragment or "/." in root:
         raise UsageError("the URL of an SFTP store must be sftp://USER@HOST:PORT/PATH")
     own = engine.Limits(settings.read_bytes_per_s, settings.write_bytes_per_s)
-    shared = SharedLimits([*limits, own])
+    shared = SharedLimits(limits, own)
     link = Connection(connector(url, settings, environ), shared, settings.timeout_seconds)
     return SftpStore(url, root, link, shared)

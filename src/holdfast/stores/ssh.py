@@ -37,17 +37,19 @@ _T = TypeVar("_T")
 class SharedLimits:
     """The limits of a store, all at once, asked from a loop that must not block."""
 
-    def __init__(self, limits: Iterable[engine.Limits]) -> None:
-        """Keep to each of them."""
-        self._limits = tuple(limits)
+    def __init__(self, limits: Iterable[engine.Limits], own: engine.Limits) -> None:
+        """Keep to the limits of runs, writing and network, and to the store's own."""
+        runs = tuple(limits)
+        network = [each.try_network for each in runs]
+        self._up = [*(each.try_write for each in runs), *network, own.try_write]
+        self._down = [*network, own.try_read]
         self.moved = 0
         """Grows whenever something moved, or waited for its limit: what does not move is stuck."""
 
     async def spend(self, count: int, *, up: bool) -> None:
         """Wait until so many bytes may go."""
         self.moved += 1
-        for limits in self._limits:
-            take = limits.try_write if up else limits.try_read
+        for take in self._up if up else self._down:
             while wait := take(count):
                 self.moved += 1
                 await asyncio.sleep(min(wait, LOOK_AGAIN_SECONDS))
