@@ -298,6 +298,31 @@ impl Limits {
         }
     }
 
+    /// Takes that many bytes of reading now, or says how long to wait before asking again. Never blocks.
+    pub fn try_read(&self, bytes: u64) -> Result<(), Duration> {
+        self.try_take(bytes, |state| &mut state.read)
+    }
+
+    /// Takes that many bytes of writing now, or says how long to wait before asking again. Never blocks.
+    pub fn try_write(&self, bytes: u64) -> Result<(), Duration> {
+        self.try_take(bytes, |state| &mut state.write)
+    }
+
+    fn try_take(
+        &self,
+        bytes: u64,
+        bucket: impl Fn(&mut State) -> &mut Bucket,
+    ) -> Result<(), Duration> {
+        if self.free.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        if state.paused {
+            return Err(LOOK_AGAIN);
+        }
+        bucket(&mut state).take(bytes)
+    }
+
     fn change(&self, how: impl FnOnce(&mut State)) {
         let mut state = self.state.lock();
         how(&mut state);

@@ -83,6 +83,7 @@ class Place:
             key_file=self.key_file or found.key_file,
             passphrase=self.secret(confirm=confirm) or found.passphrase,
             credential=self.credential or found.credential,
+            stores=found.stores,
         )
 
     def open(self, config: Config | None = None) -> Vault:
@@ -93,7 +94,12 @@ class Place:
         found = self.access(config)
         more: dict[str, Any] = {"config": config} if config is not None else {}
         return holdfast.Vault.open(
-            found.url, key_file=found.key_file, passphrase=found.passphrase, credential=found.credential, **more
+            found.url,
+            key_file=found.key_file,
+            passphrase=found.passphrase,
+            credential=found.credential,
+            stores=found.stores,
+            **more,
         )
 
     def _url(self) -> str:

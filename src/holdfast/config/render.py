@@ -17,6 +17,7 @@ _SAMPLE_VALUES = {
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
+    "stores.*.url": '"s3://hospital-backup/vault"',
     "governor.probes.*.sql": '"postgresql://probe@localhost/ehr"',
     "windows.*.days": '["workday"]',
     "windows.*.start": '"07:00"',

@@ -23,7 +23,11 @@
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
     │  ├─ StoreFullError
-    │  └─ StoreRefusedError
+    │  ├─ StoreRefusedError
+    │  ├─ CapabilityError          it cannot do what was asked
+    │  ├─ StoreAccessError         it does not accept the credential
+    │  ├─ StoreClockError          its clock and ours differ
+    │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  └─ ObjectMissingError       an object that must exist does not
     ├─ VaultExistsError            there is a vault already
@@ -128,6 +132,7 @@ from holdfast.errors.drills import (
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
+from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
 
 __all__ = [
     "AccessError",
@@ -138,6 +143,7 @@ __all__ = [
     "ApplicationError",
     "ApplicationUnreachableError",
     "ApplicationUnsuitableError",
+    "CapabilityError",
     "CaptureError",
     "ConfigError",
     "DamageError",
@@ -172,9 +178,12 @@ __all__ = [
     "SourceMissingError",
     "SteeringError",
     "StillFrozenError",
+    "StoreAccessError",
+    "StoreClockError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",
+    "StoreRetainedError",
     "StoreUnreachableError",
     "TargetError",
     "TargetInsideVaultError",

@@ -15,19 +15,20 @@ from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredentia
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.repository import Repository
-from holdfast.stores.assembly import layered, locate
+from holdfast.stores.assembly import assemble, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from holdfast.base.environment import Environment
+    from holdfast.config import StoreSettings
     from holdfast.repository.credentials import Credential
     from holdfast.repository.indexes import IndexView
     from holdfast.repository.repository import ClassSecrets
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.options import Limits, PathLike
     from holdfast.stores.layers import CountingStore
-    from holdfast.stores.protocol import Data
+    from holdfast.stores.protocol import Data, Store
 
 STATE_VARIABLE = "HOLDFAST_STATE"
 
@@ -181,17 +182,34 @@ def class_keys(secrets: ClassSecrets) -> engine.ClassKeys:
     return engine.ClassKeys(secrets.vault, secrets.class_id, secrets.generation, secrets.dedup_key, secrets.index_key)
 
 
-def open_store(url: str, env: Environment, limits: engine.Limits) -> CountingStore:
-    """Return the store of a URL in its layers; the local one writes through the engine, under its limits."""
+def open_store(
+    url: str, env: Environment, limits: engine.Limits, stores: Mapping[str, StoreSettings] | None = None
+) -> CountingStore:
+    """Return the store of a URL, or of `store:NAME`, in its layers; its bytes go through the engine, under its limits."""
 
     def write(path: str, data: Data) -> None:
         engine.put_file(path, data, limits)
 
-    return layered(locate(url, write=write), env)
+    return assemble(url, env, write=write, stores=stores, limits=[limits])
+
+
+def open_local(url: PathLike, limits: engine.Limits) -> Store:
+    """Return the bare store of a folder, which writes through the engine."""
+
+    def write(path: str, data: Data) -> None:
+        engine.put_file(path, data, limits)
+
+    return locate(os.fsdecode(url), write=write)
 
 
 def create_vault(
-    url: PathLike, *, key_file: PathLike | None, passphrase: str | None, label: str, env: Environment | None
+    url: PathLike,
+    *,
+    key_file: PathLike | None,
+    passphrase: str | None,
+    label: str,
+    env: Environment | None,
+    stores: Mapping[str, StoreSettings] | None = None,
 ) -> OpenVault:
     """Make a vault and open it; see `Vault.create`."""
     if key_file is None and passphrase is None:
@@ -200,7 +218,7 @@ def create_vault(
         )
     env = env or environment.system()
     limits = engine.Limits()
-    store = open_store(os.fsdecode(url), env, limits)
+    store = open_store(os.fsdecode(url), env, limits, stores)
     secrets: list[KeyFile | Passphrase] = []
     if key_file is not None:
         secrets.append(_key_file_read_or_made(Path(os.fsdecode(key_file)), env))
@@ -226,12 +244,13 @@ def open_vault(
     passphrase: str | None,
     credential: PathLike | None,
     env: Environment | None,
+    stores: Mapping[str, StoreSettings] | None = None,
 ) -> OpenVault:
     """Open a vault by its store and one secret; see `Vault.open`."""
     env = env or environment.system()
     secret = _one_secret(key_file, passphrase, credential)
     limits = engine.Limits()
-    store = open_store(os.fsdecode(url), env, limits)
+    store = open_store(os.fsdecode(url), env, limits, stores)
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
     return OpenVault(store, Repository.open(store, secret, env), env, limits)

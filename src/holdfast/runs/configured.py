@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError, UsageError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     # Types only: a command without a configuration does not pay for reading one.
-    from holdfast.config import Config, SecretRef, Settings
+    from holdfast.config import Config, SecretRef, Settings, StoreSettings
     from holdfast.governor.plan import GovernorPlan
 
 __all__ = ["Access", "access", "backup_options", "governor_plan", "job_paths", "limits", "retention_policy"]
@@ -27,6 +27,8 @@ class Access:
     key_file: str | None = None
     passphrase: str | None = None
     credential: str | None = None
+    stores: Mapping[str, StoreSettings] = field(default_factory=dict)
+    """The tables that `store:NAME` refers to."""
 
 
 def access(config: Config, environ: Mapping[str, str]) -> Access:
@@ -37,6 +39,7 @@ def access(config: Config, environ: Mapping[str, str]) -> Access:
         key_file=_file(vault.key_file, "key_file"),
         passphrase=vault.passphrase.reveal(environ) if vault.passphrase else None,
         credential=_file(vault.credential, "credential"),
+        stores=config.settings.stores,
     )
 
 

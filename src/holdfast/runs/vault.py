@@ -22,12 +22,12 @@ from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
     from holdfast.base.environment import Environment
-    from holdfast.config import Config
+    from holdfast.config import Config, StoreSettings
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel, Limits, PathLike
     from holdfast.runs.recovery import Prepared, RecoveryTarget
@@ -65,14 +65,17 @@ class Vault(DrillSurface):
         key_file: PathLike | None = None,
         passphrase: str | None = None,
         label: str = "",
+        stores: Mapping[str, StoreSettings] | None = None,
         env: Environment | None = None,
     ) -> Vault:
         """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
 
         Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
-        is: a crash leaves no vault or a whole one. `VaultExistsError`; `UsageError` if no secret is given.
+        is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to.
+        `VaultExistsError`; `UsageError` if no secret is given.
         """
-        return cls(create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env))
+        made = create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores)
+        return cls(made)
 
     @classmethod
     def open(
@@ -83,6 +86,7 @@ class Vault(DrillSurface):
         passphrase: str | None = None,
         credential: PathLike | None = None,
         config: Config | None = None,
+        stores: Mapping[str, StoreSettings] | None = None,
         env: Environment | None = None,
     ) -> Vault:
         """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
@@ -94,10 +98,12 @@ class Vault(DrillSurface):
         named = _configuration(url)
         if named is not None:
             known = access(named, os.environ)
-            url = known.url
+            url, stores = known.url, known.stores
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
-        opened = open_vault(url, key_file=key_file, passphrase=passphrase, credential=credential, env=env)
+        opened = open_vault(
+            url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, stores=stores
+        )
         return cls(opened, config or named)
 
     def close(self) -> None:

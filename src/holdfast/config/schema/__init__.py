@@ -11,6 +11,7 @@ from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
 from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
+from holdfast.config.schema.stores import StoreSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "RetentionSettings",
     "ServiceSettings",
     "Settings",
+    "StoreSettings",
     "StreamSettings",
     "VaultSettings",
     "VerifySettings",
@@ -47,6 +49,7 @@ class Settings(Section):
     """All of it."""
 
     vault: VaultSettings
+    stores: dict[Name, StoreSettings] = Field(default_factory=dict)
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
     applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)

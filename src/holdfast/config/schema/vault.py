@@ -27,7 +27,11 @@ __all__ = [
 class VaultSettings(Section):
     """Which vault, and with which secret it is opened."""
 
-    url: Text = option(..., "The folder that holds the vault.", env="HOLDFAST_VAULT")
+    url: Text = option(
+        ...,
+        "The vault's home: a folder, the URL of a store, or `store:NAME` for one of the stores below.",
+        env="HOLDFAST_VAULT",
+    )
     key_file: Secret | None = option(
         None, "The key file that opens the vault, as `file:/path`.", unit="reference", env="HOLDFAST_KEY_FILE"
     )
