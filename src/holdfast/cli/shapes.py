@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from holdfast.base import events
 from holdfast.cli import catalog, connectors, drill, governor, keys, recover, report_drill, retention, settings, vault
 from holdfast.runs import classify, demo, results, services, start, steer
-from holdfast.runs.drill import drills, plan, record, scenarios
+from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -53,6 +53,7 @@ RECORDS: dict[str, type] = {
     "scenario": scenarios.ScenarioReport,
     "report": report_drill.ReportWritten,
     "report-proof": drills.Proof,
+    "evidence-chain": evidence.ChainReport,
     "connector": connectors.ConnectorListed,
     "grants": connectors.Grants,
     "application": connectors.ApplicationChecked,
@@ -94,6 +95,7 @@ RESULTS = {
     "scenario",
     "report",
     "report-proof",
+    "evidence-chain",
     "wal-pushed",
     "wal-status",
     "recovery-prepared",

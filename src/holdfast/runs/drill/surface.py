@@ -92,11 +92,14 @@ class DrillSurface:
 
         return scenarios.run_scenario(self._vault, self._config, service, scenario, options, events=events)
 
-    def drill_standings(self) -> tuple[Standing, ...]:
-        """Return how every configured service stands: last drill, last one that passed, whether that is too old, forecast."""
+    def drill_standings(self, *, events: Events = ignore) -> tuple[Standing, ...]:
+        """Return how every configured service stands: last drill, last one that passed, whether that is too old, forecast.
+
+        Emits the alert `drill-stale` for each whose proof is too old or was never made.
+        """
         from holdfast.runs.drill import drills
 
-        return drills.stands(self._vault, self._config)
+        return drills.stands(self._vault, self._config, events)
 
     def restore_service(
         self,
