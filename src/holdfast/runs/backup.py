@@ -106,6 +106,7 @@ def run_backup(
         stop=stop,
         can_yield=True,
         last_good=lambda: parents.last_good(vault, source),
+        paths=request.paths,
     ) as steered:
         result = steered.attempts(lambda: _attempts(vault, request, source, events, steered))
         return replace(result, governor=steered.record())
