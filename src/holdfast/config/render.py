@@ -22,7 +22,10 @@ _SAMPLE_VALUES = {
     "windows.*.start": '"07:00"',
     "windows.*.end": '"18:00"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
+    "services.*.checks.*.name": '"patients"',
+    "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
+    "applications.*.connector": '"postgresql"',
 }
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}
 
@@ -55,10 +58,11 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
-    first, _, rest = section.partition(".*")
-    if rest.endswith(".*"):
-        return f"[[{first}.NAME{rest.removesuffix('.*')}]]"
-    return f"[{first}.NAME{rest}]" if section != first else f"[{section}]"
+    """Return a section's heading: the first `*` of a key is a name, a later one a place in a list."""
+    named = section.replace(".*", ".NAME", 1)
+    if named.endswith(".*"):
+        return f"[[{named.removesuffix('.*')}]]"
+    return f"[{named}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -78,7 +82,7 @@ def sample() -> str:
     ]
     for section, sentence in sections().items():
         shown = _table(section).replace("jobs.NAME", "jobs.ehr").replace(".NAME", ".main")
-        optional = "*" in section and section != "jobs.*"
+        optional = "*" in section and not any(option.key in _SAMPLE_SET for option in _direct(section))
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

@@ -32,10 +32,31 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ DrillError                  a drill could not be held
+    │  ├─ DrillRefusedError        its place could touch production
+    │  ├─ DrillSpaceError          its place has no room
+    │  ├─ IsolationError           the system gives it no namespaces
+    │  └─ DrillProgramError        a program of the application is missing
+    ├─ EvidenceError               a record or a report is not what was signed
+    ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
     ├─ SteeringError               a run does not answer on its control socket
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
-    └─ InternalError               a fault of Holdfast itself
+    ├─ InternalError               a fault of Holdfast itself
+    └─ ApplicationError            an application could not be backed up as configured
+       ├─ ApplicationUnreachableError
+       ├─ ApplicationAccessError     wrong password, missing right
+       ├─ ApplicationUnsuitableError wrong version, role or setting
+       ├─ ApplicationBusyError       another backup of it is under way
+       ├─ ApplicationChangedError    it restarted or failed over meanwhile
+       ├─ CaptureError               what was captured did not pass its checks
+       ├─ FreezeOverrunError         a budget was exceeded; thawed first
+       ├─ StillFrozenError           it did not come back: act now
+       ├─ WatchdogError              nothing is frozen without one
+       ├─ DriverMissingError         a driver or program is not installed
+       ├─ WalConflictError           one name, two contents
+       ├─ WalMissingError            in none of the places
+       └─ RecoveryError              a restored application does not come up
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -48,6 +69,22 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.applications import (
+    ApplicationAccessError,
+    ApplicationBusyError,
+    ApplicationChangedError,
+    ApplicationError,
+    ApplicationUnreachableError,
+    ApplicationUnsuitableError,
+    CaptureError,
+    DriverMissingError,
+    FreezeOverrunError,
+    RecoveryError,
+    StillFrozenError,
+    WalConflictError,
+    WalMissingError,
+    WatchdogError,
+)
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -82,17 +119,40 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.drills import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    IsolationError,
+)
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
+    "ApplicationAccessError",
+    "ApplicationBusyError",
+    "ApplicationChangedError",
+    "ApplicationError",
+    "ApplicationUnreachableError",
+    "ApplicationUnsuitableError",
+    "CaptureError",
     "ConfigError",
     "DamageError",
+    "DrillError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
+    "DriverMissingError",
+    "EvidenceError",
+    "FreezeOverrunError",
     "HeldError",
     "HoldfastError",
     "InternalError",
     "Interrupted",
+    "IsolationError",
     "LimitError",
     "LocalStateError",
     "MissingError",
@@ -101,6 +161,8 @@ __all__ = [
     "PathMissingError",
     "PausedError",
     "ProbeUnusableError",
+    "RecoveryError",
+    "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
@@ -109,6 +171,7 @@ __all__ = [
     "SnapshotMissingError",
     "SourceMissingError",
     "SteeringError",
+    "StillFrozenError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",
@@ -120,6 +183,9 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "WalConflictError",
+    "WalMissingError",
+    "WatchdogError",
     "WrongKeyError",
     "error_classes",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.governor.record import GovernorRecord
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
+from holdfast.sources.connectors.protocol import Evidence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,6 +26,7 @@ __all__ = [
     "DamagedPack",
     "DetectedCount",
     "EntryInfo",
+    "Evidence",
     "ForgetDecision",
     "ForgetPlan",
     "ForgetResult",
@@ -96,6 +98,8 @@ class BackupResult:
     stats: BackupStats
     findings: tuple[Finding, ...] = ()
     dry_run: bool = False
+    evidence: tuple[Evidence, ...] = ()
+    """How each application of the job was captured, for how long it stood still, and what proves it."""
     governor: GovernorRecord | None = None
     """What the run used against what it was allowed, over time."""
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
+from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -21,14 +23,18 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "ApplicationSettings",
     "BackupSettings",
     "ClassRuleSettings",
+    "DrillCheckSettings",
+    "DrillSettings",
     "GovernorSettings",
     "JobSettings",
     "LimitSettings",
     "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
+    "ServiceSettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
@@ -42,10 +48,13 @@ class Settings(Section):
 
     vault: VaultSettings
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
+    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    services: Services = Field(default_factory=dict)
+    drill: DrillSettings = Field(default_factory=DrillSettings)
     governor: GovernorSettings = Field(default_factory=GovernorSettings)
     windows: dict[Name, WindowSettings] = Field(default_factory=dict, max_length=100)
