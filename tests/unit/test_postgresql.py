@@ -337,7 +337,7 @@ def test_a_connector_that_was_not_checked_captures_nothing():
     from holdfast.sources.connectors.postgresql.connector import PostgreSQL
     from holdfast.sources.connectors.protocol import Connection
 
-    made = PostgreSQL(Connection("x", options={"wal": "copy"}), ManualClock().environment())
+    made = PostgreSQL(Connection("x", options={"wal": "copy", "spool": "/s"}), ManualClock().environment())
     with pytest.raises(ApplicationChangedError):
         made._known()
     assert made.without_freeze() is None
