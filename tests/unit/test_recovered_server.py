@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ from typing import Any
 import pytest
 
 from holdfast.base.environment import ManualClock
-from holdfast.errors import DamageError, NotPermittedError, RecoveryError, RevokedError, SnapshotMissingError
+from holdfast.errors import (
+    AmbiguousSnapshotError,
+    DamageError,
+    NotPermittedError,
+    RecoveryError,
+    RevokedError,
+    SnapshotMissingError,
+)
 from holdfast.runs import applications, recovery, start
 from holdfast.runs.backup import BackupRequest
 from holdfast.runs.options import BackupOptions
@@ -19,6 +27,7 @@ from holdfast.runs.results import BackupResult, BackupStats, RestoreResult
 from holdfast.runs.start import RunningCopy
 from holdfast.sources.connectors.protocol import Beside, Capture, Evidence, Member, Verdict
 from holdfast.sources.consistency import Concluded
+from holdfast.sources.wal import segment_name
 from holdfast.testing.applications import FileApplication, FileConnector
 
 EVIDENCE = Evidence("db", "postgresql", "15.1", Verdict.APPLICATION, proofs=(("stop-lsn", "0/1"),))
@@ -94,7 +103,7 @@ def test_a_log_that_is_not_there(tmp_path):
 
 
 def test_a_server_that_does_not_stop_cleanly_is_no_recovery(tmp_path, monkeypatch):
-    place = server(tmp_path, "exec sleep 60")
+    place = server(tmp_path, "exit 3")
     copy = RunningCopy(tmp_path, 5432, "postgres", 0.0, 0.0, 2, "0/1", ())
     monkeypatch.setattr(start, "_wait", lambda *_: copy)
     with (
@@ -142,7 +151,7 @@ class Vault:
         return path
 
 
-INFO: Any = type("Info", (), {"id": "ab" * 16, "label": "ehr", "started": None, "finished": None})()
+INFO: Any = type("Info", (), {"id": "ab" * 16, "label": "ehr", "source": "s", "started": None, "finished": None})()
 
 
 def test_base_backups_that_cannot_be_read_are_passed_over_unless_asked_for(tmp_path, monkeypatch):
@@ -155,6 +164,35 @@ def test_base_backups_that_cannot_be_read_are_passed_over_unless_asked_for(tmp_p
             recovery._base(open_vault(tmp_path), [INFO], "db", RecoveryTarget("latest"), None)
         with pytest.raises(kind):
             recovery._base(open_vault(tmp_path), [INFO], "db", RecoveryTarget("latest"), INFO)
+
+
+def test_two_applications_of_one_name_are_not_guessed_between(tmp_path, monkeypatch):
+    monkeypatch.setattr(recovery, "read_evidence", lambda *_: applications.Sealed((EVIDENCE,)))
+    other: Any = type("Info", (), {"id": "cd" * 16, "label": "lab", "source": "t", "started": None, "finished": None})()
+    with pytest.raises(AmbiguousSnapshotError, match="2 sources"):
+        recovery._base(open_vault(tmp_path), [INFO, other], "db", RecoveryTarget("latest"), None)
+    found, _, evidence = recovery._base(open_vault(tmp_path), [INFO, other], "db", RecoveryTarget("latest"), other)
+    assert (found.id, evidence) == (other.id, EVIDENCE)
+    assert recovery._base(open_vault(tmp_path), [INFO, INFO], "db", RecoveryTarget("latest"), None)[0].id == INFO.id
+
+
+def test_wal_that_recovery_cannot_use_is_left_out(tmp_path):
+    def segment(number, system=7, timeline=1):
+        path = tmp_path / segment_name(timeline, number)
+        head = struct.pack("<HHIQI4xQII", 0xD110, 2, timeline, number << 24, 0, system, 1 << 24, 8192)
+        path.write_bytes(head + b"\0" * 24)
+        return path
+
+    first = segment_name(1, 5)
+    assert recovery._wanted(segment(5), first, "7")
+    assert recovery._wanted(segment(6), first, "7")
+    assert recovery._wanted(segment(4, timeline=2), first, "7")
+    assert not recovery._wanted(segment(4), first, "7")
+    assert not recovery._wanted(segment(6, system=8), first, "7")
+    (tmp_path / "00000002.history").touch()
+    assert recovery._wanted(tmp_path / "00000002.history", first, "7")
+    (tmp_path / segment_name(1, 9)).write_bytes(b"torn")
+    assert not recovery._wanted(tmp_path / segment_name(1, 9), first, "7")
 
 
 def whole(**change):

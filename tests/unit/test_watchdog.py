@@ -285,7 +285,8 @@ def test_the_loop_itself():
     assert said[-1]["results"] == ["exit code 1"]
 
 
-def test_the_child_s_main():
+def test_the_child_s_main(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # and back again, for it leaves its folder
     ours, theirs = socket.socketpair()
     before = {
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)

@@ -92,7 +92,6 @@ class Watchdog:
                     stderr=subprocess.DEVNULL,
                     pass_fds=(there.fileno(),),
                     start_new_session=True,
-                    cwd="/",
                 )
         except OSError as error:
             here.close()
