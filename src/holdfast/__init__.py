@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
     from holdfast.runs.classify import Classification, classify
+    from holdfast.runs.drill.drills import DrillReport
+    from holdfast.runs.drill.options import BareSite, DrillOptions
+    from holdfast.runs.drill.plan import DrillPlan
+    from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
+    from holdfast.runs.services import ServiceRestore
     from holdfast.runs.snapshot import Snapshot, SnapshotList
     from holdfast.runs.vault import Vault
     from holdfast.sources.connectors.protocol import Evidence
@@ -49,6 +54,11 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "BareSite": "runs.drill.options",
+    "DrillOptions": "runs.drill.options",
+    "DrillPlan": "runs.drill.plan",
+    "DrillRecord": "runs.drill.record",
+    "DrillReport": "runs.drill.drills",
     "Classification": "runs.classify",
     "classify": "runs.classify",
     "BackupOptions": "runs.options",
@@ -70,6 +80,7 @@ _HOMES = {
     "SnapshotInfo": "runs.results",
     "VaultStats": "runs.results",
     "VerifyReport": "runs.results",
+    "ServiceRestore": "runs.services",
     "Evidence": "sources.connectors.protocol",
     "Prepared": "runs.recovery",
     "RecoveryTarget": "runs.recovery",
@@ -83,10 +94,15 @@ __all__ = [
     "BackupOptions",
     "BackupResult",
     "BackupStats",
+    "BareSite",
     "Change",
     "CheckReport",
     "ClassRule",
     "Classification",
+    "DrillOptions",
+    "DrillPlan",
+    "DrillRecord",
+    "DrillReport",
     "EntryInfo",
     "Event",
     "Events",
@@ -105,6 +121,7 @@ __all__ = [
     "RepairResult",
     "RestoreResult",
     "RetentionPolicy",
+    "ServiceRestore",
     "Snapshot",
     "SnapshotInfo",
     "SnapshotList",

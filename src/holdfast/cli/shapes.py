@@ -14,8 +14,9 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, connectors, keys, recover, retention, settings, vault
-from holdfast.runs import classify, demo, results, start
+from holdfast.cli import catalog, connectors, drill, governor, keys, recover, report_drill, retention, settings, vault
+from holdfast.runs import classify, demo, results, services, start, steer
+from holdfast.runs.drill import drills, plan, record, scenarios
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -42,6 +43,16 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "restore-service": services.ServiceRestore,
+    "drill": record.DrillRecord,
+    "drill-record": record.DrillRecord,
+    "drill-plan": plan.DrillPlan,
+    "drill-standing": drill.StandingRow,
+    "drill-scenario": drill.ScenarioRow,
+    "drill-sweep": drill.DrillSwept,
+    "scenario": scenarios.ScenarioReport,
+    "report": report_drill.ReportWritten,
+    "report-proof": drills.Proof,
     "connector": connectors.ConnectorListed,
     "grants": connectors.Grants,
     "application": connectors.ApplicationChecked,
@@ -49,6 +60,8 @@ RECORDS: dict[str, type] = {
     "recovery-prepared": recover.RecoveryPrepared,
     "recovery-checked": start.RecoveryReport,
     "wal-status": spool.SpoolState,
+    "run": steer.RunStatus,
+    "pause": governor.PauseSet,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
@@ -71,8 +84,16 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "pause",
     "classify",
     "demo",
+    "restore-service",
+    "drill",
+    "drill-plan",
+    "drill-sweep",
+    "scenario",
+    "report",
+    "report-proof",
     "wal-pushed",
     "wal-status",
     "recovery-prepared",

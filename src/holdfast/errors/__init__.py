@@ -8,11 +8,13 @@
     │  ├─ AmbiguousSnapshotError   a prefix or a selector fits several snapshots
     │  ├─ SourceMissingError       a path to back up does not exist
     │  ├─ TargetNotEmptyError      a restore target holds something already
+    │  ├─ ProbeUnusableError       a probe of the application cannot be used as configured
     │  └─ TargetInsideVaultError   a restore target or a source lies in the vault
     ├─ MissingError                what was asked for is not there
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
-    │  └─ PathMissingError
+    │  ├─ PathMissingError
+    │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
@@ -30,6 +32,15 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ DrillError                  a drill could not be held
+    │  ├─ DrillRefusedError        its place could touch production
+    │  ├─ DrillSpaceError          its place has no room
+    │  ├─ IsolationError           the system gives it no namespaces
+    │  └─ DrillProgramError        a program of the application is missing
+    ├─ EvidenceError               a record or a report is not what was signed
+    ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
+    ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
+    ├─ SteeringError               a run does not answer on its control socket
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     ├─ InternalError               a fault of Holdfast itself
     └─ ApplicationError            an application could not be backed up as configured
@@ -108,6 +119,15 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.drills import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    IsolationError,
+)
+from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
 __all__ = [
     "AccessError",
@@ -121,25 +141,36 @@ __all__ = [
     "CaptureError",
     "ConfigError",
     "DamageError",
+    "DrillError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
     "DriverMissingError",
+    "EvidenceError",
     "FreezeOverrunError",
     "HeldError",
     "HoldfastError",
     "InternalError",
     "Interrupted",
+    "IsolationError",
     "LimitError",
     "LocalStateError",
     "MissingError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "PausedError",
+    "ProbeUnusableError",
     "RecoveryError",
+    "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RunMissingError",
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
+    "SteeringError",
     "StillFrozenError",
     "StoreError",
     "StoreFullError",

@@ -14,8 +14,9 @@ from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.configured import access, backup_options, job_paths
+from holdfast.runs.configured import access, backup_options, governor_plan, job_paths
 from holdfast.runs.configured import limits as configured_limits
+from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     )
 
 
-class Vault:
+class Vault(DrillSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -53,6 +54,8 @@ class Vault:
         """Use :meth:`open` or :meth:`create`."""
         self._vault = vault
         self._config = config
+        if config is not None:
+            vault.governor = lambda: governor_plan(config.settings, os.environ)
 
     @classmethod
     def create(
