@@ -351,7 +351,10 @@ fn put_file(
     .map_err(|error| errors::os(&error))
 }
 
-/// Judges each page of a `PostgreSQL` data file: (pages, bad ones as (block, LSN), moving ones).
+/// Pages read, bad ones as (block, LSN), moving ones.
+type PageVerdict = (u64, Vec<(u32, u64)>, u64);
+
+/// Judges each page of a `PostgreSQL` data file.
 #[pyfunction]
 #[pyo3(signature = (path, first_block, page_bytes, trusted_below, limits=None))]
 fn check_pages(
@@ -361,7 +364,7 @@ fn check_pages(
     page_bytes: usize,
     trusted_below: u64,
     limits: Option<&Limits>,
-) -> PyResult<(u64, Vec<(u32, u64)>, u64)> {
+) -> PyResult<PageVerdict> {
     if !page_bytes.is_power_of_two() || !(1024..=32_768).contains(&page_bytes) {
         return Err(PyValueError::new_err("a page has 1 to 32 KiB"));
     }

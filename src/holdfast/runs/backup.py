@@ -27,7 +27,7 @@ from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import backup_checks, continuity, parents
 from holdfast.runs.assembly import class_keys, engine_index, state_root
 from holdfast.runs.catalog import after_backup
-from holdfast.runs.conclusion import concluded, moves, sealed_evidence
+from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
@@ -51,8 +51,6 @@ REFS_CHAIN_LINKS = 16
 """Deltas of reference sets in a row; then a full set is stored again."""
 FINDINGS_KEPT_MAX = 100_000
 """Findings listed in a snapshot's sealed parts; the run's result has all."""
-_COMPLETE_KINDS = frozenset({"socket-skipped", "silent-change"})
-"""Findings that leave the run complete: what has no content, and what was stored anew because it had changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +61,10 @@ class BackupRequest:
     label: str
     options: BackupOptions
     dry_run: bool = False
-    moving: tuple[bytes, ...] = ()
-    """Absolute folders whose files may change or vanish while they are read without harm: no finding of that is made."""
-    conclude: Callable[[Sequence[Finding]], Conclusions] | None = None
-    """Called once, when everything is read and before the snapshot is committed, with the findings so far. Such a run is
-    never begun again by itself: what it copied is of one moment only."""
+    moving: tuple[bytes, ...] = ()  # absolute folders whose files may change or vanish while they are read without harm
+    conclude: Callable[[Sequence[Finding]], Conclusions] | None = (
+        None  # once, before the commit; the run is never redone
+    )
 
 
 @dataclass(slots=True)
@@ -438,11 +435,6 @@ def stored_refs(repository: Repository, row: engine.ClassResult, parent: Snapsho
         return full
     delta = StoredRefs(row.refs.encode_delta(before, bytes.fromhex(sha)))
     return min(full, delta, key=lambda form: len(form.payload))
-
-
-def is_partial(findings: Iterable[Finding]) -> bool:
-    """Return whether findings mean that something selected is not stored whole."""
-    return any(finding.kind not in _COMPLETE_KINDS for finding in findings)
 
 
 def _stats(run: _Run, passes: Sequence[engine.Finished], stored_bytes: int, objects: int) -> BackupStats:

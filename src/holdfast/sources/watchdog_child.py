@@ -213,6 +213,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, _not_now)
     preload()
+    os.chdir("/")  # the folder it was started in may be on what is frozen
     with socket.socket(fileno=int(arguments[0])) as channel:
         channel.set_inheritable(False)
         return _serve(_Lines(channel))
