@@ -30,6 +30,10 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ VolumeSnapshotError         a volume snapshot could not be made, read or removed
+    │  ├─ VolumeUnsuitableError    a path lies on nothing that this provider can snapshot
+    │  ├─ VolumeBusyError          no room for one more, or still in use
+    │  └─ FrozenElsewhereError     frozen or thawed by somebody else
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
 
@@ -78,12 +82,19 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.volumes import (
+    FrozenElsewhereError,
+    VolumeBusyError,
+    VolumeSnapshotError,
+    VolumeUnsuitableError,
+)
 
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
     "ConfigError",
     "DamageError",
+    "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -111,6 +122,9 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "VolumeBusyError",
+    "VolumeSnapshotError",
+    "VolumeUnsuitableError",
     "WrongKeyError",
     "error_classes",
 ]

@@ -1,0 +1,119 @@
+"""MariaDB of Debian: a new data folder, a server on a free port of this machine with a binary log, a pass-wordless root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from servers import install, process
+
+USER = "mysql"
+
+
+@dataclass(frozen=True)
+class MariaDb:
+    """Where it listens, and where its files are."""
+
+    port: int
+    socket: Path
+    data: Path
+    binlogs: Path
+    process_id: int = 0
+
+    def connect(self, user: str = "root", password: str = "", **options: Any) -> Any:
+        """Return a PyMySQL connection in autocommit mode."""
+        import pymysql
+
+        return pymysql.connect(
+            unix_socket=str(self.socket), user=user, password=password, autocommit=True, connect_timeout=20, **options
+        )
+
+    def run(self, *statements: str) -> None:
+        """Run statements as root."""
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+        connection.close()
+
+
+def server() -> str:
+    """Return the server's program."""
+    return install.debian("mariadbd", "mariadb-server", "mariadb-client", "mariadb-backup")
+
+
+def _owner() -> str | None:
+    return USER if os.geteuid() == 0 else None
+
+
+def _give(place: Path) -> None:
+    """Let the server's user have a folder, and pass through those above it."""
+    if os.geteuid() == 0:
+        row = pwd.getpwnam(USER)
+        subprocess.run(["chown", "-R", f"{row.pw_uid}:{row.pw_gid}", str(place)], check=True, timeout=60)
+        for folder in place.parents:
+            if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
+                folder.chmod(folder.stat().st_mode | 0o011)
+
+
+def make(root: Path) -> None:
+    """Make a data folder in `root`."""
+    server()
+    data, binlogs = root / "data", root / "binlog"
+    binlogs.mkdir(parents=True)
+    command = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
+    data.mkdir()
+    _give(root)
+    if _owner():
+        command.append(f"--user={USER}")
+    done = subprocess.run([*command, "--skip-test-db"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def serving(root: Path, *options: str) -> Iterator[MariaDb]:
+    """Start a server on the data folder in `root`."""
+    data, binlogs = root / "data", root / "binlog"
+    binlogs.mkdir(exist_ok=True)
+    _give(root)
+    port = process.free_port()
+    # A socket's path may have 107 bytes; a test's folder can be longer.
+    sockets = Path("/tmp") / f"holdfast-mariadb-{os.getpid()}-{port}"  # noqa: S108 - short, and removed below
+    sockets.mkdir(mode=0o755)
+    _give(sockets)
+    socket = sockets / "s"
+    command = [
+        server(), "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={socket}", "--bind-address=127.0.0.1",
+        f"--pid-file={sockets / 'pid'}", f"--log-bin={binlogs / 'log'}", "--server-id=7", "--innodb-buffer-pool-size=64M",
+        "--innodb-log-file-size=32M", "--skip-name-resolve", "--sync-binlog=1", *options,
+    ]  # fmt: skip
+    probe = MariaDb(port, socket, data, binlogs)
+
+    def ready() -> bool:
+        try:
+            probe.connect().close()
+        except Exception:  # noqa: BLE001 - not up yet, whatever it says
+            return False
+        return True
+
+    try:
+        with process.running(command, log=root / "log", ready=ready, user=_owner()) as running:
+            yield MariaDb(port, socket, data, binlogs, running.pid)
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+@contextmanager
+def mariadb(root: Path, *options: str) -> Iterator[MariaDb]:
+    """Make a data folder and start a server on it."""
+    root.mkdir(parents=True, exist_ok=True)
+    make(root)
+    with serving(root, *options) as found:
+        yield found
