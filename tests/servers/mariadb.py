@@ -46,7 +46,8 @@ class MariaDb:
 
 def server() -> str:
     """Return the server's program."""
-    return install.debian("mariadbd", "mariadb-server", "mariadb-client", "mariadb-backup")
+    program: str = install.debian("mariadbd", "mariadb-server", "mariadb-client", "mariadb-backup")
+    return program
 
 
 def _owner() -> str | None:

@@ -45,13 +45,13 @@ class Orthanc:
 def dicom(number: int) -> bytes:
     """Return a small synthetic image: one patient and series for every ten."""
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+    from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.10.1234.3.{number + 1}"
+    meta.MediaStorageSOPInstanceUID = UID(f"1.2.826.0.1.3680043.10.1234.3.{number + 1}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    image = FileDataset(io.BytesIO(), {}, file_meta=meta, preamble=b"\0" * 128)
     image.SOPClassUID, image.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     image.PatientID, image.PatientName = f"P{number // 10}", "Synthetic^Patient"
     image.StudyInstanceUID = f"1.2.826.0.1.3680043.10.1234.1.{number // 10 + 1}"

@@ -149,8 +149,8 @@ class TestEbs(VolumeSuite):
     def targets(self):
         return [b"/srv/db"]
 
-    def test_a_place_without_a_volume_is_refused_before_anything_is_made(self, provider, double):
-        double.disks = ()
+    def test_a_place_without_a_volume_is_refused_before_anything_is_made(self, provider):
+        provider._programs.disks = ()
         with pytest.raises(errors.VolumeUnsuitableError):
             provider.prepare([b"/proc/none"])
 

@@ -110,7 +110,10 @@ class View:
 class VolumeProvider(Protocol):
     """A maker of volume snapshots. Methods raise `VolumeSnapshotError` and leave nothing behind when they do."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its word in configuration and evidence."""
+        ...
 
     def capabilities(self) -> Capabilities:
         """Say what its snapshots are like."""
