@@ -17,6 +17,9 @@ CODES = {
     "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1, "limit": 1,
     "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
     "volume-snapshot": 1, "volume-unsuitable": 1, "volume-busy": 1, "frozen-elsewhere": 1,
+    "application": 1, "application-unreachable": 1, "application-access": 6, "application-unsuitable": 1,
+    "application-busy": 1, "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1, "watchdog": 1,
+    "driver-missing": 2,
 }  # fmt: skip
 
 

@@ -35,7 +35,18 @@
     │  ├─ VolumeBusyError          no room for one more, or still in use
     │  └─ FrozenElsewhereError     frozen or thawed by somebody else
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
-    └─ InternalError               a fault of Holdfast itself
+    ├─ InternalError               a fault of Holdfast itself
+    └─ ApplicationError            an application could not be backed up as configured
+       ├─ ApplicationUnreachableError
+       ├─ ApplicationAccessError     wrong password, missing right
+       ├─ ApplicationUnsuitableError wrong version, role or setting
+       ├─ ApplicationBusyError       another backup of it is under way
+       ├─ ApplicationChangedError    it restarted or failed over meanwhile
+       ├─ CaptureError               what was captured did not pass its checks
+       ├─ FreezeOverrunError         a budget was exceeded; thawed first
+       ├─ StillFrozenError           it did not come back: act now
+       ├─ WatchdogError              nothing is frozen without one
+       └─ DriverMissingError         a driver or program is not installed
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -48,6 +59,19 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.applications import (
+    ApplicationAccessError,
+    ApplicationBusyError,
+    ApplicationChangedError,
+    ApplicationError,
+    ApplicationUnreachableError,
+    ApplicationUnsuitableError,
+    CaptureError,
+    DriverMissingError,
+    FreezeOverrunError,
+    StillFrozenError,
+    WatchdogError,
+)
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -92,8 +116,17 @@ from holdfast.errors.volumes import (
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
+    "ApplicationAccessError",
+    "ApplicationBusyError",
+    "ApplicationChangedError",
+    "ApplicationError",
+    "ApplicationUnreachableError",
+    "ApplicationUnsuitableError",
+    "CaptureError",
     "ConfigError",
     "DamageError",
+    "DriverMissingError",
+    "FreezeOverrunError",
     "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
@@ -111,6 +144,7 @@ __all__ = [
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
+    "StillFrozenError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",
@@ -125,6 +159,7 @@ __all__ = [
     "VolumeBusyError",
     "VolumeSnapshotError",
     "VolumeUnsuitableError",
+    "WatchdogError",
     "WrongKeyError",
     "error_classes",
 ]

@@ -1,1 +1,1 @@
-"""Where data comes from: volume snapshots, application connectors, what runs on this host."""
+"""Where what is backed up comes from: applications made still by connectors, and the watchdog that sets them going again."""

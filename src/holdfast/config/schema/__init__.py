@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.vault import (
     BackupSettings,
@@ -21,6 +22,7 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "ApplicationSettings",
     "BackupSettings",
     "ClassRuleSettings",
     "JobSettings",
@@ -39,6 +41,7 @@ class Settings(Section):
 
     vault: VaultSettings
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
+    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)

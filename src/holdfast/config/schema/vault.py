@@ -64,6 +64,9 @@ class JobSettings(Section):
 
     paths: Texts = option((), "Files and folders to back up.")
     streams: tuple[StreamSettings, ...] = option((), "Commands whose standard output is stored as a file.")
+    applications: tuple[Name, ...] = option(
+        (), "Applications that are captured with the paths and streams, all of them as one consistency group."
+    )
     exclude: Texts = option((), "gitignore-like patterns of what is left out, from `/`.")
     exclude_caches: StrictBool = option(True, "Leave out folders that a CACHEDIR.TAG marks as caches.")
     exclude_larger_than: Size | None = option(None, "Leave out files larger than this.", unit="bytes", ge=1)
