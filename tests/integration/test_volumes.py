@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import random
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from holdfast import errors
-from holdfast.base.environment import ManualClock
+from holdfast.base.environment import ManualClock, system
+from holdfast.sources.connectors.protocol import Budgets, Connection, Member, Verdict
+from holdfast.sources.connectors.volume import FACTORY
+from holdfast.sources.consistency import consistent
+from holdfast.sources.volumes import frozen
 from holdfast.sources.volumes.btrfs import Btrfs
-from holdfast.sources.volumes.frozen import FrozenFileSystems, freeze, thaw
+from holdfast.sources.volumes.frozen import freeze, is_frozen, thaw
 from holdfast.sources.volumes.protocol import Tag
+from holdfast.testing.connectors import ConnectorSuite
 from holdfast.testing.volumes import VolumeSuite
 from servers import loops
 
@@ -27,7 +33,7 @@ pytestmark = needs_root
 @pytest.fixture(scope="module")
 def btrfs(tmp_path_factory):
     root = tmp_path_factory.mktemp("btrfs")
-    with loops.mounted("btrfs", root / "image", root / "fs", mib=700) as place:
+    with loops.mounted("btrfs", root / "image", root / "fs", mib=2500) as place:
         yield place
 
 
@@ -37,7 +43,9 @@ def subvolume(btrfs, tmp_path):
     loops.run("btrfs", "subvolume", "create", str(place))
     (place / "db").mkdir()
     (place / "db" / "file").write_bytes(b"before")
-    return place
+    yield place
+    for each in (*place.glob(".holdfast-snapshots/*"), *place.rglob("nested"), place):
+        subprocess.run(["btrfs", "subvolume", "delete", str(each)], capture_output=True, timeout=60, check=False)
 
 
 class TestBtrfs(VolumeSuite):
@@ -112,36 +120,64 @@ class Writer:
         assert not self._thread.is_alive()
 
 
-@pytest.mark.parametrize("kind", ["xfs", "ext4"])
-def test_a_file_system_is_held_still_while_the_storage_below_is_snapshot(kind, subvolume, tmp_path):
-    """The image of the file system lies on btrfs: what its snapshot holds mounts without a repair and has every record."""
-    image = subvolume / "image"
+@pytest.fixture
+def stacked(request, subvolume, tmp_path):
+    """A file system whose image lies on btrfs, which snapshots the storage below it."""
+    image, kind = subvolume / "image", getattr(request, "param", "xfs")
     with loops.mounted(kind, image, tmp_path / "fs") as place:
-        inner = Btrfs()
-        provider = FrozenFileSystems(inner, lambda _places: contextlib.nullcontext(), storage=[os.fsencode(image)])
-        with Writer(place / "log") as writer:
-            while writer.acknowledged < 20:
-                pass
-            prepared = provider.prepare([os.fsencode(place / "log")])
-            before = writer.acknowledged
-            snapshot = provider.create(prepared, Tag.of(ENV, 600))
+        (place / "log").touch()
+        yield kind, image, place
+
+
+def connection(image, place):
+    options = {"volume": "btrfs", "freeze": "yes", "storage": str(image)}
+    return Connection(f"files-{place.parent.name}"[:60], path=str(place / "log"), options=options)
+
+
+@pytest.mark.parametrize("stacked", ["xfs", "ext4"], indirect=True)
+def test_a_file_system_is_held_still_while_the_storage_below_is_snapshot(stacked, tmp_path):
+    """What the snapshot of the image holds mounts without a repair, and has every record acknowledged before."""
+    kind, image, place = stacked
+    connector = FACTORY.make(connection(image, place), system())
+    budgets = Budgets(acquire_seconds=10, hold_seconds=10)
+    with Writer(place / "log") as writer:
+        while writer.acknowledged < 20:
+            time.sleep(0.01)
+        before = writer.acknowledged
+        with consistent([Member(connector, budgets)], env=system(), folder=tmp_path / "watchdog") as group:
             mark = writer.acknowledged
             while writer.acknowledged < mark + 20:
-                pass
-        assert provider.capabilities().stalls_writes
-        (view,) = provider.views(snapshot)
-        (tmp_path / "copy").mkdir()
-        options = {"xfs": "loop,ro,nouuid,norecovery", "ext4": "loop,ro,noload"}[kind]
-        loops.run("mount", "-o", options, os.fsdecode(view.path), str(tmp_path / "copy"))
-        try:
-            records = (tmp_path / "copy" / "log").read_bytes().split(b"\n")[:-1]
-        finally:
-            loops.run("umount", str(tmp_path / "copy"))
-        assert [int(each) for each in records] == list(range(1, len(records) + 1))
-        assert before <= len(records) <= mark + 1
-        assert [row.tag for row in provider.tagged()] == [snapshot.tag]
-        provider.delete(snapshot)
-        assert provider.tagged() == ()
+                time.sleep(0.01)
+            (shown,) = group.captures[0].paths
+            (tmp_path / "copy").mkdir()
+            options = {"xfs": "loop,ro,nouuid,norecovery", "ext4": "loop,ro,noload"}[kind]
+            loops.run("mount", "-o", options, os.fsdecode(shown), str(tmp_path / "copy"))
+            try:
+                records = (tmp_path / "copy" / "log").read_bytes().split(b"\n")[:-1]
+            finally:
+                loops.run("umount", str(tmp_path / "copy"))
+            (end,) = group.conclude()
+    assert [int(each) for each in records] == list(range(1, len(records) + 1))
+    assert before <= len(records) <= mark + 1
+    assert end.evidence.verdict is Verdict.CRASH
+    assert end.evidence.attempts[-1].hold_ms > 0
+    assert not os.path.exists(shown)
+    assert Btrfs([os.fsencode(image.parent)]).tagged() == ()
+
+
+class TestVolumeConnector(ConnectorSuite):
+    """The watchdog thaws a file system whose freezer was killed or stopped at any step."""
+
+    verdict = Verdict.CRASH
+
+    @pytest.fixture
+    def make(self, stacked):
+        _kind, image, place = stacked
+        self.place = os.fsencode(place)
+        return lambda: FACTORY.make(connection(image, place), system())
+
+    def frozen(self, make):
+        return is_frozen(self.place)
 
 
 def test_a_frozen_file_system_outlives_who_froze_it_and_is_not_frozen_twice(tmp_path):
@@ -157,8 +193,14 @@ def test_a_frozen_file_system_outlives_who_froze_it_and_is_not_frozen_twice(tmp_
 
 
 def test_file_systems_that_cannot_be_frozen_are_refused():
-    provider = FrozenFileSystems(Btrfs(), lambda _places: contextlib.nullcontext())
-    with pytest.raises(errors.VolumeUnsuitableError, match="cannot be frozen"):
-        provider.prepare([b"/proc/self"])
     with pytest.raises(errors.VolumeSnapshotError, match="could not be frozen"):
         freeze(b"/proc")
+
+
+def test_a_kernel_that_fails_to_thaw_is_said(monkeypatch):
+    def broken(*_arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(frozen, "ioctl", broken)
+    with pytest.raises(errors.VolumeSnapshotError, match="could not be thawed"):
+        thaw(b"/proc")

@@ -6,12 +6,16 @@ import pytest
 
 from holdfast import errors
 from holdfast.base.environment import ManualClock
+from holdfast.sources.connectors.protocol import Connection, Verdict
+from holdfast.sources.connectors.volume import VolumeConnector, VolumeFactory
 from holdfast.sources.programs import Done
 from holdfast.sources.volumes import frozen
+from holdfast.sources.volumes.choose import VOLUME_OPTIONS, provider_of
 from holdfast.sources.volumes.ebs import Ebs
+from holdfast.sources.volumes.held import HeldVolumes
 from holdfast.sources.volumes.lvm import Lvm
 from holdfast.sources.volumes.mounts import Mount, mount_of, mount_read_only, mounts, unmount
-from holdfast.sources.volumes.protocol import Prepared, Tag, View, VolumeSnapshot, sweep
+from holdfast.sources.volumes.protocol import Tag, View, VolumeSnapshot, sweep
 from holdfast.sources.volumes.vss import Vss
 from holdfast.sources.volumes.zfs import Zfs
 from holdfast.testing.volumes import (
@@ -259,86 +263,178 @@ def test_a_mount_that_fails_leaves_no_folder(tmp_path):
         unmount(MountDouble(), b"/proc")
 
 
-class FrozenDouble:
-    """The kernel's view of frozen file systems."""
+@pytest.fixture
+def kernel(monkeypatch):
+    """The kernel's frozen file systems; those in `broken` do not thaw."""
+    from types import SimpleNamespace
 
-    def __init__(self, monkeypatch):
-        self.state: dict[bytes, bool] = {}
-        self.broken: set[bytes] = set()
-        monkeypatch.setattr(frozen, "freeze", self.freeze)
-        monkeypatch.setattr(frozen, "thaw", self.thaw)
+    found = SimpleNamespace(state=set(), broken=set())
 
-    def freeze(self, place):
-        if self.state.get(place):
+    def freeze(place):
+        if place in found.state:
             raise errors.FrozenElsewhereError("frozen already")
-        self.state[place] = True
+        found.state.add(place)
 
-    def thaw(self, place):
-        if place in self.broken:
+    def thaw(place):
+        if place in found.broken:
             raise errors.VolumeSnapshotError("cannot thaw")
-        return self.state.pop(place, False)
+        was = place in found.state
+        found.state.discard(place)
+        return was
+
+    monkeypatch.setattr(frozen, "freeze", freeze)
+    monkeypatch.setattr(frozen, "thaw", thaw)
+    return found
 
 
-class Armed:
-    """A guard that remembers."""
-
-    def __init__(self):
-        self.log: list[object] = []
-
-    def __call__(self, places):
-        self.log.append(places)
-        return self
-
-    def __enter__(self):
-        self.log.append("armed")
-
-    def __exit__(self, *_):
-        self.log.append("disarmed")
+def held(double=None):
+    double = double or ZfsDouble()
+    return HeldVolumes(Zfs(programs=double, env=ENV), [b"/srv/db"], name="files", env=ENV, programs=double, bind=False)
 
 
-def frozen_pair(monkeypatch):
-    kernel, guard, double = FrozenDouble(monkeypatch), Armed(), ZfsDouble()
-    inner = Zfs(programs=double, env=ENV)
-    return kernel, guard, double, frozen.FrozenFileSystems(inner, guard, env=ENV)
+def volume(places=(), double=None):
+    connector = VolumeConnector("files", held(double), (b"/srv/db",), freeze=bool(places))
+    connector._places = tuple(places)
+    return connector
 
 
-PREPARED = Prepared(
-    "frozen+zfs", (b"/srv/db",), ("tank/db",), (("tank/db", "/srv/db"), ("freeze", "/a"), ("freeze", "/b"))
-)
-
-
-def test_file_systems_are_frozen_under_the_guard_and_thawed_whatever_happens(monkeypatch):
-    kernel, guard, double, provider = frozen_pair(monkeypatch)
-    provider.create(PREPARED, TAG)
-    assert guard.log == [(b"/a", b"/b"), "armed", "disarmed"]
-    assert not kernel.state
-    double.failing["snapshot"] = Done(1)
-    with pytest.raises(errors.VolumeSnapshotError):
-        provider.create(PREPARED, TAG)
-    assert not kernel.state
-    kernel.state[b"/b"] = True
-    with pytest.raises(errors.FrozenElsewhereError):
-        provider.create(PREPARED, TAG)
-    assert kernel.state == {b"/b": True}, "what somebody else froze is not thawed; what this run froze is"
-
-
-def test_one_file_system_that_does_not_thaw_keeps_no_other_frozen(monkeypatch):
-    kernel, _guard, _double, provider = frozen_pair(monkeypatch)
+def test_one_file_system_that_does_not_thaw_keeps_no_other_frozen(kernel):
+    connector = volume([b"/a", b"/b"])
+    connector.freeze(1.0)
+    connector.verify_frozen()
     kernel.broken.add(b"/b")
-    with pytest.raises(errors.VolumeSnapshotError, match="cannot thaw"):
-        provider.create(PREPARED, TAG)
-    assert kernel.state == {b"/b": True}
+    with pytest.raises(errors.StillFrozenError, match="1 file systems"):
+        connector.thaw()
+    assert kernel.state == {b"/b"}
+    with pytest.raises(errors.StillFrozenError):
+        connector.verify_thawed()
+    kernel.broken.clear()
+    connector.close()
+    assert not kernel.state
 
 
-def test_a_snapshot_during_which_somebody_thawed_is_discarded(monkeypatch):
-    kernel, _guard, double, provider = frozen_pair(monkeypatch)
-    plain = double.answer
+def test_what_somebody_else_froze_is_not_thawed_and_what_somebody_thawed_is_no_point_in_time(kernel):
+    kernel.state.add(b"/b")
+    connector = volume([b"/a", b"/b"])
+    with pytest.raises(errors.ApplicationBusyError):
+        connector.freeze(1.0)
+    connector.thaw()
+    assert kernel.state == {b"/b"}
+    kernel.state.clear()
+    connector = volume([b"/a"])
+    connector.freeze(1.0)
+    kernel.state.discard(b"/a")
+    with pytest.raises(errors.ApplicationChangedError, match="thawed by somebody"):
+        connector.verify_frozen()
+    assert not kernel.state, "the probe leaves nothing frozen"
+    connector.capture(1.0)
+    connector.thaw()
+    with pytest.raises(errors.ApplicationChangedError, match="before the snapshot"):
+        connector.verify_thawed()
 
-    def early(words, stdin):
-        kernel.state.clear()
-        return plain(words, stdin)
 
-    double.answer = early
-    with pytest.raises(errors.FrozenElsewhereError, match="before the snapshot was complete"):
-        provider.create(PREPARED, TAG)
+def test_a_file_system_that_cannot_be_frozen_is_said(kernel, monkeypatch):
+    def refuse(place):
+        raise errors.VolumeSnapshotError("not supported")
+
+    monkeypatch.setattr(frozen, "freeze", refuse)
+    with pytest.raises(errors.ApplicationError, match="not supported"):
+        volume([b"/a"]).freeze(1.0)
+
+
+def test_a_snapshot_that_fails_is_a_failed_capture_and_one_in_use_is_left_to_the_sweeper():
+    double = ZfsDouble()
+    connector = volume(double=double)
+    assert connector.check().version == "zfs"
+    double.failing["snapshot"] = Done(1)
+    with pytest.raises(errors.CaptureError):
+        connector.capture(1.0)
+    connector.capture(1.0)
+    first = list(double.snapshots)
+    connector.capture(1.0)
+    assert len(double.snapshots) == len(first), "what was captured before is let go"
+    assert connector.conclude().verdict is Verdict.CRASH
+    double.failing["destroy"] = Done(1, err=b"busy")
+    connector.close()
+    assert double.snapshots
+    assert volume().without_freeze() is None
+    other = volume([b"/a"]).without_freeze()
+    assert other is not None
+    assert not other.freezes
+
+
+def test_a_place_on_no_volume_is_unsuitable():
+    volumes = HeldVolumes(Zfs(programs=ZfsDouble(), env=ENV), [b"/no"], name="x", env=ENV)
+    connector = VolumeConnector("files", volumes, (b"/no",), freeze=False)
+    with pytest.raises(errors.ApplicationUnsuitableError):
+        connector.check()
+
+
+def test_places_that_freeze_are_found_and_the_root_never_is():
+    assert frozen.places_to_freeze([b"/srv/thin/x", b"/srv/thick"], MOUNTS) == (b"/srv/thick", b"/srv/thin")
+    with pytest.raises(errors.VolumeUnsuitableError, match="root"):
+        frozen.places_to_freeze([b"/etc"], MOUNTS)
+    with pytest.raises(errors.VolumeUnsuitableError, match="cannot be frozen"):
+        frozen.places_to_freeze([b"/p"], (Mount(b"/", "tmpfs", "x"),))
+
+
+class BindDouble(ZfsDouble):
+    """Datasets whose snapshots are bound to a folder."""
+
+    def answer(self, words, stdin):
+        return Done(0) if words[0] in ("mount", "umount") else super().answer(words, stdin)
+
+
+def test_a_snapshot_is_bound_to_a_lasting_name(tmp_path):
+    double = BindDouble()
+    volumes = HeldVolumes(
+        Zfs(programs=double, env=ENV),
+        [b"/srv/db"],
+        name="ehr",
+        env=ENV,
+        programs=double,
+        folder=str(tmp_path).encode(),
+        bind=True,
+    )
+    volumes.release()
+    volumes.show()
+    first = volumes.take()
+    assert first == volumes.take()
+    volumes.show()
+    assert first[0].startswith(str(tmp_path / "ehr").encode())
+    assert [call[:2] for call in double.calls if call[0] == "mount"] == [("mount", "--bind")] * 2
+    assert dict(volumes.proofs)["volume-provider"] == "zfs"
+    double.failing["mount"] = Done(32)
+    with pytest.raises(errors.VolumeSnapshotError, match="32"):
+        volumes.show()
+    volumes.release()
+    assert volumes.proofs == ()
     assert double.snapshots == []
+
+
+def test_providers_are_chosen_by_name_and_what_lacks_is_said():
+    def chosen(**options):
+        return provider_of({**VOLUME_OPTIONS, **options}, [b"/srv/db"], env=ENV, programs=ZfsDouble()).name
+
+    assert [chosen(volume=kind) for kind in ("btrfs", "lvm", "zfs")] == ["btrfs", "lvm", "zfs"]
+    assert chosen(volume="ebs", **{"volume-instance": "i-1"}) == "ebs"
+    assert chosen(volume="vss", **{"volume-shell": "ssh host"}) == "vss"
+    for kind in ("", "ebs", "vss", "floppy"):
+        with pytest.raises(errors.ConfigError):
+            chosen(volume=kind)
+
+
+def test_the_factory_takes_a_path_and_known_options_only():
+    factory = VolumeFactory(ZfsDouble())
+    made = factory.make(Connection("files", path="/srv/db", options={"volume": "zfs", "freeze": "yes"}), ENV)
+    assert made.freezes
+    assert (
+        factory.make(Connection("files", path="/srv/db", options={"volume": "zfs", "storage": "/tank"}), ENV).kind
+        == "volume"
+    )
+    with pytest.raises(errors.ConfigError, match="colour"):
+        factory.make(Connection("files", path="/srv/db", options={"colour": "red"}), ENV)
+    with pytest.raises(errors.ConfigError, match="path is missing"):
+        factory.make(Connection("files"), ENV)
+    assert "CAP_SYS_ADMIN" in factory.grants(Connection("files"))
+    assert factory.discover(ENV) == ()

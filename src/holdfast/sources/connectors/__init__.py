@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["factory", "kinds"]
 
-_OWN: dict[str, str] = {}
+_OWN: dict[str, str] = {
+    "volume": "volume",
+}
 """`kind`: module of this package that holds its `FACTORY`. One line per connector, in alphabetical order."""
 
 

@@ -106,9 +106,13 @@ class Btrfs:
         if not done.ok:
             raise VolumeSnapshotError(f"btrfs made no snapshot (exit code {done.code})")
 
+    def where(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
+        """Point into the snapshot."""
+        return self._inside(snapshot, os.fsencode(snapshot.ids[0]))
+
     def views(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
         """Point into the snapshot: nothing needs mounting."""
-        return self._inside(snapshot, os.fsencode(snapshot.ids[0]))
+        return self.where(snapshot)
 
     def clone(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
         """Snapshot the snapshot, writable."""

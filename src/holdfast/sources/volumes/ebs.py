@@ -81,14 +81,18 @@ class Ebs:
         return VolumeSnapshot(self.name, ids, tag, prepared, (self._env.monotonic() - began) * 1000)
 
     def views(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
+        """Refuse, as `where`."""
+        return self.where(snapshot)
+
+    def where(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
         """Refuse: the content is not here."""
         raise VolumeUnsuitableError(
             f"a snapshot of {snapshot.provider} cannot be read on this host; it is an additional copy"
         )
 
     def clone(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
-        """Refuse, as `views`."""
-        return self.views(snapshot)
+        """Refuse, as `where`."""
+        return self.where(snapshot)
 
     def delete(self, snapshot: VolumeSnapshot) -> None:
         """Delete each part that is still there."""

@@ -112,14 +112,19 @@ class Lvm:
 
     def views(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
         """Activate and mount it, read-only."""
+        found = self.where(snapshot)
+        place = self._place(snapshot)
+        if not os.path.isdir(place) and snapshot.prepared is not None:
+            kind = dict(snapshot.prepared.details)["kind"]
+            self._run("lvchange", "-ay", "-K", snapshot.ids[0])
+            mount_read_only(self._programs, f"/dev/{snapshot.ids[0]}", kind, place)
+        return found
+
+    def where(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
+        """Point into the folder that it will be mounted on."""
         if snapshot.prepared is None:
             raise VolumeUnsuitableError("a snapshot that was only found has no targets")
-        details = dict(snapshot.prepared.details)
-        place = self._place(snapshot)
-        if not os.path.isdir(place):
-            self._run("lvchange", "-ay", "-K", snapshot.ids[0])
-            mount_read_only(self._programs, f"/dev/{snapshot.ids[0]}", details["kind"], place)
-        top = os.fsencode(details["place"])
+        place, top = self._place(snapshot), os.fsencode(dict(snapshot.prepared.details)["place"])
         return tuple(
             View(target, os.path.normpath(os.path.join(place, os.path.relpath(target, top))))
             for target in snapshot.prepared.targets

@@ -127,6 +127,10 @@ class VolumeProvider(Protocol):
         """Make the snapshot, inside the freeze window. All volumes or none."""
         ...
 
+    def where(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
+        """Say where the content will be readable, without making it so: takes no time, for use inside the freeze window."""
+        ...
+
     def views(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
         """Make the snapshot readable, read-only, and say where; a second call says the same."""
         ...

@@ -89,6 +89,10 @@ class Vss:
         return f"{self._folder}\\{tag}-{drive[0]}"
 
     def views(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
+        """They are exposed already."""
+        return self.where(snapshot)
+
+    def where(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
         """Say where the host exposes them."""
         if snapshot.prepared is None:
             raise VolumeUnsuitableError("a snapshot that was only found has no targets")

@@ -81,6 +81,10 @@ class Zfs:
         return VolumeSnapshot(self.name, (name,), tag, prepared, (self._env.monotonic() - began) * 1000)
 
     def views(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
+        """Point into `.zfs/snapshot`: ZFS mounts it when it is first looked at."""
+        return self.where(snapshot)
+
+    def where(self, snapshot: VolumeSnapshot) -> tuple[View, ...]:
         """Point into `.zfs/snapshot` of each dataset: of the targets' own, and of those mounted inside them."""
         if snapshot.prepared is None:
             raise VolumeUnsuitableError("a snapshot that was only found has no targets")
