@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from servers import install, process
-
-USER = "mysql"
 
 
 @dataclass(frozen=True)
@@ -50,18 +47,9 @@ def server() -> str:
     return program
 
 
-def _owner() -> str | None:
-    return USER if os.geteuid() == 0 else None
-
-
-def _give(place: Path) -> None:
-    """Let the server's user have a folder, and pass through those above it."""
-    if os.geteuid() == 0:
-        row = pwd.getpwnam(USER)
-        subprocess.run(["chown", "-R", f"{row.pw_uid}:{row.pw_gid}", str(place)], check=True, timeout=60)
-        for folder in place.parents:
-            if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
-                folder.chmod(folder.stat().st_mode | 0o011)
+def as_user() -> list[str]:
+    """Return the option with which the server runs as root, where the tests do: folders of tests are closed to others."""
+    return ["--user=root"] if os.geteuid() == 0 else []
 
 
 def make(root: Path) -> None:
@@ -71,10 +59,9 @@ def make(root: Path) -> None:
     binlogs.mkdir(parents=True)
     command = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
     data.mkdir()
-    _give(root)
-    if _owner():
-        command.append(f"--user={USER}")
-    done = subprocess.run([*command, "--skip-test-db"], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [*command, *as_user(), "--skip-test-db"], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -83,29 +70,26 @@ def serving(root: Path, *options: str) -> Iterator[MariaDb]:
     """Start a server on the data folder in `root`."""
     data, binlogs = root / "data", root / "binlog"
     binlogs.mkdir(exist_ok=True)
-    _give(root)
     port = process.free_port()
     # A socket's path may have 107 bytes; a test's folder can be longer.
     sockets = Path("/tmp") / f"holdfast-mariadb-{os.getpid()}-{port}"  # noqa: S108 - short, and removed below
-    sockets.mkdir(mode=0o755)
-    _give(sockets)
+    sockets.mkdir(mode=0o700)
     socket = sockets / "s"
     command = [
         server(), "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={socket}", "--bind-address=127.0.0.1",
         f"--pid-file={sockets / 'pid'}", f"--log-bin={binlogs / 'log'}", "--server-id=7", "--innodb-buffer-pool-size=64M",
-        "--innodb-log-file-size=32M", "--skip-name-resolve", "--sync-binlog=1", *options,
+        "--innodb-log-file-size=32M", "--skip-name-resolve", "--sync-binlog=1", *as_user(), *options,
     ]  # fmt: skip
     probe = MariaDb(port, socket, data, binlogs)
 
     def ready() -> bool:
-        try:
-            probe.connect().close()
-        except Exception:  # noqa: BLE001 - not up yet, whatever it says
+        if not process.answers(port):
             return False
+        probe.connect().close()
         return True
 
     try:
-        with process.running(command, log=root / "log", ready=ready, user=_owner()) as running:
+        with process.running(command, log=root / "log", ready=ready) as running:
             yield MariaDb(port, socket, data, binlogs, running.pid)
     finally:
         shutil.rmtree(sockets, ignore_errors=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["factory", "kinds"]
 
 _OWN: dict[str, str] = {
+    "mariadb": "mariadb",
     "volume": "volume",
 }
 """`kind`: module of this package that holds its `FACTORY`. One line per connector, in alphabetical order."""

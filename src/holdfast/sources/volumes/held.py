@@ -64,7 +64,11 @@ class HeldVolumes:
             self.release()
         assert self._prepared is not None  # noqa: S101 - prepared above
         self.snapshot = self._provider.create(self._prepared, Tag.of(self._env, KEEP_SECONDS))
-        return tuple(self._shown(view) for view in self._provider.where(self.snapshot))
+        return self.shown()
+
+    def shown(self) -> tuple[bytes, ...]:
+        """Return where what was taken can be read."""
+        return tuple(self._shown(view) for view in self._provider.where(self.snapshot)) if self.snapshot else ()
 
     def _shown(self, view: View) -> bytes:
         if not self._bind:
