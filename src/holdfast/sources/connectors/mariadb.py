@@ -200,6 +200,9 @@ class MariaDbConnector:
             session.rows(f"SET SESSION max_statement_time = {left:.3f}")
             self._held = True
             session.rows(f"BACKUP STAGE {stage}")
+        # The engine's commit record is written lazily behind the binary log's: without this an acknowledged commit would be
+        # only prepared on disk, and rolled back when the copy is settled.
+        session.rows("FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS")
         session.rows("SET SESSION max_statement_time = 0")
 
     def verify_frozen(self) -> None:
