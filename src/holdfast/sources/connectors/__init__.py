@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["factory", "kinds"]
 
 _OWN: dict[str, str] = {
+    "hooks": "hooks",
     "mariadb": "mariadb",
+    "openldap": "openldap",
+    "orthanc": "orthanc",
+    "redis": "redis",
+    "sqlite": "sqlite",
     "volume": "volume",
 }
 """`kind`: module of this package that holds its `FACTORY`. One line per connector, in alphabetical order."""
