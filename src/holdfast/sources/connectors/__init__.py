@@ -16,11 +16,13 @@ __all__ = ["factory", "kinds"]
 
 _OWN: dict[str, str] = {
     "hooks": "hooks",
+    "iris": "iris",
     "mariadb": "mariadb",
     "openldap": "openldap",
     "orthanc": "orthanc",
     "redis": "redis",
     "sqlite": "sqlite",
+    "sqlserver": "sqlserver",
     "volume": "volume",
 }
 """`kind`: module of this package that holds its `FACTORY`. One line per connector, in alphabetical order."""
