@@ -8,6 +8,7 @@ from option_cases import HEAD
 APPLICATION = HEAD + '[applications.a]\nconnector = "postgresql"\n'
 
 CASES: dict[str, tuple[str, object]] = {
+    "retention.pitr_days": (HEAD + "[retention]\npitr_days = 90", 90),
     "jobs.*.applications": (HEAD + '[jobs.a]\napplications = ["ehr-db"]', ("ehr-db",)),
     "applications.*.connector": (HEAD + '[applications.a]\nconnector = "redis"', "redis"),
     "applications.*.host": (APPLICATION + 'host = "db.ward"', "db.ward"),

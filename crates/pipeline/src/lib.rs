@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 
 pub mod affected;
+pub mod classify;
 pub mod error;
 pub mod extract;
 pub mod ingest;
 pub mod limits;
 pub mod local;
 pub mod packer;
+pub mod postgres;
 pub mod read_file;
 pub mod reader;
 pub mod scan;

@@ -18,6 +18,8 @@ _SAMPLE_VALUES = {
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
+    "services.*.checks.*.name": '"patients"',
+    "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
     "applications.*.connector": '"postgresql"',
 }

@@ -34,6 +34,13 @@
     │  ├─ VolumeUnsuitableError    a path lies on nothing that this provider can snapshot
     │  ├─ VolumeBusyError          no room for one more, or still in use
     │  └─ FrozenElsewhereError     frozen or thawed by somebody else
+    ├─ DrillError                  a drill could not be held
+    │  ├─ DrillRefusedError        its place could touch production
+    │  ├─ DrillSpaceError          its place has no room
+    │  ├─ IsolationError           the system gives it no namespaces
+    │  └─ DrillProgramError        a program of the application is missing
+    ├─ EvidenceError               a record or a report is not what was signed
+    ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     ├─ InternalError               a fault of Holdfast itself
     └─ ApplicationError            an application could not be backed up as configured
@@ -46,7 +53,10 @@
        ├─ FreezeOverrunError         a budget was exceeded; thawed first
        ├─ StillFrozenError           it did not come back: act now
        ├─ WatchdogError              nothing is frozen without one
-       └─ DriverMissingError         a driver or program is not installed
+       ├─ DriverMissingError         a driver or program is not installed
+       ├─ WalConflictError           one name, two contents
+       ├─ WalMissingError            in none of the places
+       └─ RecoveryError              a restored application does not come up
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -69,7 +79,10 @@ from holdfast.errors.applications import (
     CaptureError,
     DriverMissingError,
     FreezeOverrunError,
+    RecoveryError,
     StillFrozenError,
+    WalConflictError,
+    WalMissingError,
     WatchdogError,
 )
 from holdfast.errors.core import (
@@ -106,6 +119,14 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.drills import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    IsolationError,
+)
+from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.volumes import (
     FrozenElsewhereError,
     VolumeBusyError,
@@ -125,19 +146,27 @@ __all__ = [
     "CaptureError",
     "ConfigError",
     "DamageError",
+    "DrillError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
     "DriverMissingError",
+    "EvidenceError",
     "FreezeOverrunError",
     "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
     "InternalError",
     "Interrupted",
+    "IsolationError",
     "LimitError",
     "LocalStateError",
     "MissingError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "RecoveryError",
+    "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
@@ -159,6 +188,8 @@ __all__ = [
     "VolumeBusyError",
     "VolumeSnapshotError",
     "VolumeUnsuitableError",
+    "WalConflictError",
+    "WalMissingError",
     "WatchdogError",
     "WrongKeyError",
     "error_classes",

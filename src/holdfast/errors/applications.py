@@ -14,7 +14,10 @@ __all__ = [
     "CaptureError",
     "DriverMissingError",
     "FreezeOverrunError",
+    "RecoveryError",
     "StillFrozenError",
+    "WalConflictError",
+    "WalMissingError",
     "WatchdogError",
 ]
 
@@ -125,3 +128,36 @@ class DriverMissingError(ApplicationError):
     exit_code = 2
     meaning = "The driver or the program that speaks to this application is not installed."
     next = "install it: the first line names it."
+
+
+class WalConflictError(ApplicationError):
+    """A WAL file is not what its name says, or other content than was kept under that name."""
+
+    code = "wal-conflict"
+    safety = Safety.INTACT
+    meaning = "A WAL file has the name of one that was kept with other content, or comes from another cluster."
+    safe = "nothing was overwritten; PostgreSQL keeps the file."
+    next = "find out whether two servers push into one spool; give each its own."
+
+
+class WalMissingError(ApplicationError):
+    """A WAL file is in none of the places where it could be."""
+
+    code = "wal-missing"
+    exit_code = 5
+    safety = Safety.UNTOUCHED
+    meaning = (
+        "A WAL file that was asked for is not there; at the end of recovery that is how PostgreSQL learns of the end."
+    )
+    safe = "nothing was written."
+    next = "`holdfast wal status` shows what there is, and every gap."
+
+
+class RecoveryError(ApplicationError):
+    """A restored application could not be brought to the moment that was asked for."""
+
+    code = "recovery"
+    safety = Safety.INTACT
+    meaning = "A restored application did not start, did not reach its target, or did not pass its checks."
+    safe = "the vault was only read; the running application, if there is one, was not touched."
+    next = "read the server's log in the recovery folder; choose an earlier snapshot or another target."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
+from holdfast.sources.connectors.protocol import Evidence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +23,9 @@ __all__ = [
     "ClassPart",
     "ClassSpace",
     "DamagedPack",
+    "DetectedCount",
     "EntryInfo",
+    "Evidence",
     "ForgetDecision",
     "ForgetPlan",
     "ForgetResult",
@@ -52,6 +55,18 @@ class ClassCount:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectedCount:
+    """What one rule of the detectors recognised among new and changed files."""
+
+    rule: str
+    """The rule's word, such as `hl7v2`; see docs/classification.md."""
+    files: int
+    bytes: int
+    raised: int
+    """Files among them whose class it raised above what their path says."""
+
+
+@dataclass(frozen=True, slots=True)
 class BackupStats:
     """What a backup read and wrote. `new` … `removed` count entries against the previous snapshot of the source."""
 
@@ -69,6 +84,8 @@ class BackupStats:
     seconds: float = 0.0
     objects: int = 0
     classes: tuple[ClassCount, ...] = ()
+    detected: tuple[DetectedCount, ...] = ()
+    """What the first bytes of new and changed files showed, where a look could raise anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,8 @@ class BackupResult:
     stats: BackupStats
     findings: tuple[Finding, ...] = ()
     dry_run: bool = False
+    evidence: tuple[Evidence, ...] = ()
+    """How each application of the job was captured, for how long it stood still, and what proves it."""
 
     @property
     def exit_code(self) -> int:

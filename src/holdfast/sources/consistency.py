@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
     from holdfast.base.events import Events
-    from holdfast.sources.connectors.protocol import Capture, Connector, Facts, Member, ThawOrder
+    from holdfast.sources.connectors.protocol import Beside, Capture, Connector, Facts, Member, ThawOrder
 
 __all__ = ["Concluded", "Group", "consistent"]
 
@@ -59,18 +59,20 @@ class _State:
     attempts: list[Attempt] = field(default_factory=list)
     error: str = ""
     notes: tuple[str, ...] = ()
-    frozen_from: float = 0.0
-    frozen_at: float = 0.0
+    asked_at: float | None = None
+    frozen_at: float | None = None
     thawed_at: float = 0.0
     thaw_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """The end of one member: its evidence, and the folders that must be stored now for the evidence to hold (logs)."""
+    """The end of one member: its evidence, what belongs to its copy, and the folders that must be stored now (logs)."""
 
     evidence: Evidence
+    beside: tuple[Beside, ...] = ()
     follow: tuple[bytes, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class Group:
@@ -125,9 +127,8 @@ class Group:
             proofs=end.proofs,
             notes=(*evidence.notes, *end.notes),
             seconds=self._env.monotonic() - self._began,
-            beside=end.beside,
         )
-        return Concluded(evidence, end.follow)
+        return Concluded(evidence, end.beside, end.follow, end.problems)
 
 
 @contextmanager
@@ -199,10 +200,10 @@ def _attempt(
     watchdog = Watchdog.arm(orders, acquire + hold, env=env, folder=folder)
     failure: BaseException | None = None
     for state in freezing:
-        state.frozen_from = state.frozen_at = state.thawed_at = state.thaw_seconds = 0.0
+        state.asked_at = state.frozen_at = None
     try:
         _freeze(freezing, watchdog, acquire, hold, env)
-        left = freezing[0].frozen_at + hold - env.monotonic()
+        left = (freezing[0].frozen_at or 0.0) + hold - env.monotonic()
         for state in states:
             state.capture = state.connector.capture(max(0.0, left))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the applications are thawed first
@@ -234,8 +235,8 @@ def _freeze(freezing: Sequence[_State], watchdog: Watchdog, acquire: float, hold
     """Freeze all, in order, within the budgets."""
     end = env.monotonic() + acquire
     for state in freezing:
-        state.frozen_from = env.monotonic()
-        left = end - state.frozen_from
+        state.asked_at = env.monotonic()
+        left = end - state.asked_at
         if left <= 0:
             raise FreezeOverrunError("the applications of the group could not all be frozen in time")
         state.connector.freeze(left)
@@ -285,17 +286,21 @@ def _cut(failure: BaseException | None, fired: str, changed: bool, freezing: Seq
         return "watchdog"
     if changed:
         return ApplicationChangedError.code
-    if any(state.thawed_at - state.frozen_at > hold for state in freezing):
+    if any(_held(state) > hold for state in freezing):
         return "hold"
     return ""
 
 
+def _held(state: _State) -> float:
+    """Return how long it stood still."""
+    return state.thawed_at - state.frozen_at if state.frozen_at is not None else 0.0
+
+
 def _measured(state: _State, cut: str) -> Attempt:
-    stood = state.frozen_at > 0
-    until = state.frozen_at if stood else state.thawed_at
+    until = state.thawed_at if state.frozen_at is None else state.frozen_at
     return Attempt(
-        acquire_ms=(until - state.frozen_from) * 1000 if state.frozen_from else 0.0,
-        hold_ms=(state.thawed_at - state.frozen_at) * 1000 if stood else 0.0,
+        acquire_ms=(until - state.asked_at) * 1000 if state.asked_at is not None else 0.0,
+        hold_ms=_held(state) * 1000,
         thaw_ms=state.thaw_seconds * 1000,
         verdict=state.connector.unfrozen if cut else Verdict.APPLICATION,
         cut=cut,

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -25,10 +26,13 @@ __all__ = [
     "ApplicationSettings",
     "BackupSettings",
     "ClassRuleSettings",
+    "DrillCheckSettings",
+    "DrillSettings",
     "JobSettings",
     "LimitSettings",
     "PruneSettings",
     "RetentionSettings",
+    "ServiceSettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
@@ -47,3 +51,5 @@ class Settings(Section):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    services: Services = Field(default_factory=dict)
+    drill: DrillSettings = Field(default_factory=DrillSettings)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError
 from holdfast.sources.connectors.protocol import ENTRY_POINT_GROUP
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from holdfast.sources.connectors.protocol import ConnectorFactory
 
 __all__ = ["factory", "kinds"]
@@ -20,6 +21,8 @@ _OWN: dict[str, str] = {
     "mariadb": "mariadb",
     "openldap": "openldap",
     "orthanc": "orthanc",
+    "postgresql": "postgresql",
+    "postgresql-dump": "postgresql.logical",
     "redis": "redis",
     "sqlite": "sqlite",
     "sqlserver": "sqlserver",
@@ -30,7 +33,7 @@ _OWN: dict[str, str] = {
 
 def kinds() -> tuple[str, ...]:
     """Return the names of all connectors that are installed."""
-    return tuple(sorted({*_OWN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))}))
+    return tuple(sorted({*_OWN, *(point.name for point in _others())}))
 
 
 def factory(kind: str) -> ConnectorFactory:
@@ -39,7 +42,15 @@ def factory(kind: str) -> ConnectorFactory:
         module = importlib.import_module(f"{__name__}.{_OWN[kind]}")
         own: ConnectorFactory = module.FACTORY
         return own
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=kind):
-        found: ConnectorFactory = point.load()
-        return found
+    for point in _others():
+        if point.name == kind:
+            found: ConnectorFactory = point.load()
+            return found
     raise ConfigError(f"there is no connector {kind}", next=f"there are: {', '.join(kinds())}.")
+
+
+def _others() -> tuple[EntryPoint, ...]:
+    """Return the entry points of other packages. Reading them takes time: only when it is needed."""
+    from importlib.metadata import entry_points
+
+    return tuple(entry_points(group=ENTRY_POINT_GROUP))

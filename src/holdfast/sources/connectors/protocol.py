@@ -18,7 +18,7 @@ The part in brackets happens only for a connector that `freezes`. Rules that eve
 
 from __future__ import annotations
 
-import base64
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
@@ -106,6 +106,8 @@ class Connection:
     path: str = ""
     """The application's folder, file or socket, by its kind."""
     url: str = ""
+    state: str = ""
+    """A folder of this host's own state that the connector may keep things in; it can be lost."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Settings of one kind of connector; a factory refuses those it does not know."""
 
@@ -174,6 +176,15 @@ class Beside:
     path: bytes
     content: bytes
 
+    def encode(self) -> dict[str, object]:
+        """Return it as JSON in a sealed part holds it."""
+        return {"path": b64encode(self.path).decode(), "content": b64encode(self.content).decode()}
+
+    @classmethod
+    def decode(cls, raw: Mapping[str, Any]) -> Self:
+        """Read what `encode` wrote. `ValueError`, `KeyError` or `TypeError` for anything else."""
+        return cls(b64decode(raw["path"], validate=True), b64decode(raw["content"], validate=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
@@ -186,6 +197,8 @@ class Conclusion:
     follow: tuple[bytes, ...] = ()
     """Folders that are to be stored now, as a snapshot of their own, for this one to be restorable (logs)."""
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Sentences about what is wrong with the application's own data (a page that fails its checksum): the run is partial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +341,6 @@ class Evidence:
     """The code of the error that spoiled it; empty if none did."""
     seconds: float = 0.0
     """From the check before to the check after."""
-    beside: tuple[Beside, ...] = ()
     follow: str = ""
     """The snapshot that holds the logs without which this one cannot be restored to a consistent state."""
 
@@ -359,10 +371,6 @@ class Evidence:
             "notes": list(self.notes),
             "error": self.error,
             "took_us": round(self.seconds * 1e6),
-            "beside": [
-                {"path": base64.b64encode(row.path).decode(), "content": base64.b64encode(row.content).decode()}
-                for row in self.beside
-            ],
             "follow": self.follow,
         }
 
@@ -389,10 +397,5 @@ class Evidence:
             notes=tuple(map(str, raw["notes"])),
             error=str(raw["error"]),
             seconds=raw["took_us"] / 1e6,
-            beside=tuple(Beside(_bytes(row["path"]), _bytes(row["content"])) for row in raw["beside"]),
             follow=str(raw["follow"]),
         )
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
