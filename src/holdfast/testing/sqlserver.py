@@ -13,7 +13,7 @@ from typing import Any
 
 from holdfast.testing.volumes import UnknownCallError
 
-__all__ = ["SqlServerDouble"]
+__all__ = ["DoubleError", "SqlServerDouble"]
 
 
 class DoubleError(Exception):

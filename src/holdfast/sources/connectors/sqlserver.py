@@ -39,7 +39,7 @@ from holdfast.sources.volumes.held import HeldVolumes
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
 
-__all__ = ["FACTORY", "SqlServerConnector", "SqlServerFactory", "restore_statements"]
+__all__ = ["FACTORY", "SqlServerConnector", "SqlServerFactory", "quoted", "restore_statements", "text"]
 
 OPTIONS = {**VOLUME_OPTIONS, "mode": "full", "owns-chain": "no", "server-folder": ""}
 MODES = ("differential", "full", "log", "snapshot")
