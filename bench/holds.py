@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -63,7 +64,7 @@ class Load:
             once()
             self.took.append((time.monotonic() - began) * 1000)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         """Start."""
         for thread in self._threads:
             thread.start()
