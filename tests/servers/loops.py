@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,15 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+def _unmount(place: Path) -> None:
+    """Unmount; a loop device inside lets go of its file a moment after its own file system is gone."""
+    for _ in range(50):
+        if subprocess.run(["umount", str(place)], capture_output=True, timeout=120, check=False).returncode == 0:
+            return
+        time.sleep(0.2)
+    run("umount", str(place))
+
+
 @contextmanager
 def mounted(kind: str, image: Path, place: Path, *, mib: int = 320) -> Iterator[Path]:
     """Yield a new file system, mounted at `place`, that lives in the file `image`."""
@@ -44,5 +54,5 @@ def mounted(kind: str, image: Path, place: Path, *, mib: int = 320) -> Iterator[
         yield place
     finally:
         subprocess.run(["fsfreeze", "-u", str(place)], capture_output=True, timeout=60, check=False)
-        run("umount", str(place))
+        _unmount(place)
         image.unlink(missing_ok=True)
