@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.governor.record import GovernorRecord
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
 from holdfast.sources.connectors.protocol import Evidence
@@ -99,6 +100,8 @@ class BackupResult:
     dry_run: bool = False
     evidence: tuple[Evidence, ...] = ()
     """How each application of the job was captured, for how long it stood still, and what proves it."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def exit_code(self) -> int:
@@ -123,6 +126,8 @@ class RestoreResult:
     dry_run: bool = False
     damaged: bool = False
     """Some content is damaged in the vault: exit code 4."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def partial(self) -> bool:
@@ -192,6 +197,8 @@ class VerifyReport:
     """Name of the `damaged/N` object written for writers, if any."""
     seconds: float = 0.0
     classes_missing: int = 0
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def sound(self) -> bool:

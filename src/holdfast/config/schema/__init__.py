@@ -9,12 +9,12 @@ from pydantic import Field
 
 from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
 from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
     JobSettings,
-    LimitSettings,
     PruneSettings,
     RetentionSettings,
     StreamSettings,
@@ -28,8 +28,10 @@ __all__ = [
     "ClassRuleSettings",
     "DrillCheckSettings",
     "DrillSettings",
+    "GovernorSettings",
     "JobSettings",
     "LimitSettings",
+    "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
     "ServiceSettings",
@@ -37,6 +39,7 @@ __all__ = [
     "StreamSettings",
     "VaultSettings",
     "VerifySettings",
+    "WindowSettings",
 ]
 
 
@@ -53,3 +56,5 @@ class Settings(Section):
     verify: VerifySettings = Field(default_factory=VerifySettings)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)
+    governor: GovernorSettings = Field(default_factory=GovernorSettings)
+    windows: dict[Name, WindowSettings] = Field(default_factory=dict, max_length=100)
