@@ -35,6 +35,7 @@ COMMANDS = {
     "repair": Entry("repair", "Make the index anew from the packs."),
     "stats": Entry("integrity", "Show where the space goes."),
     "catalog": Entry("catalog", "Bring the catalog up to date, or make it anew."),
+    "discover": Entry("discover", "Find databases on this host; propose a configuration for them."),
     "connectors": Entry("connectors", "List connectors, print the grants they need, check applications."),
     "recover": Entry("recover", "Bring a database back to a moment, and try it out."),
     "wal": Entry("wal", "Keep PostgreSQL's WAL: what its archive command calls."),

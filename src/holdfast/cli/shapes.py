@@ -14,7 +14,19 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, connectors, drill, governor, keys, recover, report_drill, retention, settings, vault
+from holdfast.cli import (
+    catalog,
+    connectors,
+    discover,
+    drill,
+    governor,
+    keys,
+    recover,
+    report_drill,
+    retention,
+    settings,
+    vault,
+)
 from holdfast.runs import classify, demo, results, services, start, steer
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.sources import spool
@@ -54,6 +66,8 @@ RECORDS: dict[str, type] = {
     "report": report_drill.ReportWritten,
     "report-proof": drills.Proof,
     "evidence-chain": evidence.ChainReport,
+    "application-found": discover.ApplicationFound,
+    "danger": discover.DangerFound,
     "connector": connectors.ConnectorListed,
     "grants": connectors.Grants,
     "application": connectors.ApplicationChecked,

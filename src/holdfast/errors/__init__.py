@@ -36,6 +36,10 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ VolumeSnapshotError         a volume snapshot could not be made, read or removed
+    │  ├─ VolumeUnsuitableError    a path lies on nothing that this provider can snapshot
+    │  ├─ VolumeBusyError          no room for one more, or still in use
+    │  └─ FrozenElsewhereError     frozen or thawed by somebody else
     ├─ DrillError                  a drill could not be held
     │  ├─ DrillRefusedError        its place could touch production
     │  ├─ DrillSpaceError          its place has no room
@@ -133,6 +137,12 @@ from holdfast.errors.drills import (
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
+from holdfast.errors.volumes import (
+    FrozenElsewhereError,
+    VolumeBusyError,
+    VolumeSnapshotError,
+    VolumeUnsuitableError,
+)
 
 __all__ = [
     "AccessError",
@@ -154,6 +164,7 @@ __all__ = [
     "DriverMissingError",
     "EvidenceError",
     "FreezeOverrunError",
+    "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -192,6 +203,9 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "VolumeBusyError",
+    "VolumeSnapshotError",
+    "VolumeUnsuitableError",
     "WalConflictError",
     "WalMissingError",
     "WatchdogError",
