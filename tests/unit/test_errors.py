@@ -16,6 +16,8 @@ CODES = {
     "key-wrong": 6, "not-permitted": 6, "held": 6, "retention": 6, "store": 7, "store-unreachable": 7, "store-full": 7,
     "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1, "limit": 1,
     "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
+    "alert-missing": 5, "reply-refused": 6, "channel-failed": 1, "channel-driver-missing": 1, "schedule-busy": 1,
+    "run-lost": 1, "run-overdue": 1,
 }  # fmt: skip
 
 

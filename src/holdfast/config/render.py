@@ -19,7 +19,16 @@ _SAMPLE_VALUES = {
     "jobs.*.classes.*.name": '"public"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
+    "schedule.*.job": '"ehr"',
+    "schedule.*.cron": '"30 2 * * *"',
+    "channels.*.kind": '"file"',
+    "channels.*.path": '"/var/log/holdfast-alerts"',
+    "contacts.*.channels": '["log"]',
+    "escalation.levels.*.contacts": '["on-call"]',
+    "escalation.rows.*.safety": '"at risk"',
+    "escalation.rows.*.retry": '"never"',
 }
+_SAMPLE_NAMES = {"jobs": "ehr", "schedule": "ehr-nightly", "channels": "log", "contacts": "on-call"}
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}
 
 
@@ -51,10 +60,16 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
+    """Return a table as its header in the file: named tables as `[jobs.NAME]`, lists of tables as `[[jobs.NAME.classes]]`."""
     name = section.removesuffix(".*")
-    if section.startswith("jobs.") and section.endswith(".*") and section != "jobs.*":
-        return f"[[{name.replace('jobs.*', 'jobs.NAME')}]]"
-    return f"[{section.replace('jobs.*', 'jobs.NAME')}]"
+    named, last = [], ""
+    for part in name.split("."):
+        named.append("NAME" if part == "*" else part)
+        last = part
+    shown = ".".join(named)
+    if section.endswith(".*") and (last == "*" or "." not in name):
+        return f"[{shown}.NAME]"
+    return f"[[{shown}]]" if section.endswith(".*") else f"[{shown}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -73,8 +88,9 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = _table(section).replace("jobs.NAME", "jobs.ehr")
-        optional = shown.startswith("[[")
+        table = section.partition(".")[0]
+        shown = _table(section).replace("NAME", _SAMPLE_NAMES.get(table, "NAME"))
+        optional = shown.startswith("[[") or (section.startswith(f"{table}.*") and table != "jobs")
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

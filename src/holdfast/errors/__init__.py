@@ -12,12 +12,14 @@
     ├─ MissingError                what was asked for is not there
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
-    │  └─ PathMissingError
+    │  ├─ PathMissingError
+    │  └─ AlertMissingError     no alert has this number
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
     │  ├─ HeldError                a legal hold forbids it
-    │  └─ RetentionError           the minimum retention forbids it
+    │  ├─ RetentionError           the minimum retention forbids it
+    │  └─ ReplyRefusedError        a signed reply to an alert is not accepted
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
     │  ├─ StoreFullError
@@ -30,6 +32,11 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ ChannelError                a channel did not take a message
+    │  └─ ChannelDriverMissingError
+    ├─ ScheduleBusyError           another schedule, or a run of the same job, is under way
+    ├─ RunLostError                a scheduled run ended without a result
+    ├─ RunOverdueError             a scheduled run took longer than it may
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
 
@@ -44,6 +51,7 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -78,10 +86,14 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
 
 __all__ = [
     "AccessError",
+    "AlertMissingError",
     "AmbiguousSnapshotError",
+    "ChannelDriverMissingError",
+    "ChannelError",
     "ConfigError",
     "DamageError",
     "HeldError",
@@ -94,10 +106,14 @@ __all__ = [
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "ReplyRefusedError",
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RunLostError",
+    "RunOverdueError",
     "Safety",
+    "ScheduleBusyError",
     "SnapshotMissingError",
     "SourceMissingError",
     "StoreError",

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from holdfast.config.schema.alerts import (
+    AlertSettings,
+    ChannelSettings,
+    ContactSettings,
+    EscalationRowSettings,
+    EscalationSettings,
+    LevelSettings,
+)
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.schedule import MonitoringSettings, SchedulerSettings, ScheduleSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -21,12 +30,21 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "AlertSettings",
     "BackupSettings",
+    "ChannelSettings",
     "ClassRuleSettings",
+    "ContactSettings",
+    "EscalationRowSettings",
+    "EscalationSettings",
     "JobSettings",
+    "LevelSettings",
     "LimitSettings",
+    "MonitoringSettings",
     "PruneSettings",
     "RetentionSettings",
+    "ScheduleSettings",
+    "SchedulerSettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
@@ -44,3 +62,10 @@ class Settings(Section):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    scheduler: SchedulerSettings = Field(default_factory=SchedulerSettings)
+    schedule: dict[Name, ScheduleSettings] = Field(default_factory=dict)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    channels: dict[Name, ChannelSettings] = Field(default_factory=dict)
+    contacts: dict[Name, ContactSettings] = Field(default_factory=dict)
+    escalation: EscalationSettings = Field(default_factory=EscalationSettings)
