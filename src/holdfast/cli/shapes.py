@@ -14,7 +14,8 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, keys, retention, settings, vault
+from holdfast.cli import alerts, catalog, keys, retention, settings, vault
+from holdfast.reliability.alerts import records as alert_records
 from holdfast.runs import demo, results
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -41,6 +42,10 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "alert-record": alert_records.AlertRecord,
+    "delivery": alert_records.Delivery,
+    "reply-key": alerts.ReplyKey,
+    "reply": alerts.ReplySigned,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "demo": demo.DemoReport,
@@ -62,6 +67,8 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "reply-key",
+    "reply",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""
