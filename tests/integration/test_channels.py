@@ -176,7 +176,11 @@ class Hook(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def hook(*answers: tuple[int, dict[str, str]], tls: tuple[str, str] | None = None) -> Iterator[tuple[int, list]]:
-    handler = type("Handler", (Hook,), {"answers": list(answers), "came": []})
+    class Handler(Hook):
+        pass
+
+    handler = Handler
+    handler.answers, handler.came = list(answers), []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if tls:
         import ssl
@@ -187,7 +191,7 @@ def hook(*answers: tuple[int, dict[str, str]], tls: tuple[str, str] | None = Non
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield server.server_address[1], handler.came
+        yield int(server.server_address[1]), handler.came
     finally:
         server.shutdown()
         server.server_close()
