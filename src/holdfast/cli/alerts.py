@@ -14,7 +14,6 @@ from holdfast.cli.output import Output
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
-    from holdfast.config import Config
     from holdfast.reliability.alerts import AlertRecord, Delivery
 
 __all__ = [
@@ -175,7 +174,7 @@ def test_command(*, channels: Sequence[str], address: str, place: Place, out: Ou
     """
     from holdfast.runs.alerting import open_desk
 
-    settings = _config(place).settings
+    settings = place.configuration().settings
     unknown = [name for name in channels if name not in settings.channels]
     if unknown or not settings.channels:
         known = ", ".join(sorted(settings.channels)) or "none"
@@ -189,13 +188,6 @@ def test_command(*, channels: Sequence[str], address: str, place: Place, out: Ou
             out.row("delivery", delivery, _delivery_text(delivery))
             code = code if delivery.delivered else 1
     return code
-
-
-def _config(place: Place) -> Config:
-    config = place.load()
-    if config is None:
-        raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
-    return config
 
 
 @alerts_command.command("key")
@@ -244,7 +236,7 @@ def receive_command(*, files: Sequence[BinaryIO], place: Place, out: Output) -> 
     from holdfast.reliability.alerts.replies import take_reply
     from holdfast.runs.alerting import open_book
 
-    policy = policy_of(_config(place).settings)
+    policy = policy_of(place.configuration().settings)
     with open_book() as book:
         for file in files:
             record = take_reply(file.read(REPLY_BYTES_MAX), book, policy)

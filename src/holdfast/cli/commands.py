@@ -36,6 +36,8 @@ COMMANDS = {
     "catalog": Entry("catalog", "Bring the catalog up to date, or make it anew."),
     "key": Entry("keys", "Recovery kits, passphrases and the revoking of writers."),
     "enroll": Entry("keys", "Make a credential for a host: it can add backups and read none."),
+    "schedule": Entry("schedule", "Run scheduled jobs as a service; list them and their next times."),
+    "status": Entry("status", "Show at one glance how everything stands."),
     "alerts": Entry("alerts", "List, acknowledge, resolve and test alerts."),
     "config": Entry("settings", "Show, explain, check or sample the configuration."),
     "explain": Entry("settings", "Explain an error code."),

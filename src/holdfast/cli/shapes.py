@@ -14,9 +14,10 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import alerts, catalog, keys, retention, settings, vault
+from holdfast.cli import alerts, catalog, keys, retention, schedule, settings, vault
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.runs import demo, results
+from holdfast.runs.monitoring import report
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -46,6 +47,10 @@ RECORDS: dict[str, type] = {
     "delivery": alert_records.Delivery,
     "reply-key": alerts.ReplyKey,
     "reply": alerts.ReplySigned,
+    "schedule-entry": report.EntryStatus,
+    "due-time": schedule.DueTime,
+    "run-asked": schedule.RunAsked,
+    "status": report.StatusReport,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "demo": demo.DemoReport,
@@ -69,6 +74,8 @@ RESULTS = {
     "key",
     "reply-key",
     "reply",
+    "run-asked",
+    "status",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""

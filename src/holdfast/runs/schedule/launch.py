@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -176,6 +175,8 @@ class ProcessLauncher:
         outcome = outcome_of(records, exit_code)
         if run.overdue and not outcome.succeeded:
             outcome = outcome_of_error(RunOverdueError("the run took longer than it may and was stopped"))
+        elif run.asked_at is not None and outcome.code == RunLostError.code:
+            outcome = Outcome(143, "interrupted", "the run was asked to stop", retry=Retry.LATER)
         for path in (self._out(run.record), self._pid_file(run.record)):
             path.unlink(missing_ok=True)
         return Ended(run.record, outcome, alerts)
@@ -255,8 +256,3 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                         yield record
     except FileNotFoundError:
         return
-
-
-def wait_seconds(now: datetime, wake: datetime, at_most: float) -> float:
-    """Return how long to sleep until a time, within limits."""
-    return min(at_most, max(0.05, (wake - now).total_seconds()))
