@@ -7,10 +7,10 @@ import os
 import socket
 from collections.abc import Mapping
 
-__all__ = ["ServiceManager"]
+__all__ = ["Supervisor"]
 
 
-class ServiceManager:
+class Supervisor:
     """The socket in NOTIFY_SOCKET; the watchdog interval in WATCHDOG_USEC."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ from holdfast.runs.monitoring.metrics import write_textfile
 from holdfast.runs.schedule.launch import Ended, Launcher
 from holdfast.runs.schedule.records import Entry, RunState
 from holdfast.runs.schedule.scheduler import RUN_ALERTS, Scheduler, alert_of
-from holdfast.runs.schedule.sdnotify import ServiceManager
+from holdfast.runs.schedule.sdnotify import Supervisor
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -84,7 +84,7 @@ class Service:
     env: Environment
     log: LogWriter
     read_vault: Callable[[], VaultFacts]
-    manager: ServiceManager = field(default_factory=lambda: ServiceManager(os.environ))
+    manager: Supervisor = field(default_factory=lambda: Supervisor(os.environ))
     facts: VaultFacts | None = None
     report: StatusReport | None = None
     _vault_read_at: float = float("-inf")
