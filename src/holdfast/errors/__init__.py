@@ -17,13 +17,16 @@
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
     │  ├─ HeldError                a legal hold forbids it
-    │  └─ RetentionError           the minimum retention forbids it
+    │  ├─ RetentionError           the minimum retention forbids it
+    │  └─ ApprovalMissingError     the vault's access rules demand that others approve
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
     │  ├─ StoreFullError
     │  └─ StoreRefusedError
     ├─ DamageError                 bytes are not what was written
-    │  └─ ObjectMissingError       an object that must exist does not
+    │  ├─ ObjectMissingError       an object that must exist does not
+    │  └─ AuditDamagedError        the audit log was changed
+    ├─ AuditUnavailableError       the audit log cannot be written
     ├─ VaultExistsError            there is a vault already
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
@@ -44,6 +47,7 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.audit import ApprovalMissingError, AuditDamagedError, AuditUnavailableError
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -82,6 +86,9 @@ from holdfast.errors.core import (
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
+    "ApprovalMissingError",
+    "AuditDamagedError",
+    "AuditUnavailableError",
     "ConfigError",
     "DamageError",
     "HeldError",

@@ -14,6 +14,7 @@ from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredentia
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.repository import Repository
+from holdfast.runs.trail import Trail
 from holdfast.stores.assembly import layered, locate
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class OpenVault:
         """Snapshots that were there before the index was read: all they need is in it."""
         self._keyring: engine.KeyRing | None = None
         self._lock = threading.RLock()
+        self.trail = Trail(self)
 
     @property
     def vault_id(self) -> str:

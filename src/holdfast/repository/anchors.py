@@ -1,0 +1,70 @@
+"""Anchors: signed heads of audit logs, kept in the vault as `audit/LOG/N`, where the host that wrote the log cannot change them.
+
+A writer may add one and nobody deletes any. An anchor is signed twice: the head by the log's own key, the object by the writer,
+whose certificate the root signed. A head that cannot be read is no anchor; `check` reports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from holdfast.errors import DamageError
+from holdfast.reliability.audit import PublicKey, SignedHead
+from holdfast.repository.bodies import Body
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
+
+PREFIX = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorBody(Body):
+    """`audit/LOG/N`: a signed head of an audit log."""
+
+    kind: ClassVar[str] = "audit"
+    size: int
+    root: str
+    chain: str
+    signed: datetime
+    signature: bytes
+    public: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An anchored head and who put it there."""
+
+    number: int
+    head: SignedHead
+    public: PublicKey
+    writer: str
+    """The writer's id."""
+
+
+def put_anchor(repository: Repository, head: SignedHead, public: PublicKey) -> int:
+    """Anchor a head under the log's next number; return it."""
+    body = AnchorBody(head.size, head.root, head.chain, head.time, head.signature, public.pem)
+    return repository.home.append(f"{PREFIX}/{head.log}", body, repository.writer)[0]
+
+
+def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], int]:
+    """Return the anchors of a log in their order, and how many cannot be read."""
+    home = repository.home
+    found, bad = [], 0
+    for number in home.numbers(f"{PREFIX}/{log}"):
+        try:
+            read, body = home.read(f"{PREFIX}/{log}/{number:08d}", AnchorBody)
+            head = SignedHead(log, body.size, body.root, body.chain, body.signed, body.signature)
+        except DamageError:
+            bad += 1
+            continue
+        found.append(Anchor(number, head, PublicKey(body.public), read.signer))
+    return tuple(found), bad
+
+
+def anchored_logs(repository: Repository) -> list[str]:
+    """Return the ids of all logs that ever were anchored."""
+    return repository.home.ids(PREFIX)
