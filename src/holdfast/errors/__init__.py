@@ -33,6 +33,8 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ EvidenceError               a record or a report is not what was signed
+    ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
 
@@ -82,6 +84,7 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
 __all__ = [
     "AccessError",
@@ -91,6 +94,7 @@ __all__ = [
     "AuditUnavailableError",
     "ConfigError",
     "DamageError",
+    "EvidenceError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -101,6 +105,7 @@ __all__ = [
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
