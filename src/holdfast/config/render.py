@@ -13,6 +13,7 @@ __all__ = ["explain", "manual", "sample", "show"]
 
 _SAMPLE_VALUES = {
     "vault.url": '"/backup/vault"',
+    "collectors.*.host": '"siem"',
     "vault.key_file": '"file:/etc/holdfast/vault.key"',
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
@@ -51,10 +52,10 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
-    name = section.removesuffix(".*")
-    if section.startswith("jobs.") and section.endswith(".*") and section != "jobs.*":
-        return f"[[{name.replace('jobs.*', 'jobs.NAME')}]]"
-    return f"[{section.replace('jobs.*', 'jobs.NAME')}]"
+    first, _, rest = section.partition(".*")
+    if rest.endswith(".*"):
+        return f"[[{first}.NAME{rest.removesuffix('.*')}]]"
+    return f"[{first}.NAME{rest}]" if section != first else f"[{section}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -73,8 +74,8 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = _table(section).replace("jobs.NAME", "jobs.ehr")
-        optional = shown.startswith("[[")
+        shown = _table(section).replace("jobs.NAME", "jobs.ehr").replace(".NAME", ".main")
+        optional = "*" in section and section != "jobs.*"
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

@@ -21,6 +21,7 @@
     │  └─ ApprovalMissingError     the vault's access rules demand that others approve
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
+    │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
     │  └─ StoreRefusedError
     ├─ DamageError                 bytes are not what was written
@@ -84,6 +85,7 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "ApprovalMissingError",
     "AuditDamagedError",
     "AuditUnavailableError",
+    "BreakerOpenError",
     "ConfigError",
     "DamageError",
     "EvidenceError",

@@ -8,6 +8,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.reliability import (
+    AccessSettings,
+    AuditSettings,
+    BreakerSettings,
+    CollectorSettings,
+    RetriesSettings,
+    RetrySettings,
+)
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -21,12 +29,18 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "AccessSettings",
+    "AuditSettings",
     "BackupSettings",
+    "BreakerSettings",
     "ClassRuleSettings",
+    "CollectorSettings",
     "JobSettings",
     "LimitSettings",
     "PruneSettings",
     "RetentionSettings",
+    "RetriesSettings",
+    "RetrySettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
@@ -44,3 +58,8 @@ class Settings(Section):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    retry: RetriesSettings = Field(default_factory=RetriesSettings)
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
+    access: AccessSettings = Field(default_factory=AccessSettings)
