@@ -32,6 +32,5 @@ CASES: dict[str, tuple[str, object]] = {
     "collectors.*.certificate": (COLLECTOR + 'certificate = "/c.pem"', "/c.pem"),
     "collectors.*.key": (COLLECTOR + 'key = "file:/k"', config.SecretRef("file", "/k")),
     "collectors.*.timeout_seconds": (COLLECTOR + "timeout_seconds = 3.0", 3.0),
-    "collectors.*.spool_bytes_max": (COLLECTOR + 'spool_bytes_max = "2MiB"', 2 << 20),
     "access.restore_approval_classes": (HEAD + '[access]\nrestore_approval_classes = ["phi"]', ("phi",)),
 }

@@ -36,6 +36,7 @@ COMMANDS = {
     "catalog": Entry("catalog", "Bring the catalog up to date, or make it anew."),
     "key": Entry("keys", "Recovery kits, passphrases and the revoking of writers."),
     "enroll": Entry("keys", "Make a credential for a host: it can add backups and read none."),
+    "audit": Entry("audit", "The audit log: list, verify, prove, sign, export, send."),
     "config": Entry("settings", "Show, explain, check or sample the configuration."),
     "explain": Entry("settings", "Explain an error code."),
     "demo": Entry("demo", "Build a small hospital, back it up, damage, heal and restore."),

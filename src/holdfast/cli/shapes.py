@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, keys, retention, settings, vault
+from holdfast.cli import audit, catalog, keys, retention, settings, vault
 from holdfast.runs import demo, results
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -41,6 +41,13 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "audit-record": audit.RecordListed,
+    "audit-verify": audit.LogReport,
+    "audit-head": audit.HeadShown,
+    "audit-proof": audit.ProofChecked,
+    "audit-sent": audit.Sent,
+    "audit-renewed": audit.Renewed,
+    "audit-written": audit.Written,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "demo": demo.DemoReport,
@@ -62,6 +69,11 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "audit-verify",
+    "audit-head",
+    "audit-proof",
+    "audit-renewed",
+    "audit-written",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from holdfast.errors import DamageError
 from holdfast.reliability.audit import PublicKey, SignedHead
+from holdfast.reliability.audit.record import digest_of
 from holdfast.repository.bodies import Body
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class AnchorBody(Body):
     signed: datetime
     signature: bytes
     public: str
+    host: str
+    """A digest of the name of the host that keeps the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,12 @@ class Anchor:
     public: PublicKey
     writer: str
     """The writer's id."""
+    host: str
 
 
-def put_anchor(repository: Repository, head: SignedHead, public: PublicKey) -> int:
+def put_anchor(repository: Repository, head: SignedHead, public: PublicKey, host: str) -> int:
     """Anchor a head under the log's next number; return it."""
-    body = AnchorBody(head.size, head.root, head.chain, head.time, head.signature, public.pem)
+    body = AnchorBody(head.size, head.root, head.chain, head.time, head.signature, public.pem, digest_of(host))
     return repository.home.append(f"{PREFIX}/{head.log}", body, repository.writer)[0]
 
 
@@ -61,10 +65,15 @@ def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], 
         except DamageError:
             bad += 1
             continue
-        found.append(Anchor(number, head, PublicKey(body.public), read.signer))
+        found.append(Anchor(number, head, PublicKey(body.public), read.signer, body.host))
     return tuple(found), bad
 
 
-def anchored_logs(repository: Repository) -> list[str]:
-    """Return the ids of all logs that ever were anchored."""
-    return repository.home.ids(PREFIX)
+def logs_of_host(repository: Repository, host: str) -> frozenset[str]:
+    """Return the ids of all logs that a host ever anchored."""
+    found = set()
+    for log in repository.home.ids(PREFIX):
+        anchors, _ = read_anchors(repository, log)
+        if any(anchor.host == digest_of(host) for anchor in anchors[:1]):
+            found.add(log)
+    return frozenset(found)

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from holdfast.base.environment import format_time
+from holdfast.base.environment import Environment, format_time, system
 from holdfast.base.events import Alert, Events
 from holdfast.errors import AccessError, HoldfastError, Interrupted
+from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.kinds import kind_of
-from holdfast.reliability.audit.record import Fact, digest_of
+from holdfast.reliability.audit.record import Fact, digest_of, this_actor
+from holdfast.repository import names
+from holdfast.repository.objects import parse_control
+from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
-from holdfast.runs.trail import AuditFailure
+from holdfast.runs.trail import FOLDER, AuditFailure
+from holdfast.stores.assembly import locate
 
 if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.options import PathLike
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PHRASES = {"phase", "snapshot", "source", "round"}
@@ -74,6 +81,10 @@ class Operation:
             return dataclasses.replace(result, recorded=False)
         return result
 
+    def say(self, reason: str) -> None:
+        """Add the digest of a reason that somebody gave."""
+        self._facts["reason_digest"] = digest_of(reason)
+
     def failed(self, error: BaseException) -> None:
         """Record how it failed. Never raises in place of the error itself."""
         if self._ended:
@@ -111,6 +122,8 @@ class Operation:
         )
         if self.recorded and outcome in {"success", "partial"} and not self._facts.get("dry_run"):
             self._trail.anchor(always=self._kind.guarded, events=self._events)
+        if self.recorded:
+            self._trail.send(events=self._events)
 
     def _append(self, record: Any) -> None:  # noqa: ANN401 - a record of the trail's own making
         try:
@@ -138,6 +151,37 @@ def operation(
         found.failed(error)
         raise
     found.finish()
+
+
+@contextmanager
+def denials_noted(url: PathLike, env: Environment | None) -> Iterator[None]:
+    """Record that a vault refused a credential, if it is one that this host has a log of. Never in the way of the refusal."""
+    try:
+        yield
+    except AccessError as error:
+        with suppress(HoldfastError, ValueError, KeyError, OSError):
+            _note_denial(os.fsdecode(url), env or system(), error)
+        raise
+
+
+def _note_denial(url: str, env: Environment, error: AccessError) -> None:
+    """Append the denial to the log of the vault whose header lies there. Nothing is begun for a vault not seen before."""
+    header = parse_control(locate(url).get(names.VAULT), names.VAULT, "").body
+    vault = str(header["vault"])
+    folder = state_root() / vault / FOLDER
+    if not _ID.fullmatch(vault) or not folder.exists():
+        return
+    record = AuditRecord(
+        kind="open.denied",
+        phase="event",
+        operation=env.random_id(),
+        time=env.now(),
+        actor=this_actor(os.uname().nodename),
+        vault=vault,
+        outcome="denied",
+        code=error.code,
+    )
+    AuditLog.open(folder, env).append([record])
 
 
 class _Holder(Protocol):

@@ -21,11 +21,16 @@ from holdfast.reliability.audit.record import Fact, this_actor
 from holdfast.repository.anchors import put_anchor
 
 if TYPE_CHECKING:
+    from holdfast.reliability.audit.collect import Collector
     from holdfast.runs.assembly import OpenVault
 
 FOLDER = "audit"
 ANCHORED, POLICY = "anchored", "policy"
 ANCHOR_SECONDS = 3600.0
+AWAY_SECONDS = 60.0
+"""How long a collector that was away is not asked again."""
+SENT_RECORDS_MAX = 5000
+"""Sent after one operation at the most: `holdfast audit send` sends the rest."""
 AuditFailure = (AuditUnavailableError, AuditDamagedError, LocalStateError)
 
 
@@ -37,9 +42,9 @@ class TrailOptions:
     algorithm: str = "ed25519"
     policy: str = ""
     """The digest of the configuration in force."""
-
-
-Exporter = Callable[[Sequence[AuditRecord]], None]
+    site: str = "holdfast"
+    collectors: tuple[Collector, ...] = ()
+    """Where records are sent after each operation."""
 
 
 class Trail:
@@ -50,7 +55,6 @@ class Trail:
         self._vault = vault
         self._log: AuditLog | None = None
         self.options = TrailOptions()
-        self.export: Exporter | None = None
         self.unheard: list[Alert] = []
 
     @property
@@ -72,6 +76,10 @@ class Trail:
                 raise AuditUnavailableError(error.what, next=error.next) from error
             self._log = AuditLog.open(folder, self._vault.env, algorithm=self.options.algorithm)
         return self._log
+
+    def forget(self) -> None:
+        """Let go of the log: it is another folder from now on."""
+        self._log = None
 
     def record(
         self,
@@ -102,12 +110,10 @@ class Trail:
         )
 
     def append(self, records: Sequence[AuditRecord]) -> None:
-        """Append durably, then hand to the exporter, whose failure is its own. `AuditUnavailableError`, `AuditDamagedError`."""
+        """Append durably. `AuditUnavailableError`, `AuditDamagedError`."""
         self.log().append([*self._policy_change(), *records])
         if self.options.policy:
             self._note_file(POLICY, self.options.policy)
-        if self.export is not None:
-            self.export(records)
 
     def _policy_change(self) -> list[AuditRecord]:
         """Return a record of the configuration's change, if it is another than at the last record."""
@@ -129,11 +135,34 @@ class Trail:
         try:
             log = self.log()
             head = log.head()
-            put_anchor(self._vault.repository, head, log.public)
+            put_anchor(self._vault.repository, head, log.public, os.uname().nodename)
         except HoldfastError as error:
             events(Note(f"the audit log's head could not be anchored in the vault: {error.what}", "audit-not-anchored"))
             return
         self._note_file(ANCHORED, f"{head.size} {self._vault.env.timestamp()}")
+
+    def send(self, *, events: Callable[[Event], None]) -> None:
+        """Send each collector what it has not got, unless it was away a moment ago. A failure is a note: nothing is lost."""
+        if not self.options.collectors:
+            return
+        from holdfast.reliability.audit.collect import send
+
+        for collector in self.options.collectors:
+            if self._was_away(collector):
+                continue
+            sent = send(self.folder, self.log().id, collector, records_max=SENT_RECORDS_MAX)
+            if sent.failure:
+                self._note_file(f"away-{collector.name}", self._vault.env.timestamp())
+                text = (
+                    f"the audit collector {collector.name} takes nothing ({sent.failure}); the log keeps what it lacks"
+                )
+                events(Note(text, "collector-away"))
+
+    def _was_away(self, collector: Collector) -> bool:
+        with suppress(ValueError):
+            since = self._vault.env.now() - parse_time(self._read_file(f"away-{collector.name}"))
+            return 0 <= since.total_seconds() < AWAY_SECONDS
+        return False
 
     def _due(self) -> bool:
         _, _, text = self._read_file(ANCHORED).partition(" ")

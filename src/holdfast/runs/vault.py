@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from holdfast.base.events import Events, ignore
+from holdfast.base.events import Alert, Events, ignore
 from holdfast.errors import UsageError
 from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
@@ -13,8 +13,8 @@ from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.configured import access, backup_options, job_paths
-from holdfast.runs.operations import audited, operation
+from holdfast.runs.configured import access, backup_options, configured_resilience, job_paths, trail_options
+from holdfast.runs.operations import audited, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import Config
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.audit import AuditTrail
     from holdfast.runs.options import Cancel, Limits, PathLike
     from holdfast.runs.results import (
         BackupResult,
@@ -93,7 +94,13 @@ class Vault:
             url = known.url
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
-        opened = open_vault(url, key_file=key_file, passphrase=passphrase, credential=credential, env=env)
+        resilience = None if config is None else configured_resilience(config.settings)
+        with denials_noted(url, env):
+            opened = open_vault(
+                url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, resilience=resilience
+            )
+        if config is not None:
+            opened.trail.options = trail_options(config.settings)
         return cls(opened, config)
 
     def close(self) -> None:
@@ -129,6 +136,18 @@ class Vault:
     def state_dir(self) -> str:
         """This host's folder for the vault: caches, index copies, catalog, ledger. Can be lost at the cost of time."""
         return str(self._vault.state_dir)
+
+    @property
+    def audit(self) -> AuditTrail:
+        """The audit log of this vault on this host."""
+        from holdfast.runs.audit import AuditTrail
+
+        return AuditTrail(self._vault, site=self._vault.trail.options.site)
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """What a person must know of and no `events` callback was there to hear."""
+        return tuple(self._vault.trail.unheard)
 
     @audited("backup")
     def backup(

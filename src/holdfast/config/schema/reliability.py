@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from pydantic.types import StrictFloat, StrictInt, StrictStr
 
-from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, option
+from holdfast.config.schema.fields import DAY, Name, Seconds, Secret, Section, Text, option
 
 __all__ = [
     "AccessSettings",
@@ -64,13 +64,6 @@ class CollectorSettings(Section):
     certificate: Text | None = option(None, "Our certificate (PEM), if the collector asks for one.")
     key: Secret | None = option(None, "Its key, as `file:/path`.", unit="reference")
     timeout_seconds: Pause = option(10.0, "How long to wait for the collector.", unit="seconds", gt=0, le=600)
-    spool_bytes_max: Size = option(
-        GIB,
-        "Events kept while the collector is away; the log keeps all of them anyway.",
-        unit="bytes",
-        ge=MIB,
-        le=1024 * GIB,
-    )
 
 
 class AuditSettings(Section):
