@@ -15,9 +15,10 @@ CODES = {
     "target-inside-vault": 2, "missing": 5, "vault-missing": 5, "snapshot-missing": 5, "path-missing": 5, "access": 6,
     "key-wrong": 6, "not-permitted": 6, "held": 6, "retention": 6, "store": 7, "store-unreachable": 7, "store-full": 7,
     "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1, "limit": 1,
-    "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
     "alert-missing": 5, "reply-refused": 6, "channel-failed": 1, "channel-driver-missing": 1, "schedule-busy": 1,
     "run-lost": 1, "run-overdue": 1,
+    "audit-unavailable": 1, "audit-damaged": 4, "approval-missing": 6, "breaker-open": 7,
+    "evidence": 4, "report-tool": 1, "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
 }  # fmt: skip
 
 

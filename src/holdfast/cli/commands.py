@@ -39,6 +39,7 @@ COMMANDS = {
     "schedule": Entry("schedule", "Run scheduled jobs as a service; list them and their next times."),
     "status": Entry("status", "Show at one glance how everything stands."),
     "alerts": Entry("alerts", "List, acknowledge, resolve and test alerts."),
+    "audit": Entry("audit", "The audit log: list, verify, prove, sign, export, send."),
     "config": Entry("settings", "Show, explain, check or sample the configuration."),
     "explain": Entry("settings", "Explain an error code."),
     "demo": Entry("demo", "Build a small hospital, back it up, damage, heal and restore."),

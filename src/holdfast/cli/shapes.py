@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import alerts, catalog, keys, retention, schedule, settings, vault
+from holdfast.cli import alerts, audit, catalog, keys, retention, schedule, settings, vault
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.runs import demo, results
 from holdfast.runs.monitoring import report
@@ -51,6 +51,13 @@ RECORDS: dict[str, type] = {
     "due-time": schedule.DueTime,
     "run-asked": schedule.RunAsked,
     "status": report.StatusReport,
+    "audit-record": audit.RecordListed,
+    "audit-verify": audit.LogReport,
+    "audit-head": audit.HeadShown,
+    "audit-proof": audit.ProofChecked,
+    "audit-sent": audit.Sent,
+    "audit-renewed": audit.Renewed,
+    "audit-written": audit.Written,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "demo": demo.DemoReport,
@@ -76,6 +83,11 @@ RESULTS = {
     "reply",
     "run-asked",
     "status",
+    "audit-verify",
+    "audit-head",
+    "audit-proof",
+    "audit-renewed",
+    "audit-written",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""

@@ -13,6 +13,7 @@ __all__ = ["explain", "manual", "sample", "show"]
 
 _SAMPLE_VALUES = {
     "vault.url": '"/backup/vault"',
+    "collectors.*.host": '"siem"',
     "vault.key_file": '"file:/etc/holdfast/vault.key"',
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
@@ -89,7 +90,7 @@ def sample() -> str:
     ]
     for section, sentence in sections().items():
         table = section.partition(".")[0]
-        shown = _table(section).replace("NAME", _SAMPLE_NAMES.get(table, "NAME"))
+        shown = _table(section).replace("NAME", _SAMPLE_NAMES.get(table, "main"))
         optional = shown.startswith("[[") or (section.startswith(f"{table}.*") and table != "jobs")
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):

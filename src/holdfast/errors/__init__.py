@@ -19,13 +19,17 @@
     │  ├─ NotPermittedError
     │  ├─ HeldError                a legal hold forbids it
     │  ├─ RetentionError           the minimum retention forbids it
-    │  └─ ReplyRefusedError        a signed reply to an alert is not accepted
+    │  ├─ ReplyRefusedError        a signed reply to an alert is not accepted
+    │  └─ ApprovalMissingError     the vault's access rules demand that others approve
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
+    │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
     │  └─ StoreRefusedError
     ├─ DamageError                 bytes are not what was written
-    │  └─ ObjectMissingError       an object that must exist does not
+    │  ├─ ObjectMissingError       an object that must exist does not
+    │  └─ AuditDamagedError        the audit log was changed
+    ├─ AuditUnavailableError       the audit log cannot be written
     ├─ VaultExistsError            there is a vault already
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
@@ -37,6 +41,8 @@
     ├─ ScheduleBusyError           another schedule, or a run of the same job, is under way
     ├─ RunLostError                a scheduled run ended without a result
     ├─ RunOverdueError             a scheduled run took longer than it may
+    ├─ EvidenceError               a record or a report is not what was signed
+    ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     └─ InternalError               a fault of Holdfast itself
 
@@ -52,6 +58,7 @@ One module per area of the tree; this package is the door to all of them.
 from __future__ import annotations
 
 from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
+from holdfast.errors.audit import ApprovalMissingError, AuditDamagedError, AuditUnavailableError
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -86,16 +93,23 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.reliability import BreakerOpenError
+from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
 
 __all__ = [
     "AccessError",
     "AlertMissingError",
     "AmbiguousSnapshotError",
+    "ApprovalMissingError",
+    "AuditDamagedError",
+    "AuditUnavailableError",
+    "BreakerOpenError",
     "ChannelDriverMissingError",
     "ChannelError",
     "ConfigError",
     "DamageError",
+    "EvidenceError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -107,6 +121,7 @@ __all__ = [
     "ObjectMissingError",
     "PathMissingError",
     "ReplyRefusedError",
+    "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",

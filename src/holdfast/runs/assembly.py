@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,15 @@ from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredentia
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.repository import Repository
+from holdfast.runs.trail import Trail
 from holdfast.stores.assembly import layered, locate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from holdfast.base.environment import Environment
+    from holdfast.reliability.breaker import BreakerPolicy
+    from holdfast.reliability.retry import RetryPolicy
     from holdfast.repository.credentials import Credential
     from holdfast.repository.indexes import IndexView
     from holdfast.repository.repository import ClassSecrets
@@ -48,6 +54,7 @@ class OpenVault:
         """Snapshots that were there before the index was read: all they need is in it."""
         self._keyring: engine.KeyRing | None = None
         self._lock = threading.RLock()
+        self.trail = Trail(self)
 
     @property
     def vault_id(self) -> str:
@@ -174,13 +181,22 @@ def class_keys(secrets: ClassSecrets) -> engine.ClassKeys:
     return engine.ClassKeys(secrets.vault, secrets.class_id, secrets.generation, secrets.dedup_key, secrets.index_key)
 
 
-def open_store(url: str, env: Environment, limits: engine.Limits) -> CountingStore:
+@dataclass(frozen=True, slots=True)
+class Resilience:
+    """How stores are retried and left alone; what is not said is as the defaults."""
+
+    policies: Mapping[str, RetryPolicy] | None = None
+    breaker: BreakerPolicy | None = None
+
+
+def open_store(url: str, env: Environment, limits: engine.Limits, how: Resilience | None = None) -> CountingStore:
     """Return the store of a URL in its layers; the local one writes through the engine, under its limits."""
+    how = how or Resilience()
 
     def write(path: str, data: Data) -> None:
         engine.put_file(path, data, limits)
 
-    return layered(locate(url, write=write), env)
+    return layered(locate(url, write=write), env, how.policies, how.breaker)
 
 
 def create_vault(
@@ -219,12 +235,13 @@ def open_vault(
     passphrase: str | None,
     credential: PathLike | None,
     env: Environment | None,
+    resilience: Resilience | None = None,
 ) -> OpenVault:
     """Open a vault by its store and one secret; see `Vault.open`."""
     env = env or environment.system()
     secret = _one_secret(key_file, passphrase, credential)
     limits = engine.Limits()
-    store = open_store(os.fsdecode(url), env, limits)
+    store = open_store(os.fsdecode(url), env, limits, resilience)
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
     return OpenVault(store, Repository.open(store, secret, env), env, limits)

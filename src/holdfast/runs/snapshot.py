@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
+from holdfast.runs.operations import audited
 from holdfast.runs.options import raw_path
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.trees import Trees, changes, tree_path
@@ -39,6 +40,7 @@ class Snapshot:
         """When the run that made it finished, by that host's clock."""
         return self.info.finished
 
+    @audited("restore")
     def restore(
         self,
         to: PathLike,
@@ -91,6 +93,7 @@ class Snapshot:
         """Yield the entries whose name (or, with a `/` in the pattern, whole path) matches a glob."""
         return self._open().find(pattern)
 
+    @audited("read")
     def read(self, path: PathLike, fd: int) -> int:
         """Write one file's content to an open descriptor, verified piece by piece; return its bytes.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from holdfast.base.events import Events, ignore
+from holdfast.base.events import Alert, Events, ignore
 from holdfast.errors import UsageError
 from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
@@ -13,7 +13,8 @@ from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.configured import access, backup_options, job_paths
+from holdfast.runs.configured import access, backup_options, configured_resilience, job_paths, trail_options
+from holdfast.runs.operations import audited, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import Config
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.audit import AuditTrail
     from holdfast.runs.options import Cancel, Limits, PathLike
     from holdfast.runs.results import (
         BackupResult,
@@ -66,7 +68,9 @@ class Vault:
         Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
         is: a crash leaves no vault or a whole one. `VaultExistsError`; `UsageError` if no secret is given.
         """
-        return cls(create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env))
+        vault = cls(create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env))
+        with operation(vault._vault, "init"):
+            return vault
 
     @classmethod
     def open(
@@ -90,7 +94,13 @@ class Vault:
             url = known.url
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
-        opened = open_vault(url, key_file=key_file, passphrase=passphrase, credential=credential, env=env)
+        resilience = None if config is None else configured_resilience(config.settings)
+        with denials_noted(url, env):
+            opened = open_vault(
+                url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, resilience=resilience
+            )
+        if config is not None:
+            opened.trail.options = trail_options(config.settings)
         return cls(opened, config)
 
     def close(self) -> None:
@@ -127,6 +137,19 @@ class Vault:
         """This host's folder for the vault: caches, index copies, catalog, ledger. Can be lost at the cost of time."""
         return str(self._vault.state_dir)
 
+    @property
+    def audit(self) -> AuditTrail:
+        """The audit log of this vault on this host."""
+        from holdfast.runs.audit import AuditTrail
+
+        return AuditTrail(self._vault, site=self._vault.trail.options.site)
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """What a person must know of and no `events` callback was there to hear."""
+        return tuple(self._vault.trail.unheard)
+
+    @audited("backup")
     def backup(
         self,
         paths: str | PathLike | Sequence[PathLike],
@@ -191,6 +214,7 @@ class Vault:
 
         return catalog.run_update(self._vault, events=events)
 
+    @audited("catalog")
     def catalog_rebuild(self, *, events: Events = ignore) -> int:
         """Make the catalog anew from the vault; return how many snapshots it holds."""
         from holdfast.runs import catalog
@@ -202,6 +226,7 @@ class Vault:
         chosen = [snapshot.info for snapshot in self.snapshots(source)]
         return forget.plan(self._vault.repository, policy, chosen)
 
+    @audited("forget")
     def forget(
         self,
         policy: RetentionPolicy | None = None,
@@ -229,10 +254,12 @@ class Vault:
             return ForgetResult(plan, (), dry_run=True)
         return ForgetResult(plan, forget.apply(repository, plan, reason=reason or "retention"))
 
+    @audited("hold")
     def hold(self, selector: str, *, reason: str) -> str:
         """Put a snapshot under legal hold; return its id."""
         return self._set_hold(selector, held=True, reason=reason)
 
+    @audited("release")
     def release(self, selector: str, *, reason: str) -> str:
         """End a legal hold; return the snapshot's id."""
         return self._set_hold(selector, held=False, reason=reason)
@@ -243,6 +270,7 @@ class Vault:
         set_hold(repository.home, snapshot, repository.root, held=held, reason=reason)
         return snapshot
 
+    @audited("prune")
     def prune(
         self,
         *,
@@ -264,6 +292,7 @@ class Vault:
         )
         return run_prune(self._vault, request, events=events)
 
+    @audited("repair")
     def repair_index(self, *, everything: bool = False, dry_run: bool = False, events: Events = ignore) -> RepairResult:
         """List again the packs that no readable index run lists, by the packs' own directories.
 
@@ -274,12 +303,14 @@ class Vault:
 
         return run_repair_index(self._vault, everything=everything, dry_run=dry_run, events=events)
 
+    @audited("check")
     def check(self, *, events: Events = ignore) -> CheckReport:
         """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
         from holdfast.runs.check import run_check
 
         return run_check(self._vault, events=events)
 
+    @audited("verify")
     def verify(
         self,
         *,
@@ -309,20 +340,24 @@ class Vault:
 
         return run_stats(self._vault, by_snapshot=by_snapshot)
 
+    @audited("enroll")
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
         """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
         repository = self._vault.repository
         return writers.enrol(repository, label, [repository.class_id(name) for name in classes]).encode()
 
+    @audited("revoke")
     def revoke_writer(self, writer: str) -> None:
         """Revoke a writer by id or label: its index runs are no longer trusted, its open sessions end."""
         repository = self._vault.repository
         writers.revoke(repository, writers.find_writer(repository, writer).id)
 
+    @audited("key")
     def recovery_kit(self) -> bytes:
         """Make a new key slot and return it as a recovery kit: a key file with instructions for people."""
         return writers.make_recovery_kit(self._vault.repository)
 
+    @audited("key")
     def add_passphrase(self, passphrase: str) -> str:
         """Add a key slot; return its id."""
         return self._vault.repository.add_slot(Passphrase(passphrase))

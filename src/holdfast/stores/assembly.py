@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from holdfast.errors import UsageError
-from holdfast.stores.layers import CountingStore, RetryingStore, RetryPolicy, VerifyingStore
+from holdfast.stores.layers import CountingStore, RetryingStore, VerifyingStore
 from holdfast.stores.local import LocalStore
 from holdfast.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from holdfast.base.environment import Environment
+    from holdfast.reliability.breaker import BreakerPolicy
+    from holdfast.reliability.retry import RetryPolicy
     from holdfast.stores.protocol import Data, Store
 
 
@@ -41,6 +43,11 @@ def locate(url: str, *, write: Callable[[str, Data], None] | None = None) -> Sto
     return LocalStore(str(Path(url).expanduser()), write=write)
 
 
-def layered(store: Store, env: Environment, policy: RetryPolicy | None = None) -> CountingStore:
-    """Wrap a store in its layers: count(retry(verify(store)))."""
-    return CountingStore(RetryingStore(VerifyingStore(store), env, policy or RetryPolicy()))
+def layered(
+    store: Store,
+    env: Environment,
+    policies: Mapping[str, RetryPolicy] | None = None,
+    breaker: BreakerPolicy | None = None,
+) -> CountingStore:
+    """Wrap a store in its layers: count(retry(verify(store))). `policies` go over the defaults by kind of failure."""
+    return CountingStore(RetryingStore(VerifyingStore(store), env, policies, breaker))

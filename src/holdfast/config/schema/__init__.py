@@ -16,6 +16,14 @@ from holdfast.config.schema.alerts import (
     LevelSettings,
 )
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.reliability import (
+    AccessSettings,
+    AuditSettings,
+    BreakerSettings,
+    CollectorSettings,
+    RetriesSettings,
+    RetrySettings,
+)
 from holdfast.config.schema.schedule import MonitoringSettings, SchedulerSettings, ScheduleSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
@@ -30,10 +38,16 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "AccessSettings",
     "AlertSettings",
+    "AuditSettings",
     "BackupSettings",
+    "BackupSettings",
+    "BreakerSettings",
     "ChannelSettings",
     "ClassRuleSettings",
+    "ClassRuleSettings",
+    "CollectorSettings",
     "ContactSettings",
     "EscalationRowSettings",
     "EscalationSettings",
@@ -43,6 +57,8 @@ __all__ = [
     "MonitoringSettings",
     "PruneSettings",
     "RetentionSettings",
+    "RetriesSettings",
+    "RetrySettings",
     "ScheduleSettings",
     "SchedulerSettings",
     "Settings",
@@ -69,3 +85,8 @@ class Settings(Section):
     channels: dict[Name, ChannelSettings] = Field(default_factory=dict)
     contacts: dict[Name, ContactSettings] = Field(default_factory=dict)
     escalation: EscalationSettings = Field(default_factory=EscalationSettings)
+    retry: RetriesSettings = Field(default_factory=RetriesSettings)
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
+    access: AccessSettings = Field(default_factory=AccessSettings)
