@@ -92,12 +92,16 @@ def test_a_channel_that_fails_is_replaced_and_is_an_alert_itself(site):
     site.desk.round()
     assert site.channels["mail"].tries >= 2
     assert site.kinds("sms")[0] == "alert"
-    failed = [record for record in site.book.live() if record.code == CHANNEL_FAILED]
-    assert [record.subject for record in failed] == ["mail"]
-    assert any(CHANNEL_FAILED in message.codes for message in site.channels["sms"].messages), "the failure is told too"
+    (failed,) = [record for record in site.book.live() if record.code == CHANNEL_FAILED]
+    assert (failed.subject, failed.retry) == ("mail", Retry.LATER)
+    assert not any(CHANNEL_FAILED in message.codes for message in site.channels["sms"].messages), "it may be back soon"
+    site.later(minutes=61)
+    assert site.book.get(failed.number).retry is Retry.EXHAUSTED
+    assert any(CHANNEL_FAILED in message.codes for message in site.channels["sms"].messages), "its failure is told too"
     site.channels["mail"].error = None
-    site.later(hours=2)
-    assert not [record for record in site.book.live() if record.code == CHANNEL_FAILED]
+    site.later(minutes=11)
+    assert site.book.get(failed.number).state is AlertState.RESOLVED, "it is tried, and works again"
+    assert site.kinds("mail")[0] == "test"
 
 
 def test_where_nobody_is_reached_the_next_level_is_told_at_once(site):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.calendar import CronSlots, IntervalSlots, Window, zone_of
-from holdfast.errors import Retry, RunLostError, Safety
+from holdfast.errors import Retry, RunLostError
 from holdfast.runs.schedule.decide import after_attempt, decide, jitter
 from holdfast.runs.schedule.launch import outcome_of_error
 from holdfast.runs.schedule.records import Entry, Outcome, RunRecord, RunState
@@ -118,6 +118,16 @@ def test_what_may_succeed_later_is_tried_again_and_then_given_up():
     service.launcher.outcome = lambda _entry, record: LATER if record.attempt == 1 else GOOD
     service.until(START + 2 * DAY)
     assert service.book.counts("ehr") == (1, 1, 5)
+
+
+def test_what_could_not_be_read_is_looked_at_once_more():
+    service = Service(daily(), start=START)
+    service.launcher.outcome = lambda _entry, record: Outcome(3, incomplete=record.attempt == 1)
+    service.until(START + DAY)
+    assert [state for _, _, state in service.ends] == ["waiting", "done"]
+    service.launcher.outcome = lambda _entry, _record: Outcome(3, incomplete=True)
+    service.until(START + 2 * DAY)
+    assert [state for _, _, state in service.ends[2:]] == ["waiting", "done"]
 
 
 def test_what_cannot_succeed_later_is_not_tried_again():
@@ -259,9 +269,10 @@ def test_the_alerts_that_an_end_is_worth():
     entry = daily()
     assert alert_of(entry, LATER, RunState.WAITING) is None
     assert alert_of(entry, GOOD, RunState.DONE) is None
-    partial = alert_of(entry, Outcome(3), RunState.DONE)
+    assert alert_of(entry, Outcome(3), RunState.DONE) is None, "files come and go"
+    partial = alert_of(entry, Outcome(3, incomplete=True), RunState.DONE)
     assert partial is not None
-    assert (partial.code, partial.subject, partial.safety) == ("run-partial", "ehr", Safety.UNTOUCHED)
+    assert (partial.code, partial.subject, partial.retry) == ("run-partial", "ehr", Retry.NEVER)
     failed = alert_of(entry, LATER, RunState.FAILED)
     assert failed is not None
     assert (failed.code, failed.retry) == ("store-unreachable", Retry.EXHAUSTED)

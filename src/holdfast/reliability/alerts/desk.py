@@ -1,7 +1,8 @@
 """The desk: takes alerts in, and tells people by the plan, until somebody answers.
 
 A message goes by a contact's first channel that works. Where none does, the contact is tried again later; where nobody of a
-level could be reached, the next level is told at once. A channel that fails is an alert itself, told by the others.
+level could be reached, the next level is told at once. A channel that fails is tried again every ten minutes; one that is away
+for an hour is an alert that is told by the others.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ __all__ = ["AlertDesk", "Outlet", "Round"]
 
 CHANNEL_FAILED = "channel-failed"
 _KEEP_CHECK_SECONDS = 86400
+_PROBE_SECONDS = 600.0
+_AWAY_SECONDS = 3600.0
+"""A channel that is away so long does not come back by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class AlertDesk:
         if self._reply_folder:
             take_replies(self._reply_folder, self.book, self.policy)
         self.book.reopen_overdue(self.policy.acknowledged_seconds)
+        self._probe()
         sent = failed = held = 0
         # A level that cannot be reached hands over to the next one within the same round.
         for _ in range(len(self.policy.levels) + 1):
@@ -143,15 +148,29 @@ class AlertDesk:
                 name, outlet.channel, message, attempts=outlet.attempts, seconds=outlet.seconds
             )
         except HoldfastError as error:
+            retry = Retry.EXHAUSTED if self._away_seconds(name) >= _AWAY_SECONDS else Retry.LATER
             self.report(
-                Alert(CHANNEL_FAILED, name, error.what, Safety.INTACT, Retry.EXHAUSTED, error.safe, error.next),
-                origin="channel",
+                Alert(CHANNEL_FAILED, name, error.what, Safety.INTACT, retry, error.safe, error.next), origin="channel"
             )
             delivered, said = False, error.what
         else:
             self.book.settle(origin="channel", subject=name)
             delivered, said = True, receipt.reference
         return Delivery(self._env.now(), contact, name, message.kind, message.level, delivered, said, message.numbers)
+
+    def _away_seconds(self, name: str) -> float:
+        """Return for how long a channel has failed; 0 if it has not."""
+        since = [
+            record.opened for record in self.book.live() if (record.code, record.subject) == (CHANNEL_FAILED, name)
+        ]
+        return (self._env.now() - since[0]).total_seconds() if since else 0.0
+
+    def _probe(self) -> None:
+        """Try channels that failed a while ago: what works again is no alert any more."""
+        now = self._env.now()
+        for record in self.book.live():
+            if record.code == CHANNEL_FAILED and (now - record.last_seen).total_seconds() >= _PROBE_SECONDS:
+                self.test(record.subject)
 
     def _tell_closing(self) -> int:
         """Tell those who were told of an alert that it is over; once, in one message, and not in their quiet hours."""

@@ -118,8 +118,11 @@ def after_attempt(entry: Entry, record: RunRecord, outcome: Outcome, now: dateti
     """Return where a run stands after an attempt, and when its next one begins.
 
     What may succeed later is tried again, each wait twice as long as the one before, at most six hours; a stop by the window
-    (exit code 9, 130 or 143) goes on when it opens and costs no attempt. What cannot succeed later failed for good.
+    (exit code 9, 130 or 143) goes on when it opens and costs no attempt. What cannot succeed later failed for good. A run that
+    was committed, but could not read some file or stream, has one more attempt: most such files can be read a little later.
     """
+    if outcome.incomplete and record.attempt < min(2, entry.attempts):
+        return RunState.WAITING, now + timedelta(seconds=entry.retry_seconds)
     if outcome.succeeded:
         return RunState.DONE, None
     if outcome.exit_code in (9, 130, 143):

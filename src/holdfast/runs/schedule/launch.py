@@ -27,8 +27,10 @@ from holdfast.runs.schedule.records import Entry, Outcome, RunRecord
 __all__ = ["Ended", "Launcher", "ProcessLauncher", "outcome_of", "outcome_of_error"]
 
 KILL_AFTER_SECONDS = 300.0
-_LINE_BYTES_MAX = 4 << 20
+_LINE_BYTES_MAX = 64 << 20
 _ALERTS_MAX = 1000
+_PASSING = (b'"kind":"vanished"', b'"kind":"changed"', b'"kind":"socket-skipped"', b'"kind":"silent-change"')
+"""Findings that every busy file system has."""
 _WORDS = {
     0: "",
     1: "failed",
@@ -67,8 +69,11 @@ def outcome_of_error(error: HoldfastError) -> Outcome:
     return Outcome(error.exit_code or 1, error.code, error.what, error.safe, error.next, error.safety, error.retry)
 
 
-def outcome_of(records: Sequence[dict[str, Any]], exit_code: int | None) -> Outcome:
-    """Return how an attempt ended, by its last JSON records and its exit code (None: nobody saw it)."""
+def outcome_of(records: Sequence[dict[str, Any]], exit_code: int | None, *, unread: bool = False) -> Outcome:
+    """Return how an attempt ended, by its last JSON records and its exit code (None: nobody saw it).
+
+    `unread`: among its findings are others than files that came and went.
+    """
     error = next((record for record in reversed(records) if record.get("type") == "error"), None)
     if error is not None:
         return Outcome(
@@ -78,6 +83,8 @@ def outcome_of(records: Sequence[dict[str, Any]], exit_code: int | None) -> Outc
     last = next((record for record in reversed(records) if "exit_code" in record), None)
     code = exit_code if exit_code is not None and exit_code >= 0 else None
     if last is None or exit_code not in (None, last["exit_code"]):
+        if last is None and code in (0, 3):
+            return Outcome(code, incomplete=code == 3 and unread)  # noqa: PLR2004 - partial
         if code in (9, 130, 143):
             return Outcome(code, "interrupted", "the run was asked to stop", retry=Retry.LATER)
         return outcome_of_error(RunLostError("the run ended without a result" + (f" (code {code})" if code else "")))
@@ -85,7 +92,7 @@ def outcome_of(records: Sequence[dict[str, Any]], exit_code: int | None) -> Outc
     snapshot = last.get("snapshot")
     snapshot_id = str(snapshot.get("id", "")) if isinstance(snapshot, dict) else ""
     if found in (0, 3):
-        return Outcome(found, snapshot=snapshot_id)
+        return Outcome(found, snapshot=snapshot_id, incomplete=found == 3 and unread)  # noqa: PLR2004 - partial
     damaged = found == 4  # noqa: PLR2004 - damage found
     return Outcome(
         found,
@@ -171,8 +178,8 @@ class ProcessLauncher:
                 return None
             os.close(lock)
         del self._runs[name]
-        records, alerts = _read(self._out(run.record))
-        outcome = outcome_of(records, exit_code)
+        records, alerts, unread = _read(self._out(run.record))
+        outcome = outcome_of(records, exit_code, unread=unread)
         if run.overdue and not outcome.succeeded:
             outcome = outcome_of_error(RunOverdueError("the run took longer than it may and was stopped"))
         elif run.asked_at is not None and outcome.code == RunLostError.code:
@@ -221,11 +228,16 @@ class ProcessLauncher:
             return None
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], tuple[Alert, ...]]:
-    """Return the results and errors of an output file, and the alerts in it. A torn last line counts as none."""
+def _read(path: Path) -> tuple[list[dict[str, Any]], tuple[Alert, ...], bool]:
+    """Return the results and errors of an output file, its alerts, and whether a finding is more than a file coming and going.
+
+    A torn last line counts as none.
+    """
     records: list[dict[str, Any]] = []
     alerts: list[Alert] = []
+    unread = False
     for record in _lines(path):
+        unread = unread or record.get("type") == "finding"
         if record.get("type") == "alert" and len(alerts) < _ALERTS_MAX:
             alerts.append(
                 Alert(
@@ -239,16 +251,18 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], tuple[Alert, ...]]:
                 )
             )
         elif record.get("type") == "error" or "exit_code" in record:
-            records.append(record)
-    return records, tuple(alerts)
+            records = [*records[-1:], record]
+    return records, tuple(alerts), unread
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with open(path, "rb") as file:
             while line := file.readline(_LINE_BYTES_MAX):
-                # Most lines are progress and findings; they are not worth parsing.
-                if b'"type":"progress"' in line or b'"type":"finding"' in line:
+                # Most lines are progress, and findings about files that came and went; they are not worth parsing.
+                if b'"type":"progress"' in line or (
+                    b'"type":"finding"' in line and any(kind in line for kind in _PASSING)
+                ):
                     continue
                 with contextlib.suppress(ValueError):
                     record = json.loads(line)

@@ -62,6 +62,8 @@ class Outcome:
     safety: Safety = Safety.INTACT
     retry: Retry = Retry.NEVER
     snapshot: str = ""
+    incomplete: bool = False
+    """Something was left out that is no file coming and going: a look again is worth while, and else a person's."""
 
     @property
     def succeeded(self) -> bool:

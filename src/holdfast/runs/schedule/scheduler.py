@@ -37,10 +37,10 @@ def alert_of(entry: Entry, outcome: Outcome, state: RunState) -> Alert | None:
         return Alert(
             outcome.code or "failed", entry.name, outcome.what, outcome.safety, retry, outcome.safe, outcome.next
         )
-    if state is RunState.DONE and outcome.exit_code == 3:  # noqa: PLR2004 - partial
+    if state is RunState.DONE and outcome.incomplete:
         return Alert(
-            RUN_PARTIAL, entry.name, "The run was committed with findings: some of what was selected is not in it.",
-            Safety.UNTOUCHED, Retry.LATER, "what could be read is stored.", "`holdfast backup` by hand lists the findings.",
+            RUN_PARTIAL, entry.name, "The run was committed without something that could not be read, twice in a row.",
+            Safety.INTACT, Retry.NEVER, "what could be read is stored.", "`holdfast backup` by hand lists the findings.",
         )  # fmt: skip
     return None
 
