@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.classify import Classification, classify
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.results import (
         BackupResult,
@@ -46,6 +47,8 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "Classification": "runs.classify",
+    "classify": "runs.classify",
     "BackupOptions": "runs.options",
     "ClassRule": "runs.options",
     "Limits": "runs.options",
@@ -78,6 +81,7 @@ __all__ = [
     "Change",
     "CheckReport",
     "ClassRule",
+    "Classification",
     "EntryInfo",
     "Event",
     "Events",
@@ -101,6 +105,7 @@ __all__ = [
     "VaultStats",
     "VerifyReport",
     "__version__",
+    "classify",
 ]
 
 

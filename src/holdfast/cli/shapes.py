@@ -16,7 +16,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from holdfast.base import events
 from holdfast.cli import alerts, audit, catalog, keys, retention, schedule, settings, vault
 from holdfast.reliability.alerts import records as alert_records
-from holdfast.runs import demo, results
+from holdfast.runs import classify, demo, results
 from holdfast.runs.monitoring import report
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -60,6 +60,7 @@ RECORDS: dict[str, type] = {
     "audit-written": audit.Written,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
+    "classify": classify.Classification,
     "demo": demo.DemoReport,
 }
 
@@ -88,6 +89,7 @@ RESULTS = {
     "audit-proof",
     "audit-renewed",
     "audit-written",
+    "classify",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""

@@ -29,7 +29,7 @@ from holdfast.runs.schedule.records import Entry, Outcome, RunRecord, RunState
 from holdfast.runs.schedule.scheduler import RUN_ALERTS, Scheduler, alert_of
 from holdfast.testing.failures import FAILURES, Failure
 
-__all__ = ["Year", "YearReport", "simulate"]
+__all__ = ["Year", "YearReport", "main", "simulate"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TOLD_WITHIN = timedelta(minutes=20)
