@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["encoded", "families", "write_textfile"]
 
+_DAY = 86400.0
 VERDICTS = {"ok": 0, "attention": 1, "critical": 2}
 
 
@@ -35,12 +36,16 @@ def families(report: StatusReport) -> Iterator[Metric]:
     yield from gauge("packs", "Packs of the vault.", report.packs)
     yield from gauge("packs_proved", "Packs proved within the limit.", report.packs_proved)
     yield from gauge(
-        "verification_oldest_days", "Days since the pack that waited longest was proved.", report.verified_oldest_days
+        "verification_oldest_seconds",
+        "Since the pack that waited longest was proved.",
+        _seconds(report.verified_oldest_days),
     )
     yield from gauge(
-        "verification_limit_days", "Days within which every pack must be proved.", report.verified_within_days
+        "verification_limit_seconds",
+        "Within which every pack must be proved.",
+        _seconds(report.verified_within_days),
     )
-    yield from gauge("drill_age_days", "Days since a drill last succeeded.", report.drill_days)
+    yield from gauge("drill_age_seconds", "Since a drill last succeeded.", _seconds(report.drill_days))
     yield from gauge("copies", "Stores that every backup is on.", report.copies)
     yield from gauge("copies_wanted", "Stores that every backup must be on.", report.copies_wanted)
     seen = report.scheduler_seen.timestamp() if report.scheduler_seen else None
@@ -98,13 +103,17 @@ def _stores(report: StatusReport) -> Iterator[Metric]:
 
     free = GaugeMetricFamily("holdfast_store_free_bytes", "Free bytes of a store.", labels=["store"])
     total = GaugeMetricFamily("holdfast_store_total_bytes", "Bytes of a store.", labels=["store"])
-    full = GaugeMetricFamily("holdfast_store_full_in_days", "Days until a store is full.", labels=["store"])
+    full = GaugeMetricFamily("holdfast_store_full_in_seconds", "Until a store is full.", labels=["store"])
     for store in report.stores:
         free.add_metric([store.name], store.free_bytes)
         total.add_metric([store.name], store.total_bytes)
         if store.full_in_days is not None:
-            full.add_metric([store.name], store.full_in_days)
+            full.add_metric([store.name], store.full_in_days * _DAY)
     yield from (free, total, full)
+
+
+def _seconds(days: float | None) -> float | None:
+    return None if days is None else days * _DAY
 
 
 class _Collected:
