@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from holdfast.runs.monitoring.report import EntryStatus, SourceStatus, StatusReport, StoreStatus
 
@@ -10,7 +11,7 @@ MOMENT = datetime(2026, 11, 23, 3, tzinfo=UTC)
 
 
 def full_report(at: datetime = MOMENT, **more) -> StatusReport:
-    values = {
+    values: dict[str, Any] = {
         "verdict": "attention",
         "vault": "ab" * 16,
         "vault_error": "",
