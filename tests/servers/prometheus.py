@@ -38,7 +38,8 @@ class Prometheus:
 
 def promtool() -> str:
     """Return the path of promtool."""
-    return install.debian("promtool", "prometheus")
+    found: str = install.debian("promtool", "prometheus")
+    return found
 
 
 @contextmanager
