@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
+import logging
 import sys
 import threading
 import time
@@ -20,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from holdfast.base.environment import ManualClock, system
 from holdfast.config import ChannelSettings
 from holdfast.errors import ChannelDriverMissingError, ChannelError, ConfigError, Safety
-from holdfast.reliability.notify import Message, build
+from holdfast.reliability.notify import Message, build, chat
 from holdfast.reliability.notify.registry import maker_of
 from holdfast.reliability.notify.webhook import sign
 from servers import process
@@ -265,15 +267,25 @@ def test_a_file_is_appended_to(tmp_path):
 
 def test_chat_goes_through_apprise_in_a_child():
     with hook() as (port, came):
-        chat = channel("chat", {"URL": f"json://127.0.0.1:{port}/"}, url="env:URL")
-        assert chat.send(MESSAGE).reference == "accepted by the service"
+        service = channel("chat", {"URL": f"json://127.0.0.1:{port}/"}, url="env:URL")
+        assert service.send(MESSAGE).reference == "accepted by the service"
         found = json.loads(came[0][1])
         assert found["title"] == MESSAGE.subject
         assert found["type"] == "failure"
     with pytest.raises(ChannelError, match="did not take the message"):
-        chat.send(MESSAGE)
+        service.send(MESSAGE)
     with pytest.raises(ConfigError, match="none that apprise knows"):
         channel("chat", {"URL": "hunter2"}, url="env:URL")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_child_of_chat_says_whether_it_was_sent(monkeypatch, capsys):
+    for url, word in (("nonsense://", "refused\n"), ("json://127.0.0.1:9/", "refused\n")):
+        given = json.dumps({"url": url, "title": "t", "body": "b", "kind": "info"})
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        assert chat.main() == 0
+        assert capsys.readouterr().out == word
+    logging.disable(logging.NOTSET)
 
 
 def test_a_driver_that_is_missing_is_said(monkeypatch):
