@@ -12,6 +12,7 @@ from holdfast import Alert
 from holdfast.errors import Retry, Safety
 from holdfast.reliability.alerts.messages import reference
 from holdfast.runs.alerting import open_book
+from holdfast.runs.results import CheckReport
 from holdfast.runs.schedule.configured import open_schedule_book
 from holdfast.runs.schedule.records import Outcome, RunState
 from unit.monitoring.reports import full_report
@@ -216,3 +217,24 @@ def test_status_of_a_vault_that_is_not_there(place, run):
     code, out, _ = run("status")
     assert code == 7
     assert "The vault cannot be read (vault-missing)." in out or "cannot be read (" in out
+
+
+@pytest.mark.parametrize("words", [("check",), ("check", "--json"), ("check", "-q")])
+def test_an_alert_of_a_run_is_kept_whoever_started_it(vault, tmp_path, run, monkeypatch, words):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+
+    def check(events):
+        events(Alert("probe-hanging", "ehr", "The probe hangs."))
+        return CheckReport(1, 1, 1, 1)
+
+    vault.answers["check"] = check
+    code, out, err = run(*words)
+    assert code == 0
+    assert ("The probe hangs." in out + err) is ("-q" not in words)
+    with open_book() as book:
+        assert [(record.code, record.origin) for record in book.live()] == [("probe-hanging", "stream")]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "file"))
+    code, _, err = run(*words)
+    assert code == 0
+    assert "the alert could not be kept" in err

@@ -172,6 +172,10 @@ def test_alerts_of_a_run_s_own_are_passed_on(host):
     assert record is not None
     host.service._ended(entry, Ended(record, Outcome(0), (alert,)), RunState.DONE)
     assert "freeze-long" in host.codes()
+    host.service._ended(entry, Ended(record, LATER), RunState.WAITING)
+    assert "freeze-long" in host.codes()
+    host.service._ended(entry, Ended(record, Outcome(0)), RunState.DONE)
+    assert "freeze-long" not in host.codes(), "the next good run did not give it any more"
 
 
 def test_no_failing_part_stops_the_others(host, monkeypatch):

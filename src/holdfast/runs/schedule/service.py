@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from holdfast.base.logs import LogWriter
 from holdfast.errors import HoldfastError, LocalStateError, ScheduleBusyError
 from holdfast.reliability.objectives import endangered
+from holdfast.runs.alerting import origin_of
 from holdfast.runs.monitoring.endpoint import serving
 from holdfast.runs.monitoring.gather import SERVICE_FACT, VaultFacts, host_facts, make_report, vault_alerts
 from holdfast.runs.monitoring.metrics import write_textfile
@@ -133,10 +134,12 @@ class Service:
             attempt=ended.record.attempt, exit_code=outcome.exit_code,
         )  # fmt: skip
         with self._guarded("alerts"):
+            given = frozenset((alert.code, alert.subject) for alert in ended.alerts)
             for alert in ended.alerts:
-                self.desk.report(alert, origin="stream")
+                self.desk.report(alert, origin=origin_of(entry.name))
             worth = alert_of(entry, outcome, state)
             if state is RunState.DONE:
+                self.desk.book.settle(origin=origin_of(entry.name), keep=given)
                 keep = frozenset({(worth.code, worth.subject)}) if worth is not None else frozenset()
                 self.desk.book.settle(origin=RUN_ALERTS, subject=entry.name, keep=keep)
             if worth is not None:
