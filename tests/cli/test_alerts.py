@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from datetime import UTC, datetime
 
 import pytest
@@ -238,3 +240,15 @@ def test_an_alert_of_a_run_is_kept_whoever_started_it(vault, tmp_path, run, monk
     code, _, err = run(*words)
     assert code == 0
     assert "the alert could not be kept" in err
+
+
+def test_a_second_signal_ends_the_service_at_once(place, run, monkeypatch):
+    def interrupted(_config, _path, stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("holdfast.runs.status.run_service", interrupted)
+    assert run("schedule", "run")[0] == 143
+    monkeypatch.setattr("holdfast.runs.status.run_service", lambda *_: None)
+    assert run("schedule", "run") == (0, "The schedule ended.\n", "")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 
@@ -276,6 +277,35 @@ def test_chat_goes_through_apprise_in_a_child():
         service.send(MESSAGE)
     with pytest.raises(ConfigError, match="none that apprise knows"):
         channel("chat", {"URL": "hunter2"}, url="env:URL")
+
+
+def test_what_a_receiver_takes_only_in_part_has_failed(tmp_path, monkeypatch):
+    class Server:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def send_message(self, _letter):
+            return {"it@north": (550, b"no such user")}
+
+    mail = channel("mail", host="h", sender="a@b", recipients=("it@north", "c@d"))
+    monkeypatch.setattr(mail, "_connect", Server)
+    with pytest.raises(ChannelError, match="refused 1 recipients"):
+        mail.send(replace(MESSAGE, safety=Safety.INTACT))
+    monkeypatch.setattr("os.write", lambda _descriptor, line: len(line) - 1)
+    with pytest.raises(ChannelError, match=r"took \d+ of \d+ bytes"):
+        channel("file", path=str(tmp_path / "x")).send(MESSAGE)
+    monkeypatch.undo()
+    snmp = channel("snmp", host="127.0.0.1")
+
+    async def refuse(*_args, **_kwargs):
+        return TimeoutError()
+
+    monkeypatch.setattr(snmp, "_send", refuse)
+    with pytest.raises(ChannelError, match="gave no answer"):
+        snmp.send(MESSAGE)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

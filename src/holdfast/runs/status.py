@@ -16,7 +16,7 @@ from holdfast.runs.configured import access
 from holdfast.runs.monitoring.gather import VaultFacts, make_report, unreadable, vault_facts
 from holdfast.runs.schedule.configured import entries_of, open_schedule_book, runs_folder
 from holdfast.runs.schedule.launch import ProcessLauncher
-from holdfast.runs.schedule.service import Service, Stop, service_lock
+from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -72,6 +72,6 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
             launcher=ProcessLauncher(runs_folder(), os.path.abspath(path), env),
             env=env,
             log=LogWriter(write, env, as_json=settings.scheduler.log == "json"),
-            read_vault=lambda: read_vault(config, env),
+            read_vault=BackgroundReader(lambda: read_vault(config, env), env),
         )
         service.run(stop)

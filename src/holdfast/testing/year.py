@@ -105,8 +105,9 @@ class _Trouble:
 class Year:
     """One simulation. Everything random comes from its seed."""
 
-    def __init__(self, jobs: int, days: int, seed: int) -> None:
-        """Set the stage: entries, books, people, channels."""
+    def __init__(self, jobs: int, days: int, seed: int, *, forget: float = 0.03) -> None:
+        """Set the stage: entries, books, people, channels. `forget`: how often what was taken on is forgotten."""
+        self.forget = forget
         self.random = random.Random(seed)
         self.clock = ManualClock(START)
         env = self.clock.environment()
@@ -367,7 +368,7 @@ class _People:
         if record.state is AlertState.RESOLVED or trouble is None or subject in self._working:
             return
         year.alerts.acknowledge(number, "on call")
-        if year.random.random() < 0.03:
+        if year.random.random() < year.forget:
             year.report.forgotten += 1
             self._forgot[subject] = year.clock.now()
             return
@@ -449,9 +450,9 @@ class _SimulatedLauncher:
         return Outcome(1, code, "It failed.", "the rest.", "repair it.", failure.safety, retry)
 
 
-def simulate(jobs: int = 60, days: int = 30, seed: int = 1) -> YearReport:
+def simulate(jobs: int = 60, days: int = 30, seed: int = 1, *, forget: float = 0.03) -> YearReport:
     """Simulate so many daily jobs for so many days."""
-    return Year(jobs, days, seed).run()
+    return Year(jobs, days, seed, forget=forget).run()
 
 
 def main() -> None:

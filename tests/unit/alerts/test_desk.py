@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from holdfast import Alert
+from holdfast import Alert, config
 from holdfast.base.calendar import Window
 from holdfast.base.environment import ManualClock
 from holdfast.errors import ChannelError, Retry, Safety
 from holdfast.reliability.alerts import AlertBook, AlertDesk, AlertState, Contact, Level, Policy
+from holdfast.reliability.alerts.configured import make_desk, policy_of
 from holdfast.reliability.alerts.desk import CHANNEL_FAILED, Outlet
 from holdfast.reliability.alerts.messages import reference
 from holdfast.reliability.notify.protocol import Message, Receipt
@@ -233,3 +235,42 @@ def test_old_entries_are_dropped_once_a_day(site):
     site.desk.round()
     site.later(days=401)
     assert not site.book.everything()
+
+
+def test_the_desk_of_a_configuration(tmp_path):
+    text = """[vault]
+url = "/v"
+[channels.log]
+kind = "file"
+path = "LOG"
+[channels.hook]
+kind = "webhook"
+url = "env:NOT_SET"
+[contacts.anna]
+channels = ["hook", "log"]
+quiet_hours = ["22:00-23:00"]
+[contacts.berta]
+channels = ["log"]
+[alerts]
+heartbeat_channel = "log"
+"""
+    settings = config.loads(text.replace("LOG", str(tmp_path / "log")), environ={}).settings
+    clock = ManualClock()
+    policy = policy_of(settings)
+    assert policy.levels == (Level(("anna", "berta")),), "without levels all contacts are one"
+    assert policy.contacts["anna"].quiet == (Window.parse("22:00-23:00"),)
+    assert policy.site
+    assert policy_of(config.loads('[vault]\nurl = "/v"', environ={}).settings).levels == ()
+    desk = make_desk(settings, ":memory:", clock.environment(), {})
+    desk.report(DAMAGE)
+    assert desk.round().sent == 2
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "log").read_text().splitlines()]
+    assert kinds == ["alert", "alert", "heartbeat"]
+    assert {record.subject for record in desk.book.live()} == {"ehr", "hook"}
+    levels = (
+        text + '[[escalation.levels]]\ncontacts = ["berta"]\n[[escalation.rows]]\nsafety = "intact"\nretry = "never"\n'
+    )
+    policy = policy_of(config.loads(levels, environ={}).settings)
+    assert [level.contacts for level in policy.levels] == [("berta",)]
+    assert policy.table[Safety.INTACT, Retry.NEVER].first_level == 1
+    desk.book.close()

@@ -12,13 +12,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import holdfast
 from holdfast import config
 from holdfast.base.environment import ManualClock
-from holdfast.errors import Safety
+from holdfast.errors import Safety, StoreUnreachableError
 from holdfast.reliability.alerts import AlertBook
 from holdfast.reliability.objectives import CopyFacts, ExpiryFacts, ProofFacts, SourceFacts, StoreFacts, endangered
 from holdfast.runs import status
 from holdfast.runs.alerting import open_book
+from holdfast.runs.assembly import create_vault
 from holdfast.runs.monitoring import gather
-from holdfast.runs.monitoring.gather import VaultFacts, certificate_expiry, make_report, source_facts, vault_alerts
+from holdfast.runs.monitoring.gather import (
+    VaultFacts,
+    certificate_expiry,
+    make_report,
+    source_facts,
+    vault_alerts,
+    vault_facts,
+)
 from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.schedule.book import ScheduleBook
 from holdfast.runs.schedule.configured import entries_of
@@ -72,6 +80,21 @@ def test_the_facts_of_a_real_vault(tmp_path, monkeypatch):
     with open_book() as book:
         book.report(holdfast.Alert("damage", "ehr", "x", Safety.AT_RISK))
     assert status.status(loaded).verdict == "critical"
+
+
+def test_a_vault_that_breaks_while_it_is_read_is_a_fact(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    vault = create_vault(tmp_path / "vault", key_file=tmp_path / "key", passphrase=None, label="", env=None)
+    assert vault_facts(vault).sources == ()
+
+    def refuse():
+        raise StoreUnreachableError("away")
+
+    monkeypatch.setattr(vault, "listing", refuse)
+    facts = vault_facts(vault)
+    assert facts.error == "store-unreachable"
+    assert facts.alert is not None
+    vault.close()
 
 
 def test_certificates_expire(tmp_path):

@@ -48,7 +48,7 @@ def test_a_daily_job_starts_once_a_day():
     cron=st.sampled_from(["30 2 * * *", "15 */4 * * *", "0 3 * * sun"]),
     minutes=st.sampled_from([0.5, 30.0, 90.0]),
 )
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_one_run_per_slot_with_restarts_at_every_step(moment, every, cron, minutes):
     entry = daily(cron=cron, zone=BERLIN, jitter_seconds=600.0)
     service = Service(entry, hourly("v"), start=moment, minutes=minutes, concurrent=1)
@@ -157,6 +157,12 @@ def test_entries_follow_each_other():
     service.launcher.outcome = lambda _entry, _record: GOOD
     service.until(START + 3 * DAY)
     assert len(service.slots("verify")) == len(service.slots("prune")) == 2
+
+
+def test_an_entry_waits_for_what_it_follows():
+    entry = daily(after=("other",))
+    decision = decide(entry, {}, {}, START + timedelta(hours=3), START)
+    assert (decision.action, decision.reason) == ("wait", "waits for other")
 
 
 def test_limits_and_groups_are_kept():

@@ -25,7 +25,7 @@ from holdfast.runs.schedule.launch import Ended
 from holdfast.runs.schedule.records import Outcome, RunState
 from holdfast.runs.schedule.scheduler import Scheduler
 from holdfast.runs.schedule.sdnotify import Supervisor
-from holdfast.runs.schedule.service import Service, Stop, service_lock
+from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
 from unit.schedule.fakes import GOOD, LATER, NEVER, FakeLauncher
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -77,7 +77,14 @@ class Host:
             self.settings, entries_of(self.settings), self.book, make_desk(self.settings, ":memory:", env, {}), self.launcher, env,
             LogWriter(self.lines.write, env, as_json=True), lambda: self.facts(), Supervisor({}),
         )  # fmt: skip
-        self.scheduler = Scheduler(self.service.entries, self.book, self.launcher, env, on_end=self.service._ended)
+        self.scheduler = Scheduler(
+            self.service.entries,
+            self.book,
+            self.launcher,
+            env,
+            on_end=self.service._ended,
+            on_clock=self.service.clock_stepped,
+        )
 
     def sources(self) -> tuple[SourceStatus, ...]:
         good = self.book.last_good("nightly")
@@ -200,6 +207,69 @@ def test_messages_that_nobody_takes_are_logged(host):
     assert any(line["event"] == "messages-failed" for line in host.log())
 
 
+def test_a_clock_that_is_set_or_stands_still_is_told(host):
+    host.until(1)
+    assert "clock-stepped" not in host.codes()
+    host.clock._now += timedelta(days=1)
+    host.service.turn(host.scheduler)
+    assert "clock-stepped" in host.codes()
+    host.until(24 + 4)
+    assert "clock-stepped" not in host.codes()
+    host.service._round_at = float("-inf")
+    for _ in range(30):
+        host.clock._seconds += 5  # time passes, and the clock does not see it
+        host.service.turn(host.scheduler)
+    assert "clock-stepped" in host.codes()
+
+
+def test_a_vault_that_hangs_holds_nothing_up():
+    clock = ManualClock(START)
+    release, started = threading.Event(), []
+
+    def hang() -> VaultFacts:
+        started.append(1)
+        release.wait(30)
+        return VaultFacts(clock.now(), "v")
+
+    reader = BackgroundReader(hang, clock.environment(), patience_seconds=0.01)
+    assert reader() is None
+    clock.advance(timedelta(seconds=500))
+    assert reader() is None
+    clock.advance(timedelta(seconds=101))
+    found = reader()
+    assert found is not None
+    assert found.error == "store-unreachable"
+    assert len(started) == 1, "it is not asked again before it has answered"
+    release.set()
+    assert reader._thread is not None
+    reader._thread.join()
+    answered = reader()
+    assert answered is not None
+    assert answered.vault == "v"
+
+
+def test_what_breaks_the_reader_is_said():
+    def broken() -> VaultFacts:
+        raise KeyError("secret")
+
+    found = BackgroundReader(broken, ManualClock(START).environment())()
+    assert found is not None
+    assert found.error == "internal"
+    assert found.alert is not None
+    assert "secret" not in found.alert.text
+
+
+def test_a_damaged_book_is_set_aside_and_told(host, tmp_path):
+    (tmp_path / "s.sqlite").write_bytes(b"nonsense" * 1000)
+    host.service.book = ScheduleBook(tmp_path / "s.sqlite", host.clock.environment())
+    assert host.service.book.lost
+    assert (tmp_path / "s.sqlite.damaged").exists()
+    stop = threading.Event()
+    stop.set()
+    host.service.run(Stop(stop, lambda _seconds: None))
+    assert "schedule-book-lost" in host.codes()
+
+
 def test_old_runs_are_dropped_once_a_day(host):
     host.until(4)
     host.clock.advance(timedelta(days=500))
@@ -251,10 +321,14 @@ def test_a_book_that_cannot_be_opened_or_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LocalStateError, match="cannot be opened"):
         ScheduleBook(tmp_path / "file" / "x", env)
-    (tmp_path / "damaged").write_bytes(b"nonsense" * 1000)
+    (tmp_path / "folder").mkdir()
     with pytest.raises(LocalStateError, match="cannot be opened"):
-        ScheduleBook(tmp_path / "damaged", env)
+        ScheduleBook(tmp_path / "folder", env)
     book = ScheduleBook(tmp_path / "good", env)
+    with pytest.raises(RuntimeError), book._change() as db:  # noqa: PT012 - what is undone comes first
+        db.execute("INSERT INTO request VALUES ('x', 'y')")
+        raise RuntimeError
+    assert not book.asked(), "half a change is none"
     book._connection.execute("PRAGMA query_only = ON")
     with pytest.raises(LocalStateError, match="does not take"):
         book.ask("x")

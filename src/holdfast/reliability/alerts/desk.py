@@ -7,7 +7,7 @@ for an hour is an alert that is told by the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -75,6 +75,8 @@ class AlertDesk:
         self._deliveries = Deliveries(env)
         self._heartbeat = heartbeat
         self._reply_folder = reply_folder
+        self.alive: Callable[[], None] = lambda: None
+        """Called before each try of a channel: a round in which many are away takes minutes."""
         self._dropped_old = -float(_KEEP_CHECK_SECONDS)
 
     def report(self, alert: Alert, *, origin: str = "run") -> int:
@@ -140,6 +142,7 @@ class AlertDesk:
         return any(each.delivered for each in tries)
 
     def _try(self, name: str, message: Message, contact: str) -> Delivery:
+        self.alive()
         outlet = self._outlets.get(name, Outlet(None, fault="there is no such channel"))
         try:
             if outlet.channel is None:

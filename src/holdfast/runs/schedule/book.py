@@ -41,22 +41,25 @@ class ScheduleBook:
     """The book of one host."""
 
     def __init__(self, path: str | os.PathLike[str], env: Environment) -> None:
-        """Open it, or make it (mode 0600). `:memory:` keeps nothing. `LocalStateError` if it cannot be opened."""
+        """Open it, or make it (mode 0600). `:memory:` keeps nothing. `LocalStateError` if it cannot be opened.
+
+        One that is damaged is set aside, a new one begun, and `lost` says so: no slot of the past is due in a new book.
+        """
         self._env = env
+        self.lost = False
         name = os.fspath(path)
         try:
-            if name != ":memory:":
-                os.makedirs(os.path.dirname(name) or ".", mode=0o700, exist_ok=True)
-                os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = sqlite3.connect(name, isolation_level=None, timeout=30.0, check_same_thread=False)
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_TABLES)
+            try:
+                self._connection = _opened(name)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                os.replace(name, f"{name}.damaged")
+                self.lost = True
+                self._connection = _opened(name)
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            raise LocalStateError(
-                f"the schedule's book cannot be opened ({reason})",
-                next="check owner and room of the state directory; a damaged `schedule.sqlite` may be removed.",
-            ) from None
+            raise LocalStateError(f"the schedule's book cannot be opened ({reason})") from None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -234,6 +237,20 @@ class ScheduleBook:
                 (before,),
             )
             db.execute("DELETE FROM room WHERE at < ?", (before,))
+
+
+def _opened(name: str) -> sqlite3.Connection:
+    if name != ":memory:":
+        os.makedirs(os.path.dirname(name) or ".", mode=0o700, exist_ok=True)
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(name, isolation_level=None, timeout=30.0, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(_TABLES)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _record(row: tuple[object, ...]) -> RunRecord:

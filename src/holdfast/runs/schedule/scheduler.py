@@ -57,6 +57,7 @@ class Scheduler:
         *,
         concurrent: int = 2,
         on_end: Callable[[Entry, Ended, RunState], None] = lambda _entry, _ended, _state: None,
+        on_clock: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """Take up where the book stands: runs that were under way are watched, or counted as lost."""
         self.entries: Mapping[str, Entry] = {entry.name: entry for entry in entries}
@@ -65,6 +66,7 @@ class Scheduler:
         self._env = env
         self._concurrent = concurrent
         self._on_end = on_end
+        self._on_clock = on_clock
         self._since = {name: book.since(name) for name in self.entries}
         self._known = {name: book.recent(name) for name in self.entries}
         self._newest = book.newest()
@@ -106,11 +108,14 @@ class Scheduler:
         return max(now, min(times, default=now + timedelta(seconds=_WATCH_SECONDS)))
 
     def _heed_clock(self, now: datetime) -> None:
-        """Look at everything again when the clock was set."""
+        """Look at everything again when the clock was set, or has stood still; say by how many seconds."""
         offset = now.timestamp() - self._env.monotonic()
-        if self._offset is not None and abs(offset - self._offset) > _JUMP_SECONDS:
+        if self._offset is None:
+            self._offset = offset
+        elif abs(offset - self._offset) > _JUMP_SECONDS:
             self._wake.clear()
-        self._offset = offset
+            self._on_clock(offset - self._offset)
+            self._offset = offset
 
     def _due(self, now: datetime) -> list[str]:
         return [name for name in self.entries if name not in self._running and self._wake.get(name, now) <= now]

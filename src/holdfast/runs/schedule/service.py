@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,12 +16,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
-from holdfast.errors import HoldfastError, LocalStateError, ScheduleBusyError
+from holdfast.base.units import format_seconds
+from holdfast.errors import (
+    HoldfastError,
+    InternalError,
+    LocalStateError,
+    Retry,
+    Safety,
+    ScheduleBusyError,
+    StoreUnreachableError,
+)
 from holdfast.reliability.objectives import endangered
 from holdfast.runs.alerting import origin_of
 from holdfast.runs.monitoring.endpoint import serving
-from holdfast.runs.monitoring.gather import SERVICE_FACT, VaultFacts, host_facts, make_report, vault_alerts
+from holdfast.runs.monitoring.gather import SERVICE_FACT, VaultFacts, host_facts, make_report, unreadable, vault_alerts
 from holdfast.runs.monitoring.metrics import write_textfile
 from holdfast.runs.schedule.launch import Ended, Launcher
 from holdfast.runs.schedule.records import Entry, RunState
@@ -35,7 +46,7 @@ if TYPE_CHECKING:
     from holdfast.runs.options import Cancel
     from holdfast.runs.schedule.book import ScheduleBook
 
-__all__ = ["Service", "Stop", "service_lock"]
+__all__ = ["BackgroundReader", "Service", "Stop", "service_lock"]
 
 ROUND_SECONDS = 60.0
 VAULT_SECONDS = 900.0
@@ -44,6 +55,9 @@ END_SECONDS_MAX = 150.0
 _KEEP_SECONDS = 86400.0
 _VAULT_ORIGIN = "vault"
 _REACH_ORIGIN = "reach"
+_CLOCK_ORIGIN = "clock"
+_CLOCK_SECONDS = 3600.0
+_READ_SECONDS_MAX = 600.0
 
 
 class Stop:
@@ -53,6 +67,44 @@ class Stop:
         """Take the event and what waits for it."""
         self.is_set = event.is_set
         self.wait = wait
+
+
+class BackgroundReader:
+    """Reads the vault's facts aside: a store that hangs must not hold up the schedule and the alerts.
+
+    Calling it returns the facts, or None while they are being read; after ten minutes, that the vault does not answer.
+    """
+
+    def __init__(self, read: Callable[[], VaultFacts], env: Environment, *, patience_seconds: float = 5.0) -> None:
+        """Take what reads, and how long a call waits for it."""
+        self._read = read
+        self._env = env
+        self._patience_seconds = patience_seconds
+        self._thread: threading.Thread | None = None
+        self._began = 0.0
+        self._found: list[VaultFacts] = []
+
+    def __call__(self) -> VaultFacts | None:
+        """Return the facts."""
+        if self._thread is None:
+            self._found.clear()
+            self._began = self._env.monotonic()
+            self._thread = threading.Thread(target=self._work, name="vault-facts", daemon=True)
+            self._thread.start()
+        self._thread.join(self._patience_seconds)
+        if not self._thread.is_alive():
+            self._thread = None
+            return self._found[0]
+        if self._env.monotonic() - self._began > _READ_SECONDS_MAX:
+            return unreadable(StoreUnreachableError("the vault gives no answer"), self._env.now())
+        return None
+
+    def _work(self) -> None:
+        try:
+            self._found.append(self._read())
+        except Exception as error:  # noqa: BLE001 - a thread's failure must be seen; its text may hold a path
+            fault = InternalError(f"the vault's facts could not be read: {type(error).__name__}")
+            self._found.append(unreadable(fault, self._env.now()))
 
 
 @contextmanager
@@ -75,7 +127,7 @@ def service_lock(folder: Path) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Service:
-    """All that the loop works with. `read_vault` opens the vault and returns its facts, errors included."""
+    """All that the loop works with. `read_vault` returns the vault's facts, errors included; None: they are being read."""
 
     settings: Settings
     entries: tuple[Entry, ...]
@@ -84,13 +136,14 @@ class Service:
     launcher: Launcher
     env: Environment
     log: LogWriter
-    read_vault: Callable[[], VaultFacts]
+    read_vault: Callable[[], VaultFacts | None]
     manager: Supervisor = field(default_factory=lambda: Supervisor(os.environ))
     facts: VaultFacts | None = None
     report: StatusReport | None = None
     _vault_read_at: float = float("-inf")
     _round_at: float = float("-inf")
     _kept_at: float = float("-inf")
+    _clock_at: float = float("-inf")
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set."""
@@ -101,7 +154,11 @@ class Service:
             self.env,
             concurrent=self.settings.scheduler.concurrent,
             on_end=self._ended,
+            on_clock=self.clock_stepped,
         )
+        self.desk.alive = lambda: self.manager.tell(WATCHDOG=1)
+        if self.book.lost:
+            self._report_lost_book()
         with serving(self.settings.monitoring.listen, lambda: self.report):
             self.manager.tell(READY=1, STATUS=f"{len(self.entries)} entries")
             self.log.say("info", "started", f"{len(self.entries)} entries, {len(scheduler.running)} runs under way")
@@ -147,6 +204,32 @@ class Service:
                 self.desk.report(worth, origin=RUN_ALERTS)
         self._vault_read_at = self._round_at = float("-inf")
 
+    def _report_lost_book(self) -> None:
+        with self._guarded("alerts"):
+            self.desk.report(
+                Alert(
+                    "schedule-book-lost", "schedule", "The schedule's book was damaged. It was set aside and a new one begun.",
+                    Safety.UNTOUCHED, Retry.NEVER, "every backup is as it was; entries start again from their next time on.",
+                    "look into the file that ends in `.damaged`, and at the disk it lies on.",
+                ),
+                origin="schedule",
+            )  # fmt: skip
+
+    def clock_stepped(self, seconds: float) -> None:
+        """Report that the clock was set, or stood still: nothing starts at its time by a clock that is wrong."""
+        self._clock_at = self.env.monotonic()
+        way = "forward" if seconds > 0 else "back"
+        with self._guarded("alerts"):
+            self.desk.report(
+                Alert(
+                    "clock-stepped", "clock", f"The machine's clock went {way} by {format_seconds(abs(seconds))} at once.",
+                    Safety.UNTOUCHED, Retry.NEVER, "no run is started twice; snapshots carry the times that the clock had.",
+                    "see that the time service works: `timedatectl`.",
+                ),
+                origin=_CLOCK_ORIGIN,
+            )  # fmt: skip
+        self._round_at = float("-inf")
+
     def _round(self) -> None:
         """See what is in danger, tell who must know, give out figures. What fails is logged, and the rest goes on."""
         now = self.env.now()
@@ -174,13 +257,18 @@ class Service:
     def _read_vault(self) -> None:
         now = self.env.monotonic()
         if now - self._vault_read_at >= VAULT_SECONDS:
+            found = self.read_vault()
+            if found is None:
+                return
             self._vault_read_at = now
-            self.facts = self.read_vault()
+            self.facts = found
             if self.facts.free_bytes is not None:
                 self.book.note_room("vault", self.facts.free_bytes)
 
     def _reconcile(self, facts: VaultFacts, now: datetime) -> None:
         self.desk.reconcile(endangered(host_facts(self.settings, self.entries, facts, self.book, now), now))
+        if self.env.monotonic() - self._clock_at > _CLOCK_SECONDS:
+            self.desk.reconcile((), origin=_CLOCK_ORIGIN)
         if facts.alert is not None:
             self.desk.reconcile([facts.alert], origin=_REACH_ORIGIN)
         elif not facts.error:
