@@ -31,6 +31,19 @@ class Prometheus:
         assert answer["status"] == "success", answer
         return answer["data"]
 
+    def ready(self) -> bool:
+        """Return whether it answers queries."""
+        if not process.answers(self.port):
+            return False
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/-/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
     def query(self, expression: str) -> list[Any]:
         """Return the rows of a query at this moment."""
         return list(self.get("query", query=expression)["result"])
@@ -59,5 +72,6 @@ scrape_configs:
     command = [
         program, f"--config.file={settings}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
     ]  # fmt: skip
-    with process.running(command, log=folder / "prometheus.log", ready=lambda: process.answers(port)):
-        yield Prometheus(port)
+    server = Prometheus(port)
+    with process.running(command, log=folder / "prometheus.log", ready=server.ready):
+        yield server
