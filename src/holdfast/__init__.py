@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
     from holdfast.runs.classify import Classification, classify
+    from holdfast.runs.drill.drills import DrillReport
+    from holdfast.runs.drill.options import BareSite, DrillOptions
+    from holdfast.runs.drill.plan import DrillPlan
+    from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         BackupStats,
@@ -34,8 +39,10 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
+    from holdfast.runs.services import ServiceRestore
     from holdfast.runs.snapshot import Snapshot, SnapshotList
     from holdfast.runs.vault import Vault
+    from holdfast.sources.connectors.protocol import Evidence
 
 __version__ = "0.1.0"
 
@@ -47,6 +54,11 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "BareSite": "runs.drill.options",
+    "DrillOptions": "runs.drill.options",
+    "DrillPlan": "runs.drill.plan",
+    "DrillRecord": "runs.drill.record",
+    "DrillReport": "runs.drill.drills",
     "Classification": "runs.classify",
     "classify": "runs.classify",
     "BackupOptions": "runs.options",
@@ -68,6 +80,10 @@ _HOMES = {
     "SnapshotInfo": "runs.results",
     "VaultStats": "runs.results",
     "VerifyReport": "runs.results",
+    "ServiceRestore": "runs.services",
+    "Evidence": "sources.connectors.protocol",
+    "Prepared": "runs.recovery",
+    "RecoveryTarget": "runs.recovery",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
     "Vault": "runs.vault",
@@ -78,13 +94,19 @@ __all__ = [
     "BackupOptions",
     "BackupResult",
     "BackupStats",
+    "BareSite",
     "Change",
     "CheckReport",
     "ClassRule",
     "Classification",
+    "DrillOptions",
+    "DrillPlan",
+    "DrillRecord",
+    "DrillReport",
     "EntryInfo",
     "Event",
     "Events",
+    "Evidence",
     "Finding",
     "ForgetPlan",
     "ForgetResult",
@@ -92,11 +114,14 @@ __all__ = [
     "HoldfastError",
     "Limits",
     "Note",
+    "Prepared",
     "Progress",
     "PruneResult",
+    "RecoveryTarget",
     "RepairResult",
     "RestoreResult",
     "RetentionPolicy",
+    "ServiceRestore",
     "Snapshot",
     "SnapshotInfo",
     "SnapshotList",

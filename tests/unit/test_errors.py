@@ -18,7 +18,11 @@ CODES = {
     "alert-missing": 5, "reply-refused": 6, "channel-failed": 1, "channel-driver-missing": 1, "schedule-busy": 1,
     "run-lost": 1, "run-overdue": 1,
     "audit-unavailable": 1, "audit-damaged": 4, "approval-missing": 6, "breaker-open": 7,
-    "evidence": 4, "report-tool": 1, "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
+    "drill": 1, "drill-refused": 2, "drill-space": 1, "isolation-missing": 1, "drill-program": 1, "evidence": 4,
+    "report-tool": 1, "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
+    "application": 1, "application-unreachable": 1, "application-access": 6, "application-unsuitable": 1,
+    "application-busy": 1, "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1,
+    "watchdog": 1, "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1,
 }  # fmt: skip
 
 

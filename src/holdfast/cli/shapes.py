@@ -14,10 +14,25 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import alerts, audit, catalog, keys, retention, schedule, settings, vault
+from holdfast.cli import (
+    alerts,
+    audit,
+    catalog,
+    connectors,
+    drill,
+    keys,
+    recover,
+    report_drill,
+    retention,
+    schedule,
+    settings,
+    vault,
+)
 from holdfast.reliability.alerts import records as alert_records
-from holdfast.runs import classify, demo, results
+from holdfast.runs import classify, demo, results, services, start
+from holdfast.runs.drill import drills, plan, record, scenarios
 from holdfast.runs.monitoring import report
+from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -58,6 +73,23 @@ RECORDS: dict[str, type] = {
     "audit-sent": audit.Sent,
     "audit-renewed": audit.Renewed,
     "audit-written": audit.Written,
+    "restore-service": services.ServiceRestore,
+    "drill": record.DrillRecord,
+    "drill-record": record.DrillRecord,
+    "drill-plan": plan.DrillPlan,
+    "drill-standing": drill.StandingRow,
+    "drill-scenario": drill.ScenarioRow,
+    "drill-sweep": drill.DrillSwept,
+    "scenario": scenarios.ScenarioReport,
+    "report": report_drill.ReportWritten,
+    "report-proof": drills.Proof,
+    "connector": connectors.ConnectorListed,
+    "grants": connectors.Grants,
+    "application": connectors.ApplicationChecked,
+    "wal-pushed": spool.Pushed,
+    "recovery-prepared": recover.RecoveryPrepared,
+    "recovery-checked": start.RecoveryReport,
+    "wal-status": spool.SpoolState,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
@@ -91,6 +123,17 @@ RESULTS = {
     "audit-written",
     "classify",
     "demo",
+    "restore-service",
+    "drill",
+    "drill-plan",
+    "drill-sweep",
+    "scenario",
+    "report",
+    "report-proof",
+    "wal-pushed",
+    "wal-status",
+    "recovery-prepared",
+    "recovery-checked",
 }
 """Records that end a command and carry its `exit_code`."""
 

@@ -19,6 +19,8 @@ _SAMPLE_VALUES = {
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
+    "services.*.checks.*.name": '"patients"',
+    "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
     "schedule.*.job": '"ehr"',
     "schedule.*.cron": '"30 2 * * *"',
@@ -28,6 +30,7 @@ _SAMPLE_VALUES = {
     "escalation.levels.*.contacts": '["on-call"]',
     "escalation.rows.*.safety": '"at risk"',
     "escalation.rows.*.retry": '"never"',
+    "applications.*.connector": '"postgresql"',
 }
 _SAMPLE_NAMES = {"jobs": "ehr", "schedule": "ehr-nightly", "channels": "log", "contacts": "on-call"}
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}

@@ -41,10 +41,29 @@
     ├─ ScheduleBusyError           another schedule, or a run of the same job, is under way
     ├─ RunLostError                a scheduled run ended without a result
     ├─ RunOverdueError             a scheduled run took longer than it may
+    ├─ DrillError                  a drill could not be held
+    │  ├─ DrillRefusedError        its place could touch production
+    │  ├─ DrillSpaceError          its place has no room
+    │  ├─ IsolationError           the system gives it no namespaces
+    │  └─ DrillProgramError        a program of the application is missing
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
-    └─ InternalError               a fault of Holdfast itself
+    ├─ InternalError               a fault of Holdfast itself
+    └─ ApplicationError            an application could not be backed up as configured
+       ├─ ApplicationUnreachableError
+       ├─ ApplicationAccessError     wrong password, missing right
+       ├─ ApplicationUnsuitableError wrong version, role or setting
+       ├─ ApplicationBusyError       another backup of it is under way
+       ├─ ApplicationChangedError    it restarted or failed over meanwhile
+       ├─ CaptureError               what was captured did not pass its checks
+       ├─ FreezeOverrunError         a budget was exceeded; thawed first
+       ├─ StillFrozenError           it did not come back: act now
+       ├─ WatchdogError              nothing is frozen without one
+       ├─ DriverMissingError         a driver or program is not installed
+       ├─ WalConflictError           one name, two contents
+       ├─ WalMissingError            in none of the places
+       └─ RecoveryError              a restored application does not come up
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -58,6 +77,22 @@ One module per area of the tree; this package is the door to all of them.
 from __future__ import annotations
 
 from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
+from holdfast.errors.applications import (
+    ApplicationAccessError,
+    ApplicationBusyError,
+    ApplicationChangedError,
+    ApplicationError,
+    ApplicationUnreachableError,
+    ApplicationUnsuitableError,
+    CaptureError,
+    DriverMissingError,
+    FreezeOverrunError,
+    RecoveryError,
+    StillFrozenError,
+    WalConflictError,
+    WalMissingError,
+    WatchdogError,
+)
 from holdfast.errors.audit import ApprovalMissingError, AuditDamagedError, AuditUnavailableError
 from holdfast.errors.core import (
     AccessError,
@@ -93,6 +128,13 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.drills import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    IsolationError,
+)
 from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
@@ -101,25 +143,40 @@ __all__ = [
     "AccessError",
     "AlertMissingError",
     "AmbiguousSnapshotError",
+    "ApplicationAccessError",
+    "ApplicationBusyError",
+    "ApplicationChangedError",
+    "ApplicationError",
+    "ApplicationUnreachableError",
+    "ApplicationUnsuitableError",
     "ApprovalMissingError",
     "AuditDamagedError",
     "AuditUnavailableError",
     "BreakerOpenError",
+    "CaptureError",
     "ChannelDriverMissingError",
     "ChannelError",
     "ConfigError",
     "DamageError",
+    "DrillError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
+    "DriverMissingError",
     "EvidenceError",
+    "FreezeOverrunError",
     "HeldError",
     "HoldfastError",
     "InternalError",
     "Interrupted",
+    "IsolationError",
     "LimitError",
     "LocalStateError",
     "MissingError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "RecoveryError",
     "ReplyRefusedError",
     "ReportToolMissingError",
     "RetentionError",
@@ -131,6 +188,7 @@ __all__ = [
     "ScheduleBusyError",
     "SnapshotMissingError",
     "SourceMissingError",
+    "StillFrozenError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",
@@ -142,6 +200,9 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "WalConflictError",
+    "WalMissingError",
+    "WatchdogError",
     "WrongKeyError",
     "error_classes",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
+from holdfast.sources.connectors.protocol import Evidence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,6 +25,7 @@ __all__ = [
     "DamagedPack",
     "DetectedCount",
     "EntryInfo",
+    "Evidence",
     "ForgetDecision",
     "ForgetPlan",
     "ForgetResult",
@@ -97,6 +99,8 @@ class BackupResult:
     dry_run: bool = False
     recorded: bool = True
     """Whether the audit log has it. If not, the snapshot is as good as any, and somebody has to look after the log."""
+    evidence: tuple[Evidence, ...] = ()
+    """How each application of the job was captured, for how long it stood still, and what proves it."""
 
     @property
     def exit_code(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from holdfast.base.events import Alert, Events, ignore
@@ -14,6 +15,8 @@ from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, configured_resilience, job_paths, trail_options
+from holdfast.runs.configured import limits as configured_limits
+from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.operations import audited, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.audit import AuditTrail
     from holdfast.runs.options import Cancel, Limits, PathLike
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         CheckReport,
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     )
 
 
-class Vault:
+class Vault(DrillSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -80,17 +84,18 @@ class Vault:
         key_file: PathLike | None = None,
         passphrase: str | None = None,
         credential: PathLike | None = None,
+        config: Config | None = None,
         env: Environment | None = None,
     ) -> Vault:
-        """Open a vault by its store, or by a configuration file (`*.toml`).
+        """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
 
         `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
 
         A secret given here goes before the configured one.
         """
-        config = _configuration(url)
-        if config is not None:
-            known = access(config, os.environ)
+        named = _configuration(url)
+        if named is not None:
+            known = access(named, os.environ)
             url = known.url
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
@@ -101,7 +106,7 @@ class Vault:
             )
         if config is not None:
             opened.trail.options = trail_options(config.settings)
-        return cls(opened, config)
+        return cls(opened, config or named)
 
     def close(self) -> None:
         """Release files and connections. Runs must be over."""
@@ -156,6 +161,7 @@ class Vault:
         *,
         label: str = "",
         options: BackupOptions | None = None,
+        applications: Sequence[str] = (),
         dry_run: bool = False,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -164,18 +170,32 @@ class Vault:
 
         When it returns, the snapshot is committed, durable and readable; `partial` if some file could not be read
         whole, each of which is a finding. `label` names the source: the same host, label and paths continue the same
-        history. A dry run scans, counts by class, and writes nothing.
+        history. A dry run scans, counts by class, and writes nothing. `applications` are names of the configuration: they
+        are captured together, as one consistency group with the paths, and how is the result's `evidence`.
 
         Errors: `SourceMissingError` (a path that does not exist), `RevokedError`, `Interrupted` (`stop` was set: a
-        checkpoint is kept and the next run uploads nothing twice). After any error no earlier snapshot is touched.
+        checkpoint is kept and the next run uploads nothing twice), `ApplicationError` (and its children: the application runs
+        on). After any error no earlier snapshot is touched.
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
             label = label or paths
             options = options or backup_options(self._config.settings, paths)
+            applications = applications or self._config.settings.jobs[paths].applications
             paths = job_paths(self._config.settings, paths)
         given: list[PathLike] = [paths] if isinstance(paths, str | bytes | os.PathLike) else [*paths]
         request = BackupRequest(tuple(map(raw_path, given)), label, options or BackupOptions(), dry_run=dry_run)
-        return run_backup(self._vault, request, events=events, stop=stop)
+        if not applications:
+            return run_backup(self._vault, request, events=events, stop=stop)
+        from holdfast.runs.applications import members_of, run_application_backup
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        settings, vault = self._config.settings, self._vault
+        return run_application_backup(
+            vault, request, lambda: members_of(vault, settings, applications), events=events, stop=stop
+        )
 
     def snapshots(self, source: str = "") -> SnapshotList:
         """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
@@ -223,8 +243,11 @@ class Vault:
 
     def plan_forget(self, policy: RetentionPolicy, *, source: str = "") -> ForgetPlan:
         """Return what retention would forget. Nothing changes."""
+        from holdfast.runs.wal import keep_logs
+
         chosen = [snapshot.info for snapshot in self.snapshots(source)]
-        return forget.plan(self._vault.repository, policy, chosen)
+        plan = forget.plan(self._vault.repository, policy, chosen)
+        return keep_logs(plan, self._vault.snapshots(), policy.pitr_days, self._vault.env.now())
 
     @audited("forget")
     def forget(
@@ -339,6 +362,52 @@ class Vault:
         from holdfast.runs.stats import run_stats
 
         return run_stats(self._vault, by_snapshot=by_snapshot)
+
+    def store_wal(self, application: str, *, events: Events = ignore, stop: Cancel | None = None) -> BackupResult:
+        """Store a configured PostgreSQL application's WAL spool as a snapshot, and empty the spool of what is stored.
+
+        Between base backups, as often as the recovery point asks for. Gaps raise the alert `wal-gap`. `ConfigError` if the
+        application has no spool.
+        """
+        from holdfast.runs.applications import spool_of
+        from holdfast.runs.wal import store_log
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        spool = spool_of(self._config.settings, application)
+        options = BackupOptions(limits=configured_limits(self._config.settings))
+        return store_log(self._vault, application, raw_path(spool), options, events=events, stop=stop)
+
+    def prepare_recovery(
+        self,
+        application: str,
+        to: PathLike,
+        *,
+        target: RecoveryTarget,
+        snapshot: str = "",
+        events: Events = ignore,
+        stop: Cancel | None = None,
+    ) -> Prepared:
+        """Restore a PostgreSQL application into an empty folder, with its WAL and the settings that bring it to a target.
+
+        `snapshot` selects the base backup; without it the newest that ended before the target is taken. What comes back can
+        be tried out (`holdfast.runs.start.check_recovery`) or started. Nothing of the running application is touched.
+        `SnapshotMissingError`, `RecoveryError`.
+        """
+        from holdfast.runs.recovery import prepare_recovery
+
+        return prepare_recovery(
+            self._vault,
+            self._vault.snapshots(),
+            application,
+            Path(os.path.abspath(os.fsdecode(to))),
+            target=target,
+            selected=self.snapshot(snapshot).info if snapshot else None,
+            events=events,
+            stop=stop,
+        )
 
     @audited("enroll")
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:

@@ -15,6 +15,7 @@ from holdfast.config.schema.alerts import (
     EscalationSettings,
     LevelSettings,
 )
+from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.reliability import (
     AccessSettings,
@@ -25,6 +26,7 @@ from holdfast.config.schema.reliability import (
     RetrySettings,
 )
 from holdfast.config.schema.schedule import MonitoringSettings, SchedulerSettings, ScheduleSettings
+from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -40,6 +42,7 @@ from holdfast.config.schema.vault import (
 __all__ = [
     "AccessSettings",
     "AlertSettings",
+    "ApplicationSettings",
     "AuditSettings",
     "BackupSettings",
     "BackupSettings",
@@ -49,6 +52,8 @@ __all__ = [
     "ClassRuleSettings",
     "CollectorSettings",
     "ContactSettings",
+    "DrillCheckSettings",
+    "DrillSettings",
     "EscalationRowSettings",
     "EscalationSettings",
     "JobSettings",
@@ -61,6 +66,7 @@ __all__ = [
     "RetrySettings",
     "ScheduleSettings",
     "SchedulerSettings",
+    "ServiceSettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
@@ -73,6 +79,7 @@ class Settings(Section):
 
     vault: VaultSettings
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
+    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
@@ -90,3 +97,5 @@ class Settings(Section):
     audit: AuditSettings = Field(default_factory=AuditSettings)
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
     access: AccessSettings = Field(default_factory=AccessSettings)
+    services: Services = Field(default_factory=dict)
+    drill: DrillSettings = Field(default_factory=DrillSettings)
