@@ -45,7 +45,7 @@ CHANNEL_NEEDS: dict[str, tuple[str, ...]] = {
     "chat": ("url",),
 }
 """The kinds of channels, and the options without which each reaches nobody."""
-JOB_KINDS = ("backup", "verify", "prune", "forget", "check")
+JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "drill")
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _SLOTS_LOOKED_AT = 60
@@ -186,6 +186,8 @@ def _check_schedule(settings: Settings) -> Iterator[Fault]:
             yield (*key, "job"), "a backup needs the job that it backs up"
         elif entry.kind == "backup" and entry.job not in settings.jobs:
             yield (*key, "job"), f"there is no job {entry.job}"
+        elif entry.kind == "drill" and entry.job and entry.job not in settings.services:
+            yield (*key, "job"), f"there is no service {entry.job}"
         for place, other in enumerate(entry.after):
             if other not in settings.schedule:
                 yield (*key, "after", place), f"the schedule has no entry {other}"
@@ -246,6 +248,6 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...]
     (frozenset({"alerts", "channels", "contacts"}), _check_contacts),
     (frozenset({"contacts", "escalation"}), _check_levels),
     (frozenset({"contacts", "escalation"}), _check_rows),
-    (frozenset({"scheduler", "schedule", "jobs"}), _check_schedule),
+    (frozenset({"scheduler", "schedule", "jobs", "services"}), _check_schedule),
 )
 """Each check, and the tables that must be valid by themselves before it can be made."""

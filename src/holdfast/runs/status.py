@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.base import environment
+from holdfast.base.environment import parse_time
+from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
 from holdfast.errors import HoldfastError
 from holdfast.runs.alerting import open_book, open_desk
@@ -21,9 +24,10 @@ from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, serv
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import Config
+    from holdfast.runs.assembly import OpenVault
     from holdfast.runs.monitoring.report import StatusReport
 
-__all__ = ["read_vault", "run_service", "status"]
+__all__ = ["read_vault", "run_service", "status", "with_drills"]
 
 
 def read_vault(config: Config, env: Environment) -> VaultFacts:
@@ -36,7 +40,22 @@ def read_vault(config: Config, env: Environment) -> VaultFacts:
     except HoldfastError as error:
         return unreadable(error, env.now())
     with closing(vault):
-        return vault_facts(vault)
+        facts = vault_facts(vault)
+        return with_drills(facts, vault, config) if config.settings.services and not facts.error else facts
+
+
+def with_drills(facts: VaultFacts, vault: OpenVault, config: Config) -> VaultFacts:
+    """Return the facts with what the drills of the configured services say."""
+    from holdfast.runs.drill import drills
+    from holdfast.runs.drill.verdict import stale_alerts
+
+    try:
+        records = drills.evidence_of(vault, config.settings).records()
+        stale = tuple(stale_alerts(drills.stands(vault, config)))
+    except HoldfastError as error:
+        return replace(facts, alerts=(Alert.of(error, "drills"),))
+    passed = [parse_time(record.ended) for record in records if record.verdict == "passed"]
+    return replace(facts, drill_at=max(passed, default=None), alerts=stale)
 
 
 def status(config: Config, *, env: Environment | None = None) -> StatusReport:

@@ -42,6 +42,10 @@ windows = ["always"]
 kind = "check"
 every_seconds = "1m"
 jitter_seconds = "1h"
+[schedule.i]
+kind = "drill"
+job = "lab"
+every_seconds = "30d"
 [alerts]
 zone = "Mars/Olympus"
 quiet_hours = ["00:00-12:00", "12:00-00:00", "late"]
@@ -94,27 +98,28 @@ EXPECTED = [
     "27: schedule.g.job: a backup needs the job",
     "30: schedule.g.windows.0: not a window",
     "34: schedule.h.jitter_seconds: is longer than",
-    "36: alerts.zone: not a time zone",
-    "37: alerts.quiet_hours.2: not a window",
-    "37: alerts.quiet_hours: quiet hours without an end",
-    "38: alerts.heartbeat_channel: there is no channel drum",
-    "40: channels.pigeon.kind: unknown kind of channel (there are: chat, command, file, mail, snmp, syslog, webhook)",
-    "41: channels.mail.host: is required by a channel of kind mail",
-    "44: channels.local.host: syslog over `unix` needs `path`",
-    "47: channels.remote.host: syslog over udp needs `host`",
-    "49: contacts.nobody.channels: nobody can be reached without a channel",
-    "51: contacts.anna.channels.1: there is no channel smoke",
-    "50: contacts.anna.address: neither the contact nor the channel mail has an address",
-    "52: contacts.anna.quiet_hours: quiet hours without an end",
-    "53: contacts.anna.public_key: not a public key",
-    "55: escalation.levels.0.contacts.0: there is no contact berta",
-    "55: escalation.levels.0.contacts: at level 1 nobody can be reached",
-    "56: escalation.levels.1.contacts: at level 2 nobody can be reached",
-    "57: escalation.rows.0: there are several rows for (intact, never)",
-    "60: escalation.rows.0.first_level: can never fire: there are 2 levels",
-    "61: escalation.rows.1: there are several rows",
-    "65: escalation.rows.1.last_level: can never fire: the last level is below the first",
-    "69: escalation.rows.2.last_level: there are 2 levels",
+    "37: schedule.i.job: there is no service lab",
+    "40: alerts.zone: not a time zone",
+    "41: alerts.quiet_hours.2: not a window",
+    "41: alerts.quiet_hours: quiet hours without an end",
+    "42: alerts.heartbeat_channel: there is no channel drum",
+    "44: channels.pigeon.kind: unknown kind of channel (there are: chat, command, file, mail, snmp, syslog, webhook)",
+    "45: channels.mail.host: is required by a channel of kind mail",
+    "48: channels.local.host: syslog over `unix` needs `path`",
+    "51: channels.remote.host: syslog over udp needs `host`",
+    "53: contacts.nobody.channels: nobody can be reached without a channel",
+    "55: contacts.anna.channels.1: there is no channel smoke",
+    "54: contacts.anna.address: neither the contact nor the channel mail has an address",
+    "56: contacts.anna.quiet_hours: quiet hours without an end",
+    "57: contacts.anna.public_key: not a public key",
+    "59: escalation.levels.0.contacts.0: there is no contact berta",
+    "59: escalation.levels.0.contacts: at level 1 nobody can be reached",
+    "60: escalation.levels.1.contacts: at level 2 nobody can be reached",
+    "61: escalation.rows.0: there are several rows for (intact, never)",
+    "64: escalation.rows.0.first_level: can never fire: there are 2 levels",
+    "65: escalation.rows.1: there are several rows",
+    "69: escalation.rows.1.last_level: can never fire: the last level is below the first",
+    "73: escalation.rows.2.last_level: there are 2 levels",
 ]
 
 

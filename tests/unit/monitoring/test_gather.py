@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -12,12 +13,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import holdfast
 from holdfast import config
 from holdfast.base.environment import ManualClock
-from holdfast.errors import Safety, StoreUnreachableError
+from holdfast.errors import EvidenceError, Safety, StoreUnreachableError
 from holdfast.reliability.alerts import AlertBook
 from holdfast.reliability.objectives import CopyFacts, ExpiryFacts, ProofFacts, SourceFacts, StoreFacts, endangered
 from holdfast.runs import status
 from holdfast.runs.alerting import open_book
 from holdfast.runs.assembly import create_vault
+from holdfast.runs.drill import drills
 from holdfast.runs.monitoring import gather
 from holdfast.runs.monitoring.gather import (
     VaultFacts,
@@ -95,6 +97,35 @@ def test_a_vault_that_breaks_while_it_is_read_is_a_fact(tmp_path, monkeypatch):
     assert facts.error == "store-unreachable"
     assert facts.alert is not None
     vault.close()
+
+
+def test_what_drills_say_is_in_the_facts(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    text = TEXT + '[services.ehr]\n'
+    for name, path in {"VAULT": tmp_path / "vault", "KEY": tmp_path / "key", "DATA": tmp_path / "data"}.items():
+        text = text.replace(name, str(path))
+    loaded = config.loads(text, environ={})
+    holdfast.Vault.create(tmp_path / "vault", key_file=tmp_path / "key").close()
+    env = ManualClock(NOW).environment()
+    facts = status.read_vault(loaded, env)
+    assert facts.drill_at is None
+    assert [(alert.code, alert.subject) for alert in facts.alerts] == [("drill-stale", "ehr")]
+    book = ScheduleBook(":memory:", env)
+    assert "drill-stale" in {alert.code for alert in vault_alerts(loaded.settings, facts, book)}
+    record = SimpleNamespace(verdict="passed", ended="2026-11-20T03:00:00.000000Z")
+    evidence = SimpleNamespace(records=lambda: (record, SimpleNamespace(verdict="failed")))
+    monkeypatch.setattr(drills, "evidence_of", lambda *_: evidence)
+    monkeypatch.setattr(drills, "stands", lambda *_: ())
+    facts = status.read_vault(loaded, env)
+    assert facts.drill_at == NOW - timedelta(days=3)
+    report = make_report(loaded.settings, (), facts, book, (), NOW)
+    assert report.drill_days == pytest.approx(3)
+
+    def refuse(*_):
+        raise EvidenceError("a record is not what was signed")
+
+    monkeypatch.setattr(drills, "evidence_of", refuse)
+    assert [alert.subject for alert in status.read_vault(loaded, env).alerts] == ["drills"]
 
 
 def test_certificates_expire(tmp_path):

@@ -174,18 +174,21 @@ def test_outcomes_by_code():
     assert outcome_of([{"exit_code": 0}], 1).code == "run-lost", "it said one thing and did another"
     damage = outcome_of([{"exit_code": 4}], 4)
     assert (damage.code, damage.safety) == ("damage", Safety.DEGRADED)
-    assert outcome_of([{"exit_code": 8}], None).code == "failed"
+    assert outcome_of([{"exit_code": 8}], None).code == "drill-missed"
+    assert outcome_of([{"exit_code": 2}], 2).code == "failed"
 
 
 def test_kinds_and_plug_ins(monkeypatch):
     assert arguments_of(Entry("a", "verify")) == ["verify"]
     assert [arguments_of(Entry("a", kind))[0] for kind in ("prune", "forget", "check")] == ["prune", "forget", "check"]
-    with pytest.raises(UsageError, match="no kind of job drill"):
-        arguments_of(Entry("a", "drill"))
-    point = metadata.EntryPoint("drill", "unit.schedule.test_launch:drill", "holdfast.jobs")
+    assert arguments_of(Entry("a", "drill")) == ["drill", "run"]
+    assert arguments_of(Entry("a", "drill", "lab")) == ["drill", "run", "lab"]
+    with pytest.raises(UsageError, match="no kind of job migrate"):
+        arguments_of(Entry("a", "migrate"))
+    point = metadata.EntryPoint("migrate", "unit.schedule.test_launch:migrate", "holdfast.jobs")
     monkeypatch.setattr(metadata, "entry_points", lambda **_: [point])
-    assert arguments_of(Entry("a", "drill", "ehr")) == ["drill", "ehr"]
+    assert arguments_of(Entry("a", "migrate", "ehr")) == ["migrate", "ehr"]
 
 
-def drill(entry: Entry) -> list[str]:
-    return ["drill", entry.job]
+def migrate(entry: Entry) -> list[str]:
+    return ["migrate", entry.job]

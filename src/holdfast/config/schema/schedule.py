@@ -27,8 +27,10 @@ class SchedulerSettings(Section):
 class ScheduleSettings(Section):
     """A job that starts by itself."""
 
-    kind: Name = option("backup", "`backup`, `verify`, `prune`, `forget`, `check`, or a plug-in's kind.")
-    job: Line = option("", "The job of `[jobs.NAME]` that is backed up (backup).")
+    kind: Name = option("backup", "`backup`, `verify`, `prune`, `forget`, `check`, `drill`, or a plug-in's kind.")
+    job: Line = option(
+        "", "The job of `[jobs.NAME]` that is backed up (backup), or the service that is tried; empty: all (drill)."
+    )
     cron: Line = option("", "When: `MINUTE HOUR DAY MONTH WEEKDAY`, on the clock of the zone.")
     every_seconds: Seconds | None = option(None, "Or: how often.", unit="seconds", ge=60, le=366 * DAY)
     after: Names = option((), "Or, or as well: the entries of the schedule that must have succeeded before.")

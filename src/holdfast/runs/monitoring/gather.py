@@ -72,6 +72,10 @@ class VaultFacts:
     free_bytes: int | None = None
     total_bytes: int = 0
     copies: int = 1
+    drill_at: datetime | None = None
+    """When a drill last passed."""
+    alerts: tuple[Alert, ...] = ()
+    """What others found in danger: services whose drills are stale."""
 
 
 def unreadable(error: HoldfastError, now: datetime) -> VaultFacts:
@@ -171,7 +175,7 @@ def host_facts(
         if (expires := certificate_expiry(path)) is not None
     ]
     if settings.monitoring.drill_days:
-        last = book.fact(DRILL_FACT)
+        last = facts.drill_at or book.fact(DRILL_FACT)
         age = (now - last).total_seconds() / _DAY if last else None
         watched.append(ProofFacts("services", "drill", age, settings.monitoring.drill_days, facts.first_days))
     return watched
@@ -202,7 +206,7 @@ def vault_alerts(settings: Settings, facts: VaultFacts, book: ScheduleBook) -> t
                 "vault", facts.free_bytes, facts.total_bytes, samples, watch.store_full_days, watch.store_free_percent
             )
         )
-    return endangered(found, facts.at)
+    return (*endangered(found, facts.at), *facts.alerts)
 
 
 def _oldest(ages: Sequence[float | None]) -> float | None:
@@ -262,7 +266,7 @@ def make_report(
     stores = () if facts.free_bytes is None else (
         StoreStatus("vault", facts.free_bytes, facts.total_bytes, days_until_full(samples)),
     )  # fmt: skip
-    drill = book.fact(DRILL_FACT)
+    drill = facts.drill_at or book.fact(DRILL_FACT)
     return StatusReport(
         at=now,
         verdict="critical" if worst or facts.error else "attention" if seen or opened else "ok",

@@ -37,6 +37,7 @@ _WORDS = {
     1: "failed",
     4: "damage",
     7: "store",
+    8: "drill-missed",
 }
 
 
