@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.classify import Classification, classify
+    from holdfast.runs.drill.drills import DrillReport
+    from holdfast.runs.drill.options import BareSite, DrillOptions
+    from holdfast.runs.drill.plan import DrillPlan
+    from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.results import (
         BackupResult,
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
+    from holdfast.runs.services import ServiceRestore
     from holdfast.runs.snapshot import Snapshot, SnapshotList
     from holdfast.runs.vault import Vault
 
@@ -46,6 +52,13 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "BareSite": "runs.drill.options",
+    "DrillOptions": "runs.drill.options",
+    "DrillPlan": "runs.drill.plan",
+    "DrillRecord": "runs.drill.record",
+    "DrillReport": "runs.drill.drills",
+    "Classification": "runs.classify",
+    "classify": "runs.classify",
     "BackupOptions": "runs.options",
     "ClassRule": "runs.options",
     "Limits": "runs.options",
@@ -65,6 +78,7 @@ _HOMES = {
     "SnapshotInfo": "runs.results",
     "VaultStats": "runs.results",
     "VerifyReport": "runs.results",
+    "ServiceRestore": "runs.services",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
     "Vault": "runs.vault",
@@ -75,9 +89,15 @@ __all__ = [
     "BackupOptions",
     "BackupResult",
     "BackupStats",
+    "BareSite",
     "Change",
     "CheckReport",
     "ClassRule",
+    "Classification",
+    "DrillOptions",
+    "DrillPlan",
+    "DrillRecord",
+    "DrillReport",
     "EntryInfo",
     "Event",
     "Events",
@@ -93,6 +113,7 @@ __all__ = [
     "RepairResult",
     "RestoreResult",
     "RetentionPolicy",
+    "ServiceRestore",
     "Snapshot",
     "SnapshotInfo",
     "SnapshotList",
@@ -101,6 +122,7 @@ __all__ = [
     "VaultStats",
     "VerifyReport",
     "__version__",
+    "classify",
 ]
 
 

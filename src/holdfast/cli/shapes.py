@@ -14,8 +14,9 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import audit, catalog, keys, retention, settings, vault
-from holdfast.runs import demo, results
+from holdfast.cli import audit, catalog, drill, keys, report_drill, retention, settings, vault
+from holdfast.runs import classify, demo, results, services
+from holdfast.runs.drill import drills, plan, record, scenarios
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -48,8 +49,19 @@ RECORDS: dict[str, type] = {
     "audit-sent": audit.Sent,
     "audit-renewed": audit.Renewed,
     "audit-written": audit.Written,
+    "restore-service": services.ServiceRestore,
+    "drill": record.DrillRecord,
+    "drill-record": record.DrillRecord,
+    "drill-plan": plan.DrillPlan,
+    "drill-standing": drill.StandingRow,
+    "drill-scenario": drill.ScenarioRow,
+    "drill-sweep": drill.DrillSwept,
+    "scenario": scenarios.ScenarioReport,
+    "report": report_drill.ReportWritten,
+    "report-proof": drills.Proof,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
+    "classify": classify.Classification,
     "demo": demo.DemoReport,
 }
 
@@ -74,7 +86,15 @@ RESULTS = {
     "audit-proof",
     "audit-renewed",
     "audit-written",
+    "classify",
     "demo",
+    "restore-service",
+    "drill",
+    "drill-plan",
+    "drill-sweep",
+    "scenario",
+    "report",
+    "report-proof",
 }
 """Records that end a command and carry its `exit_code`."""
 

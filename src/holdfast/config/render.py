@@ -19,6 +19,8 @@ _SAMPLE_VALUES = {
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
+    "services.*.checks.*.name": '"patients"',
+    "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
 }
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}
@@ -52,10 +54,12 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
-    first, _, rest = section.partition(".*")
-    if rest.endswith(".*"):
-        return f"[[{first}.NAME{rest.removesuffix('.*')}]]"
-    return f"[{first}.NAME{rest}]" if section != first else f"[{section}]"
+    """Return a section's head in the file: `[jobs.NAME]` for tables by name, `[[jobs.NAME.classes]]` for lists of tables."""
+    top, star, rest = section.partition(".*")
+    if not star:
+        return f"[{section}]"
+    named = f"{top}.NAME{rest}"
+    return f"[[{named.removesuffix('.*')}]]" if named.endswith(".*") else f"[{named}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -74,8 +78,8 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = _table(section).replace("jobs.NAME", "jobs.ehr").replace(".NAME", ".main")
-        optional = "*" in section and section != "jobs.*"
+        shown = _table(section).replace(".NAME", ".ehr")
+        optional = shown.startswith("[[") or (".ehr" in shown and not section.startswith("jobs."))
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

@@ -34,6 +34,11 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ DrillError                  a drill could not be held
+    │  ├─ DrillRefusedError        its place could touch production
+    │  ├─ DrillSpaceError          its place has no room
+    │  ├─ IsolationError           the system gives it no namespaces
+    │  └─ DrillProgramError        a program of the application is missing
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
@@ -85,6 +90,13 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.drills import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    IsolationError,
+)
 from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
@@ -97,11 +109,16 @@ __all__ = [
     "BreakerOpenError",
     "ConfigError",
     "DamageError",
+    "DrillError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
     "EvidenceError",
     "HeldError",
     "HoldfastError",
     "InternalError",
     "Interrupted",
+    "IsolationError",
     "LimitError",
     "LocalStateError",
     "MissingError",

@@ -16,6 +16,7 @@ from holdfast.config.schema.reliability import (
     RetriesSettings,
     RetrySettings,
 )
+from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -35,12 +36,15 @@ __all__ = [
     "BreakerSettings",
     "ClassRuleSettings",
     "CollectorSettings",
+    "DrillCheckSettings",
+    "DrillSettings",
     "JobSettings",
     "LimitSettings",
     "PruneSettings",
     "RetentionSettings",
     "RetriesSettings",
     "RetrySettings",
+    "ServiceSettings",
     "Settings",
     "StreamSettings",
     "VaultSettings",
@@ -63,3 +67,5 @@ class Settings(Section):
     audit: AuditSettings = Field(default_factory=AuditSettings)
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
     access: AccessSettings = Field(default_factory=AccessSettings)
+    services: Services = Field(default_factory=dict)
+    drill: DrillSettings = Field(default_factory=DrillSettings)
