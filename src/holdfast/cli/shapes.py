@@ -14,7 +14,8 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import audit, catalog, drill, keys, report_drill, retention, settings, vault
+from holdfast.cli import approval, audit, catalog, drill, keys, report_drill, retention, settings, vault
+from holdfast.reports import compliance
 from holdfast.runs import classify, demo, results, services
 from holdfast.runs.drill import drills, plan, record, scenarios
 
@@ -42,6 +43,9 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "approval": approval.Signed,
+    "approval-policy": approval.PolicyShown,
+    "compliance": compliance.ComplianceReport,
     "audit-record": audit.RecordListed,
     "audit-verify": audit.LogReport,
     "audit-head": audit.HeadShown,
@@ -81,6 +85,8 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "approval",
+    "approval-policy",
     "audit-verify",
     "audit-head",
     "audit-proof",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
     # Types only: a command without a configuration does not pay for reading one.
     from holdfast.config import Config, SecretRef, Settings
+    from holdfast.runs.options import PathLike
 
 __all__ = [
     "Access",
     "access",
     "backup_options",
     "breaker_policy",
+    "configuration",
     "configured_resilience",
     "job_paths",
     "limits",
@@ -42,6 +45,16 @@ class Access:
     key_file: str | None = None
     passphrase: str | None = None
     credential: str | None = None
+
+
+def configuration(url: PathLike) -> Config | None:
+    """Return the configuration, if what is to be opened is one."""
+    path = os.fsdecode(url)
+    if not path.endswith(".toml"):
+        return None
+    from holdfast.config import load
+
+    return load(path)
 
 
 def access(config: Config, environ: Mapping[str, str]) -> Access:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from holdfast.reliability.audit.kinds import kind_of
 from holdfast.reliability.audit.record import Fact, digest_of, this_actor
 from holdfast.repository import names
 from holdfast.repository.objects import parse_control
+from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
 from holdfast.runs.trail import FOLDER, AuditFailure
@@ -37,6 +39,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _PHRASES = {"phase", "snapshot", "source", "round"}
 """Fields whose texts are ours or opaque; other texts of a result do not enter the log."""
 _COMPLETE, _PARTIAL = 0, 3
+_KEY_KINDS = {"key", "enroll", "revoke"}
+"""Kinds whose calls are approved as they stand; others resolve what they are about first, and ask themselves."""
 R = TypeVar("R")
 _Params = ParamSpec("_Params")
 
@@ -209,11 +213,23 @@ def audited(
             events: Any = kwargs.get("events")
             name = "restore.break-glass" if kwargs.get("break_glass") else kind
             with operation(vault, name, events=events, subject=subject, **asked(kwargs)) as found:
+                if kind in _KEY_KINDS:
+                    authorise(vault, kind, _called(method, self, args, kwargs))
                 return found.done(method(self, *args, **kwargs))
 
         return call
 
     return wrap
+
+
+def _called(
+    method: Callable[..., object], holder: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> dict[str, object]:
+    """Return what people approve of a call that changes keys: the method and its arguments, secrets left out."""
+    bound = inspect.signature(method).bind(holder, *args, **kwargs).arguments
+    said = {name: value for name, value in bound.items() if name not in {"self", "passphrase", "reason", "events"}}
+    plain = {name: list(value) if isinstance(value, tuple | list) else str(value) for name, value in said.items()}
+    return {"call": method.__name__, "arguments": plain}
 
 
 def asked(arguments: Mapping[str, object]) -> dict[str, Fact]:

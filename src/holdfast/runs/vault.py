@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
+from holdfast.base.defaults import UNDO_DAYS
 from holdfast.base.events import Alert, Events, ignore
 from holdfast.errors import UsageError
 from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
 from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
+from holdfast.runs import configured
+from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.configured import access, backup_options, configured_resilience, job_paths, trail_options
 from holdfast.runs.operations import audited, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
-from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
+from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
     from holdfast.config import Config
+    from holdfast.reports.compliance import ComplianceReport
+    from holdfast.runs.access import Approvals
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.audit import AuditTrail
     from holdfast.runs.drill.drills import DrillReport
@@ -95,19 +99,19 @@ class Vault:
 
         A secret given here goes before the configured one.
         """
-        config = _configuration(url)
+        config = configured.configuration(url)
         if config is not None:
-            known = access(config, os.environ)
+            known = configured.access(config, os.environ)
             url = known.url
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
-        resilience = None if config is None else configured_resilience(config.settings)
+        resilience = None if config is None else configured.configured_resilience(config.settings)
         with denials_noted(url, env):
             opened = open_vault(
                 url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, resilience=resilience
             )
         if config is not None:
-            opened.trail.options = trail_options(config.settings)
+            opened.trail.options = configured.trail_options(config.settings)
         return cls(opened, config)
 
     def close(self) -> None:
@@ -152,6 +156,19 @@ class Vault:
         return AuditTrail(self._vault, site=self._vault.trail.options.site)
 
     @property
+    def approvals(self) -> Approvals:
+        """Who must agree to what, and the folder where requests and statements are."""
+        from holdfast.runs.access import Approvals
+
+        return Approvals(self._vault)
+
+    def compliance(self) -> ComplianceReport:
+        """Return what the records show of each control of HIPAA, HITECH, NIST and CIS, and what they do not."""
+        from holdfast.runs.compliance import report_of
+
+        return report_of(self._vault, self._config)
+
+    @property
     def alerts(self) -> tuple[Alert, ...]:
         """What a person must know of and no `events` callback was there to hear."""
         return tuple(self._vault.trail.unheard)
@@ -178,8 +195,8 @@ class Vault:
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
             label = label or paths
-            options = options or backup_options(self._config.settings, paths)
-            paths = job_paths(self._config.settings, paths)
+            options = options or configured.backup_options(self._config.settings, paths)
+            paths = configured.job_paths(self._config.settings, paths)
         given: list[PathLike] = [paths] if isinstance(paths, str | bytes | os.PathLike) else [*paths]
         request = BackupRequest(tuple(map(raw_path, given)), label, options or BackupOptions(), dry_run=dry_run)
         return run_backup(self._vault, request, events=events, stop=stop)
@@ -197,7 +214,7 @@ class Vault:
         `SnapshotMissingError`, `AmbiguousSnapshotError`; `DamageError` if a snapshot that cannot be read may be the one.
         """
         found, damaged = self._vault.listing()
-        if _is_id(selector):
+        if is_id(selector):
             refuse_to_guess([lost for lost in damaged if lost.startswith(selector)])
         else:
             refuse_to_guess(damaged)
@@ -259,6 +276,8 @@ class Vault:
             plan = ForgetPlan(tuple(ForgetDecision(snapshot, keep=False, reasons=()) for snapshot in ids))
         if dry_run:
             return ForgetResult(plan, (), dry_run=True)
+        chosen = sorted(decision.snapshot for decision in plan.decisions if not decision.keep)
+        authorise(self._vault, "forget", {"snapshots": chosen})
         return ForgetResult(plan, forget.apply(repository, plan, reason=reason or "retention"))
 
     @audited("hold")
@@ -274,6 +293,8 @@ class Vault:
     def _set_hold(self, selector: str, *, held: bool, reason: str) -> str:
         repository = self._vault.repository
         snapshot = self.snapshot(selector).id
+        if not held:
+            authorise(self._vault, "release", {"snapshot": snapshot})
         set_hold(repository.home, snapshot, repository.root, held=held, reason=reason)
         return snapshot
 
@@ -281,7 +302,7 @@ class Vault:
     def prune(
         self,
         *,
-        undo_days: float = 7.0,
+        undo_days: float = UNDO_DAYS,
         repack_below: float = 0.5,
         revoke_silent: bool = False,
         dry_run: bool = False,
@@ -297,6 +318,8 @@ class Vault:
         request = PruneRequest(
             undo_days=undo_days, repack_below=repack_below, revoke_silent=revoke_silent, dry_run=dry_run
         )
+        if undo_days < UNDO_DAYS and not dry_run:
+            authorise(self._vault, "prune", {"undo_days": undo_days})
         return run_prune(self._vault, request, events=events)
 
     @audited("repair")
@@ -378,6 +401,7 @@ class Vault:
 
         return drills.plan_drill(self._vault, self._config, service, options)
 
+    @audited("drill")
     def drill(
         self,
         service: str,
@@ -438,6 +462,7 @@ class Vault:
 
         return drills.stands(self._vault, self._config)
 
+    @audited("restore")
     def restore_service(
         self,
         services: str | Sequence[str],
@@ -468,18 +493,3 @@ class Vault:
             events=events,
             stop=stop,
         )
-
-
-def _is_id(selector: str) -> bool:
-    """Return whether a selector is (the beginning of) an id, which means one snapshot whatever else there is."""
-    return bool(selector) and set(selector) <= set("0123456789abcdef")
-
-
-def _configuration(url: PathLike) -> Config | None:
-    """Return the configuration, if what is to be opened is one."""
-    path = os.fsdecode(url)
-    if not path.endswith(".toml"):
-        return None
-    from holdfast.config import load
-
-    return load(path)

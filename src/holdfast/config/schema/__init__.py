@@ -9,7 +9,6 @@ from pydantic import Field
 
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.reliability import (
-    AccessSettings,
     AuditSettings,
     BreakerSettings,
     CollectorSettings,
@@ -30,7 +29,6 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
-    "AccessSettings",
     "AuditSettings",
     "BackupSettings",
     "BreakerSettings",
@@ -66,6 +64,5 @@ class Settings(Section):
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
-    access: AccessSettings = Field(default_factory=AccessSettings)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)
