@@ -147,3 +147,49 @@ def test_renew(run, tmp_path):
     renewed = rows(out)[0]
     assert renewed["previous"] == ""
     assert run("forget", "latest")[0] == 0
+
+
+def test_approvals_from_the_command_line(run, tmp_path):
+    for name in ("alice", "bob"):
+        made = run("approval", "key", "--out", tmp_path / f"{name}.key", "--public", tmp_path / f"{name}.pub")
+        assert made[0] == 0
+    assert "Nothing needs approval" in run("approval", "policy")[1]
+    people = [text for name in ("alice", "bob") for text in ("--approver", f"{name}={tmp_path / name}.pub")]
+    code, out, _ = run("approval", "policy", *people, "--required", 2, "--operation", "forget", "--json")
+    assert code == 0
+    shown = rows(out)[0]
+    assert (shown["approvers"], shown["required"], shown["operations"]) == (["alice", "bob"], 2, ["forget"])
+    assert "2 of alice, bob must agree to: forget" in run("approval", "policy")[1]
+    code, _, err = run("forget", "latest")
+    assert code == 6
+    assert "2 more of the 2 approvers must agree" in err
+    request = next((tmp_path / "state").glob("*/approvals/request-*.json"))
+    for name in ("alice", "bob"):
+        code, out, _ = run("approval", "sign", request, "--key", tmp_path / f"{name}.key", "--name", name)
+        assert code == 0
+        assert "Agreed to: forget snapshots" in out
+    assert run("forget", "latest")[0] == 0
+    for arguments, expected in (
+        (("policy", "--approver", "nobody", "--required", 1), 2),
+        (("policy", "--approver", f"x={tmp_path / 'no'}", "--required", 1), 5),
+        (("policy", "--approver", f"x={tmp_path / 'alice.key'}", "--required", 1), 2),
+        (("sign", tmp_path / "no", "--key", tmp_path / "alice.key", "--name", "alice"), 5),
+    ):
+        assert run("approval", *arguments)[0] == expected
+
+
+def test_break_glass_from_the_command_line(run, tmp_path):
+    code, _, err = run("restore", "latest", "--to", tmp_path / "out", "--break-glass", "mass casualty")
+    assert code == 0
+    assert "ALERT (intact)" in err
+    assert "restore.break-glass" in run("audit", "list")[1]
+
+
+def test_a_backup_that_the_log_does_not_know_of_says_so(run, place, tmp_path, monkeypatch):
+    folder = next((tmp_path / "state").glob("*/audit"))
+    (folder / files.META).write_text("damaged")
+    code, out, err = run("backup", place.source)
+    assert code == 3
+    assert "ALERT (degraded) audit-log" in err
+    assert "not in the audit log" in out
+    assert "PARTIAL" not in out
