@@ -56,7 +56,7 @@ class Signed:
 
 @click.group("approval")
 def approval_command() -> None:
-    """Who must agree to deletions, key changes and restores of restricted classes, and how they do.
+    """Who must agree to deletions and key changes, and how. Restores of restricted classes can need it, too.
 
     A command that needs approvals writes a request and stops. Approvers sign it, on any machine; their statements are put into
     the folder of the request, and the same command, run again, goes through.

@@ -37,9 +37,7 @@ COMMANDS = {
     "catalog": Entry("catalog", "Bring the catalog up to date, or make it anew."),
     "key": Entry("keys", "Recovery kits, passphrases and the revoking of writers."),
     "enroll": Entry("keys", "Make a credential for a host: it can add backups and read none."),
-    "approval": Entry(
-        "approval", "Who must agree to deletions, key changes and restores of restricted classes, and how they do."
-    ),
+    "approval": Entry("approval", "Who must agree to deletions and key changes, and how."),
     "audit": Entry("audit", "The audit log: list, verify, prove, sign, export, send."),
     "drill": Entry("drill", "Prove that services come back, in time and whole."),
     "report": Entry("report", "Write reports and runbooks, and prove them offline."),

@@ -89,9 +89,11 @@ class Place:
         """Open the vault. `UsageError` if none was named; else what `Vault.open` raises."""
         import holdfast
 
+        config = config or self.load()
         found = self.access(config)
+        more: dict[str, Any] = {"config": config} if config is not None else {}
         return holdfast.Vault.open(
-            found.url, key_file=found.key_file, passphrase=found.passphrase, credential=found.credential
+            found.url, key_file=found.key_file, passphrase=found.passphrase, credential=found.credential, **more
         )
 
     def _url(self) -> str:

@@ -247,7 +247,7 @@ def _fresh_copies(facts: ComplianceFacts) -> Judged:
 
 
 def _own_backup(facts: ComplianceFacts) -> Judged:
-    kits = facts.key_slots.get("key-file", 0)
+    kits = facts.key_slots.get("keyfile", 0)
     evidence, missing = [], []
     if kits > 1:
         evidence.append(f"{kits} key files or recovery kits open the vault.")

@@ -118,14 +118,17 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
 
 
 def trail_options(settings: Settings) -> TrailOptions:
-    """Return how the audit log is kept. Its policy is the digest of every setting in force; secrets are references."""
+    """Return how the audit log is kept. Its policy is the digest of every setting but the vault's own table.
+
+    That one says where the vault is and how it is opened, which the command line may say, too: the policy is the same.
+    """
     from holdfast.reliability.audit.collect import Collector
 
     audit = settings.audit
     return TrailOptions(
         anchor_seconds=float(audit.anchor_seconds),
         algorithm=audit.algorithm,
-        policy=digest_of(settings.model_dump_json()),
+        policy=digest_of(settings.model_dump_json(exclude={"vault"})),
         site=audit.site,
         collectors=tuple(
             Collector(

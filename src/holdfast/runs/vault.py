@@ -91,17 +91,19 @@ class Vault:
         key_file: PathLike | None = None,
         passphrase: str | None = None,
         credential: PathLike | None = None,
+        config: Config | None = None,
         env: Environment | None = None,
     ) -> Vault:
-        """Open a vault by its store, or by a configuration file (`*.toml`).
+        """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
 
         `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
 
         A secret given here goes before the configured one.
         """
-        config = configured.configuration(url)
-        if config is not None:
-            known = configured.access(config, os.environ)
+        named = configured.configuration(url)
+        config = config or named
+        if named is not None:
+            known = configured.access(named, os.environ)
             url = known.url
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential

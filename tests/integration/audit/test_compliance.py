@@ -53,7 +53,7 @@ EVERYTHING = ComplianceFacts(
     collectors_tls=1,
     classes=("phi", "phi-restricted"),
     generations=7,
-    key_slots={"key-file": 2, "passphrase": 1},
+    key_slots={"keyfile": 2, "passphrase": 1},
     writers=3,
     opened_as="root",
     key_beside_vault=False,
@@ -208,5 +208,13 @@ def test_the_command(configured, tmp_path, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["type"] == "compliance"
     assert main(["report", "compliance", "--out", str(tmp_path / "r.html")]) == 0
     assert "Wrote" in capsys.readouterr().out
+    assert main(["report", "compliance", "--out", str(tmp_path / "r.json")]) == 0
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert main(["report", "compliance", "--out", str(tmp_path / "r.docx")]) == 2
+    found = {each["id"]: each for each in json.loads((tmp_path / "r.json").read_text())["findings"]}
+    assert found["11.1"]["status"] == "partly", "the command did not take the configuration along"
+    assert main(["key", "kit", "--out", str(tmp_path / "kit")]) == 0
+    capsys.readouterr()
+    assert main(["report", "compliance", "--json"]) == 0
+    found = {each["id"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
+    assert "2 key files or recovery kits open the vault." in found["backup systems"]["evidence"]
