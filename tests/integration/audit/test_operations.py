@@ -283,9 +283,9 @@ def test_a_home_that_takes_no_anchor_is_a_note_and_the_next_operation_tries_agai
 
     heard = []
     with monkeypatch.context() as patch:
-        patch.setattr(Home, "append", away)
+        patch.setattr(Home, "create", away)
         vault._vault.trail.options = TrailOptions(anchor_seconds=0)
-        vault.backup([place.source], events=heard.append)
+        vault.check(events=heard.append)
     assert "audit-not-anchored" in {getattr(event, "code", "") for event in heard}
     before = len(vault.audit.anchors())
     place.backup(vault)
