@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.drills import DrillReport
     from holdfast.runs.drill.options import DrillOptions
     from holdfast.runs.drill.record import DrillRecord
+    from holdfast.runs.vault import Vault
 
 __all__ = [
     "DrillSwept",
@@ -171,11 +172,7 @@ def run_command(
     return combined(*codes)
 
 
-def _scenario(vault: object, service: str, scenario: str, options: DrillOptions, out: Output) -> int:
-    from holdfast.runs.vault import Vault
-
-    if not isinstance(vault, Vault):  # pragma: no cover - a fake in tests of the command line
-        raise UsageError("scenarios need an open vault")
+def _scenario(vault: Vault, service: str, scenario: str, options: DrillOptions, out: Output) -> int:
     with out.events(f"{scenario} {service}") as events:
         found = vault.drill_scenario(service, scenario, options, events=events)
     word = "as it should" if found.good else "NOT as it should"

@@ -25,7 +25,7 @@ TREND_HEIGHT = 190
 TICKS = 5
 
 SCREEN: Mapping[str, str] = {
-    name: f"var(--{name})" for name in ("ink", "soft", "line", "good", "attention", "bad", "neutral")
+    name: f"var(--{name})" for name in ("ink", "soft", "line", "good", "attention", "bad", "neutral", "muted")
 }
 """Colours as variables of the page, which knows light and dark."""
 PRINT: Mapping[str, str] = {
@@ -36,6 +36,7 @@ PRINT: Mapping[str, str] = {
     "attention": "#b06a00",
     "bad": "#b3261e",
     "neutral": "#3b6ea5",
+    "muted": "#a9b3c0",
 }
 """Colours for paper."""
 
@@ -214,6 +215,6 @@ def _point(
 
 
 def _told(parts: Sequence[Bar | Span | Point], mark_text: str) -> str:
-    words: dict[State, str] = {"good": "", "attention": " (attention)", "bad": " (failed)", "neutral": ""}
+    words: dict[State, str] = {"good": "", "attention": " (attention)", "bad": " (failed)", "neutral": "", "muted": ""}
     told = "; ".join(f"{part.label}: {part.text}{words[part.state]}" for part in parts)
     return f"{told}. {mark_text}" if mark_text else told

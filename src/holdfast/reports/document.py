@@ -30,8 +30,8 @@ __all__ = [
     "Verdict",
 ]
 
-State = Literal["good", "attention", "bad", "neutral"]
-"""What a row, a bar or a verdict says: met, in danger or weaker than wished, failed, or nothing of the kind."""
+State = Literal["good", "attention", "bad", "neutral", "muted"]
+"""What a row, a bar or a verdict says: met, in danger or weaker than wished, failed, nothing of the kind, beside the point."""
 
 
 @dataclass(frozen=True, slots=True)

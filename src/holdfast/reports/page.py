@@ -27,15 +27,15 @@ from holdfast.reports.document import (
 
 __all__ = ["SIGNS", "page"]
 
-SIGNS: dict[State, str] = {"good": "✓", "attention": "▲", "bad": "✗", "neutral": "·"}
+SIGNS: dict[State, str] = {"good": "✓", "attention": "▲", "bad": "✗", "neutral": "·", "muted": "·"}
 """What stands for a state where colours are not seen."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 STYLE = """
 :root{--paper:#fff;--panel:#f5f7fa;--ink:#1a2230;--soft:#5b6675;--line:#d5dbe3;--good:#1f7a4d;--attention:#b06a00;
---bad:#b3261e;--neutral:#3b6ea5;--good-bg:#e5f4ec;--attention-bg:#fdf1dd;--bad-bg:#fbe7e5;--neutral-bg:#eaf1f8}
+--bad:#b3261e;--neutral:#3b6ea5;--muted:#a9b3c0;--good-bg:#e5f4ec;--attention-bg:#fdf1dd;--bad-bg:#fbe7e5;--neutral-bg:#eaf1f8}
 @media (prefers-color-scheme:dark){:root{--paper:#12161d;--panel:#1b212b;--ink:#e7ebf1;--soft:#9aa6b5;--line:#343d4b;
---good:#58c48d;--attention:#e8ab4a;--bad:#f2837b;--neutral:#7fb0e4;--good-bg:#15301f;--attention-bg:#352711;
+--good:#58c48d;--attention:#e8ab4a;--bad:#f2837b;--neutral:#7fb0e4;--muted:#5d6878;--good-bg:#15301f;--attention-bg:#352711;
 --bad-bg:#3a1917;--neutral-bg:#182839}}*{box-sizing:border-box}html{background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,"DejaVu Sans",sans-serif}body{max-width:56rem;margin:0 auto;padding:2.2rem 1.4rem 3rem}
 header{border-bottom:3px solid var(--ink);padding-bottom:.8rem;margin-bottom:1.4rem}h1{font-size:1.75rem;
@@ -62,7 +62,7 @@ pre{background:var(--panel);border-radius:6px;padding:.6rem .8rem;margin:.5rem 0
 overflow-wrap:anywhere;font:.86rem/1.5 ui-monospace,"DejaVu Sans Mono",monospace}footer{margin-top:2.6rem;
 border-top:1px solid var(--line);padding-top:.8rem;color:var(--soft);font-size:.84rem;overflow-wrap:anywhere}
 @media print{@page{size:A4;margin:16mm 14mm 18mm}:root{--paper:#fff;--panel:#f5f7fa;--ink:#000;--soft:#444;
---line:#bbb;--good:#1f7a4d;--attention:#8a5200;--bad:#a3150d;--neutral:#2f5f95;--good-bg:#fff;--attention-bg:#fff;
+--line:#bbb;--good:#1f7a4d;--attention:#8a5200;--bad:#a3150d;--neutral:#2f5f95;--muted:#9aa4b0;--good-bg:#fff;--attention-bg:#fff;
 --bad-bg:#fff;--neutral-bg:#fff}html{font-size:10.5pt}body{max-width:none;padding:0}.verdict{border:1.5px solid;
 border-left-width:6px}h2{break-after:avoid}tr,figure,ol.steps>li,.verdict,.facts div{break-inside:avoid}
 thead{display:table-header-group}pre{border:1px solid #bbb}}

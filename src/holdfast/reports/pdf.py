@@ -26,7 +26,13 @@ from holdfast.reports.page import SIGNS
 
 __all__ = ["pdf", "typst_source"]
 
-BACKGROUNDS: dict[State, str] = {"good": "#e9f5ee", "attention": "#fdf3e2", "bad": "#fbeae8", "neutral": "#edf3f9"}
+BACKGROUNDS: dict[State, str] = {
+    "good": "#e9f5ee",
+    "attention": "#fdf3e2",
+    "bad": "#fbeae8",
+    "neutral": "#edf3f9",
+    "muted": "#f5f7fa",
+}
 FONTS = '("Inter", "Noto Sans", "DejaVu Sans", "Liberation Sans", "Libertinus Serif")'
 MONOSPACED = '("DejaVu Sans Mono", "Liberation Mono")'
 PREAMBLE = f"""

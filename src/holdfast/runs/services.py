@@ -83,24 +83,29 @@ class _Progress:
         """Return the callback of one service."""
 
         def callback(event: Event) -> None:
-            with self.lock:
-                if not isinstance(event, Progress):
+            if isinstance(event, Progress):
+                self.reached(name, event.files, event.bytes)
+            else:
+                with self.lock:
                     self.events(event)
-                    return
-                self.done[name] = (event.files, event.bytes)
-                files, size = (sum(part[place] for part in self.done.values()) for place in (0, 1))
-                self.events(
-                    Progress(
-                        phase="restore",
-                        seconds=self.vault.env.monotonic() - self.began,
-                        files=files,
-                        bytes=size,
-                        files_total=self.files_total,
-                        bytes_total=self.bytes_total,
-                    )
-                )
 
         return callback
+
+    def reached(self, name: str, files: int, size: int) -> None:
+        """Say how far all are together, now that one service is so far."""
+        with self.lock:
+            self.done[name] = (files, size)
+            all_files, all_bytes = (sum(part[place] for part in self.done.values()) for place in (0, 1))
+            self.events(
+                Progress(
+                    phase="restore",
+                    seconds=self.vault.env.monotonic() - self.began,
+                    files=all_files,
+                    bytes=all_bytes,
+                    files_total=self.files_total,
+                    bytes_total=self.bytes_total,
+                )
+            )
 
 
 def restore_services(
@@ -192,10 +197,11 @@ def _one(
 ) -> RestoredService:
     mark = os.path.join(target, DONE)
     if _marked(mark) == found.info.id:
-        progress.done[service.name] = (found.files, found.bytes)
+        progress.reached(service.name, found.files, found.bytes)
         return replace(_result(service, number, found), resumed=True)
     request = RestoreRequest(to=os.fsencode(target), include=found.include)
     result = run_restore(vault, found.info, request, events=progress.of(service.name), limits=limits, stop=stop)
+    progress.reached(service.name, found.files, found.bytes)
     if not result.partial and not result.damaged:
         with open(mark, "x") as file:
             file.write(found.info.id)

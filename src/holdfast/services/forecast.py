@@ -84,11 +84,10 @@ def _phase(name: str, samples: Sequence[Sample], size: int) -> tuple[float, floa
     times = [sample.phases[name] for sample in samples]
     if max(sizes) >= SPREAD_MIN * max(1.0, min(sizes)):
         fixed, slope = _line(sizes, times, weights)
-    elif name in MOVING:
+    elif name in MOVING and max(sizes) > 0:
         heads = [min(sample.first_byte, sample.phases[name]) for sample in samples]
         fixed = _mean(heads, weights)
-        mean_size = _mean(sizes, weights)
-        slope = (_mean(times, weights) - fixed) / mean_size if mean_size else 0.0
+        slope = (_mean(times, weights) - fixed) / _mean(sizes, weights)
     else:
         fixed, slope = _mean(times, weights), 0.0
     return fixed + slope * size, _interval(sizes, times, fixed, slope, size)

@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.verdict import Standing
     from holdfast.runs.options import Cancel
 
-__all__ = ["DrillReport", "Proof", "RootSeal", "evidence_of", "plan_drill", "prove", "run_drill", "stands"]
+__all__ = [
+    "DrillReport",
+    "Proof",
+    "RootSeal",
+    "evidence_of",
+    "file_drill",
+    "plan_drill",
+    "prove",
+    "run_drill",
+    "settings_of",
+    "stands",
+    "write_report",
+    "write_runbook",
+]
 
 EXIT_MISSED = 8
 EXIT_FAILED = 1

@@ -23,6 +23,7 @@ from holdfast.errors import (
     StoreError,
     TargetError,
 )
+from holdfast.repository.repository import read_keyring
 from holdfast.runs.assembly import STATE_VARIABLE, open_vault
 from holdfast.runs.drill.compare import compare
 from holdfast.runs.drill.options import DrillOptions, Setting
@@ -135,8 +136,12 @@ def hold(
     env = vault.env
     began, moment = env.monotonic(), env.now()
     deadline = _Deadline(began + settings.drill.seconds_max, vault, stop)
-    with open_folder(place, env) as folder, _working(vault, options, folder) as working:
-        drill = _Drill(working, settings, service, options, history, events, deadline, env.monotonic())
+    with open_folder(place, env) as folder, contextlib.ExitStack() as stack:
+        drill = _Drill(vault, settings, service, options, history, events, deadline, env.monotonic())
+        with drill.phase("keys"):
+            drill.vault = stack.enter_context(_working(vault, options, folder))
+            # A recovery fetches and unwraps the keyring; an open vault has done so, and does it again to be timed.
+            read_keyring(drill.vault.repository.home, drill.vault.repository.root_key)
         selected = _located(drill, folder)
         if selected is not None:
             _restored_and_proved(drill, folder, selected)
@@ -175,8 +180,6 @@ def _located(drill: _Drill, folder: DrillFolder) -> Selected | None:
     """Find the snapshot, open its keys, and make sure that there is room. None if the vault does not give it."""
     vault, service = drill.vault, drill.service
     try:
-        with drill.phase("keys"):
-            vault.keyring()
         with drill.phase("locate"):
             info = choose(vault, service, drill.options.snapshot)
             selected = locate(vault, service, info, drill.options, drill.settings.drill.sample_files)

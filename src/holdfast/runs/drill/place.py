@@ -29,6 +29,7 @@ __all__ = [
     "check_space",
     "free_bytes",
     "open_folder",
+    "production_folders",
     "space_needed",
     "sweep",
 ]

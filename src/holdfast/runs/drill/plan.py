@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from holdfast.runs.results import EntryInfo
     from holdfast.services.catalogue import Service
 
-__all__ = ["DrillPlan", "Selected", "choose", "locate", "plan_of", "production_of"]
+__all__ = ["DrillPlan", "Selected", "choose", "last_answers", "locate", "plan_of", "production_of"]
 
 
 @dataclass(frozen=True, slots=True)

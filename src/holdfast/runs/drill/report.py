@@ -127,7 +127,7 @@ def _times(record: DrillRecord) -> Iterator[Block]:
             phase.start,
             phase.seconds,
             format_seconds(phase.seconds),
-            "neutral" if phase.counted else "attention",
+            "neutral" if phase.counted else "muted",
         )
         for phase in record.phases
     )

@@ -21,7 +21,6 @@ __all__ = ["runbook_document"]
 KIT = "recovery-kit.key"
 TARGET = "/restore"
 STARTS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
-    "files": ("Put the files in their place", ("cp -a --reflink=auto {data} {home}",), "no message"),
     "sqlite": ("Put the database in its place and start its application", ("cp -a {data} {home}",), "no message"),
     "postgresql": (
         "Start PostgreSQL on the restored data",
@@ -31,7 +30,7 @@ STARTS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
             "{programs}pg_controldata -D {data}",
             "runuser -u postgres -- {programs}pg_ctl start -w -D {data} -o '-c archive_mode=off'",
         ),
-        "`server started`. Archiving stays off until you have checked the data: never let it write into the archive of production.",
+        "`server started`. Archiving stays off until you have checked the data: never let it write into the archive of production",
     ),
     "mariadb": (
         "Start MariaDB on the restored data",
@@ -178,16 +177,20 @@ def _steps(service: Service, vault_url: str, last: DrillRecord | None) -> Steps:
 
 def _start(service: Service, target: str, last: DrillRecord | None) -> Iterator[Step]:
     data = target + ("/" + service.data.lstrip("/") if service.data else "")
-    took = f"; in the last drill {format_seconds(last.phase('application recovery'))}" if last else ""
+    took = f" (in the last drill {format_seconds(last.phase('application recovery'))})" if last else ""
     if service.application == "command":
         if service.command:
             command = f"cd {shlex.quote(data)} && {shlex.join(service.command)}"
             yield Step(f"Start {service.shown}", "", (command,), f"it keeps running{took}")
         return
+    if service.application == "files":
+        copies = tuple(f"cp -a {shlex.quote(f'{target}/{p}/.')} {shlex.quote(f'/{p}/')}" for p in _places(service))
+        yield Step("Put the files in their place", "Each folder must be there, and empty.", copies, "no message")
+        return
     known = STARTS.get(service.application)
     if known is None:
         yield Step(
-            f"Start {service.application} on the restored data", f"The data is in {data}.", (), took.lstrip("; ")
+            f"Start {service.application} on the restored data", f"The data is in {data}.", (), took.strip(" ()")
         )
         return
     title, commands, expect = known
@@ -198,6 +201,10 @@ def _start(service: Service, target: str, last: DrillRecord | None) -> Iterator[
         for each in commands
     )
     yield Step(title, "", filled, expect + took)
+
+
+def _places(service: Service) -> tuple[str, ...]:
+    return tuple(path.strip("/") for path in service.paths) or (".",)
 
 
 def _questions(service: Service, target: str) -> Iterator[Step]:

@@ -15,7 +15,7 @@ from holdfast.services.catalogue import Service
 from holdfast.services.forecast import Forecast, Sample, forecast
 from holdfast.services.judge import Outcome
 
-__all__ = ["Standing", "alerts_of", "forecast_of", "standings", "verdict_of"]
+__all__ = ["Standing", "alerts_of", "forecast_of", "stale_alerts", "standings", "verdict_of"]
 
 FORECAST_DRILLS_MAX = 24
 

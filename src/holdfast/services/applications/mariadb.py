@@ -23,6 +23,7 @@ __all__ = ["MariaDB", "cause_in"]
 VERIFY_SECONDS = 12 * 3600.0
 FOLDERS = ("/usr/sbin", "/usr/libexec", "/usr/bin")
 CAUSES = (
+    (r"outside the bounds of the file", "a data file is cut short"),
     (r"page corruption|page \[page id[^\]]*\] (is )?(corrupt|still)|checksum mismatch|InnoDB: corrupt", "a page is corrupted"),
     (r"Missing (MLOG_CHECKPOINT|FILE_CHECKPOINT)|log sequence number .* is in the future|ib_logfile0.*(corrupt|invalid)",
      "the redo log does not fit the data: it is stale or was cut off"),
@@ -32,7 +33,8 @@ CAUSES = (
     (r"The (size|file size) of|is smaller than|Tried to read \d+ bytes", "a data file is cut short"),
     (r"Table '[^']*' doesn't exist|doesn't exist in engine", "a table is missing"),
     (r"Unknown database", "a database is missing"),
-    (r"is marked as crashed|Incorrect key file|Table .* is corrupted", "a table or an index is corrupted"),
+    (r"is marked as crashed|Incorrect key file|Table .* is corrupted|Index for table .* is corrupt|index corruption",
+     "a table or an index is corrupted"),
 )  # fmt: skip
 
 
@@ -91,7 +93,9 @@ class MariaDB:
             [*client, *([f"--database={database}"] if database else [])], stdin=query.encode() + b"\n;\n"
         )
         if ran.code != 0:
-            return Answer(problem=cause_in(ran.err) or "MariaDB refuses the question")
+            # The server's log names the cause more precisely than what a client is told.
+            said = self._server.said() if self._server is not None else ""
+            return Answer(problem=cause_in(ran.err) or cause_in(said) or "MariaDB refuses the question")
         rows = ran.out.splitlines()
         return Answer(rows[0].split("\t")[0] if rows else "")
 

@@ -11,7 +11,14 @@ import os
 import re
 from collections.abc import Iterator
 
-from holdfast.services.applications.ground import ApplicationFailed, Ground, any_answer, http_answer, wait_ready
+from holdfast.services.applications.ground import (
+    ApplicationFailed,
+    Ground,
+    any_answer,
+    http_answer,
+    interpreter,
+    wait_ready,
+)
 from holdfast.services.catalogue import Check
 from holdfast.services.isolation import Server
 from holdfast.services.judge import Answer, Outcome
@@ -94,9 +101,7 @@ class Orthanc:
         """Read instances back: Orthanc compares each with the digest in its index, and parses its tags."""
         env = self._ground.cell.env
         began = env.monotonic()
-        import sys
-
-        command = [sys.executable, "-I", "-c", WALKER, self._url("")[:-1], str(INSTANCES_MAX)]
+        command = [interpreter(), "-I", "-c", WALKER, self._url("")[:-1], str(INSTANCES_MAX)]
         ran = self._ground.run_program(command, seconds=6 * 3600.0)
         try:
             every, read, bad = json.loads(ran.out)

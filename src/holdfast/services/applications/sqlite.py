@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 
-from holdfast.services.applications.ground import ApplicationFailed, Ground, any_answer
+from holdfast.services.applications.ground import ApplicationFailed, Ground, any_answer, interpreter
 from holdfast.services.catalogue import Check
 from holdfast.services.judge import Answer, Outcome
 
@@ -89,7 +88,7 @@ class SQLite:
         """Close nothing: each question has its own process."""
 
     def _run(self, database: str, *statements: str) -> tuple[list[str], str]:
-        ran = self._ground.run_program([sys.executable, "-I", "-c", ASKER, database, *statements], seconds=3600.0)
+        ran = self._ground.run_program([interpreter(), "-I", "-c", ASKER, database, *statements], seconds=3600.0)
         try:
             found = json.loads(ran.out)
         except ValueError:

@@ -14,7 +14,16 @@ from holdfast.runs.drill.scenarios.scenario import Arranged, Broken, Scenario
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.services.catalogue import Check
 
-__all__ = ["SCENARIOS"]
+__all__ = [
+    "SCENARIOS",
+    "changed_content",
+    "corrupted_page",
+    "missing_file",
+    "missing_table",
+    "stale_log",
+    "truncated_file",
+    "wrong_snapshot",
+]
 
 PAGE = 8192
 DROPS = {

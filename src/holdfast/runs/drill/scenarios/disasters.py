@@ -20,7 +20,19 @@ from holdfast.runs.options import BackupOptions, Limits
 from holdfast.runs.repair import run_repair_index
 from holdfast.runs.restore import RestoreRequest, run_restore
 
-__all__ = ["SCENARIOS"]
+__all__ = [
+    "SCENARIOS",
+    "corrupt_index",
+    "corrupt_pack",
+    "expired_credential",
+    "lost_host",
+    "lost_key_slot",
+    "lost_store",
+    "ransomware",
+    "site_loss",
+    "slow_network",
+    "wrong_target",
+]
 
 SLOW_BYTES_PER_S = 4 << 20
 SCRAMBLED_BYTES = 1 << 20
