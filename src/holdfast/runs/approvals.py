@@ -15,18 +15,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert
 from holdfast.errors import ApprovalMissingError, UsageError
-from holdfast.repository.access import (
-    Request,
-    Statement,
-    agreed,
-    needs_approval,
-    new_request,
-    read_policy,
-    use_request,
-)
 from holdfast.repository.objects import canonical
 
 if TYPE_CHECKING:
+    from holdfast.repository.access import Request, Statement
     from holdfast.runs.assembly import OpenVault
 
 __all__ = ["authorise", "break_glass_alert", "find_statements", "folder_of", "read_request"]
@@ -45,6 +37,9 @@ def authorise(vault: OpenVault, operation: str, what: Mapping[str, object]) -> t
 
     What was agreed to is used up: the vault keeps it. `DamageError` if the access policy cannot be read.
     """
+    # Imported when asked: every command would pay for it.
+    from holdfast.repository.access import agreed, needs_approval, read_policy, use_request
+
     policy = read_policy(vault.repository.home)
     if not needs_approval(policy, operation):
         return ()
@@ -63,6 +58,8 @@ def authorise(vault: OpenVault, operation: str, what: Mapping[str, object]) -> t
 
 def find_statements(vault: OpenVault, operation: str, what: Mapping[str, object]) -> tuple[Request, list[Statement]]:
     """Return the open request for exactly this with its statements; a new request if there is none."""
+    from holdfast.repository.access import Statement, new_request
+
     requests: dict[str, Request] = {}
     statements: dict[str, list[Statement]] = {}
     for path in sorted(folder_of(vault).glob("*.json"))[:FILES_MAX]:
@@ -84,6 +81,8 @@ def find_statements(vault: OpenVault, operation: str, what: Mapping[str, object]
 
 def read_request(data: bytes) -> Request:
     """Read a request's file. `UsageError` if it is none."""
+    from holdfast.repository.access import Request
+
     try:
         return Request.decode(json.loads(data))
     except (ValueError, KeyError, TypeError):

@@ -14,7 +14,8 @@ import pytest
 
 from holdfast.base.environment import Environment, ManualClock
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, InternalError, UsageError
-from holdfast.reliability.audit import AuditLog, AuditRecord, PublicKey, SignedHead, files, log, verify_log
+from holdfast.reliability.audit import AuditLog, AuditRecord, PublicKey, SignedHead, files, log
+from holdfast.reliability.audit.verify import verify_log
 
 from .logs import ACTOR, ENV, filled, record
 
