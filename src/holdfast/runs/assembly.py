@@ -196,7 +196,7 @@ def open_store(url: str, env: Environment, limits: engine.Limits, how: Resilienc
     def write(path: str, data: Data) -> None:
         engine.put_file(path, data, limits)
 
-    return layered(locate(url, write=write), env, how.policies, how.breaker)
+    return layered(locate(url, write=write), env, how.policies, breaker=how.breaker)
 
 
 def create_vault(
