@@ -222,6 +222,28 @@ def audited(
     return wrap
 
 
+def browsed(
+    method: Callable[Concatenate[H, _Params], R],
+) -> Callable[Concatenate[H, _Params], R]:
+    """Make a method that shows names one that is recorded: one event, before anything is shown. It never stops the method."""
+
+    @functools.wraps(method)
+    def call(self: H, /, *args: _Params.args, **kwargs: _Params.kwargs) -> R:
+        vault = self._vault
+        subject = "" if self.id == vault.vault_id else self.id
+        facts: dict[str, Fact] = {"call": method.__name__}
+        record = vault.trail.record(
+            "browse", "event", vault.env.random_id(), outcome="success", subject=subject, facts=facts
+        )
+        try:
+            vault.trail.append([record])
+        except AuditFailure as error:
+            vault.trail.hear(Alert.of(error, "audit-log"))
+        return method(self, *args, **kwargs)
+
+    return call
+
+
 def _called(
     method: Callable[..., object], holder: object, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> dict[str, object]:

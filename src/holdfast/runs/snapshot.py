@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
 from holdfast.runs.approvals import authorise
-from holdfast.runs.operations import audited
+from holdfast.runs.operations import audited, browsed
 from holdfast.runs.options import raw_path
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.trees import Trees, changes, tree_path
@@ -84,6 +84,7 @@ class Snapshot:
         )
         return run_restore(self._vault, self.info, request, events=events, limits=limits, stop=stop)
 
+    @browsed
     def ls(self, path: PathLike = b"") -> Iterator[EntryInfo]:
         """Yield the entries of a folder, ordered by name; the entry itself if it is no folder.
 
@@ -91,10 +92,12 @@ class Snapshot:
         """
         return self._open().ls(tree_path(raw_path(path)))
 
+    @browsed
     def walk(self, prefix: PathLike = b"") -> Iterator[EntryInfo]:
         """Yield every entry under a path in tree order, all readable classes merged."""
         return self._open().walk(tree_path(raw_path(prefix)))
 
+    @browsed
     def find(self, pattern: str) -> Iterator[EntryInfo]:
         """Yield the entries whose name (or, with a `/` in the pattern, whole path) matches a glob."""
         return self._open().find(pattern)
@@ -112,6 +115,7 @@ class Snapshot:
             authorise(self._vault, f"restore:{names.get(found[0], '')}", {"snapshot": self.id})
         return self._open().read(tree_path(raw_path(path)), fd)
 
+    @browsed
     def diff(self, other: Snapshot) -> Iterator[Change]:
         """Yield what changed from this snapshot to `other`, in tree order; costs what the change does, not the tree."""
         return changes(self._open(), other._open())

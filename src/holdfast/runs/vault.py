@@ -16,7 +16,7 @@ from holdfast.runs import configured
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.operations import audited, denials_noted, operation
+from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
@@ -222,12 +222,14 @@ class Vault:
             refuse_to_guess(damaged)
         return Snapshot(self._vault, select(found, selector))
 
+    @browsed
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
         """Yield entries of all snapshots whose name or path matches a glob, from the updated catalog."""
         from holdfast.runs import catalog
 
         return catalog.find(self._vault, pattern, source=source, limit=limit)
 
+    @browsed
     def versions(self, path: PathLike, *, source: str = "", before: datetime | None = None) -> Iterator[FoundEntry]:
         """Yield the distinct versions of one path, newest first."""
         from holdfast.runs import catalog
