@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.plan import DrillPlan
     from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         BackupStats,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from holdfast.runs.services import ServiceRestore
     from holdfast.runs.snapshot import Snapshot, SnapshotList
     from holdfast.runs.vault import Vault
+    from holdfast.sources.connectors.protocol import Evidence
 
 __version__ = "0.1.0"
 
@@ -79,6 +81,9 @@ _HOMES = {
     "VaultStats": "runs.results",
     "VerifyReport": "runs.results",
     "ServiceRestore": "runs.services",
+    "Evidence": "sources.connectors.protocol",
+    "Prepared": "runs.recovery",
+    "RecoveryTarget": "runs.recovery",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
     "Vault": "runs.vault",
@@ -101,6 +106,7 @@ __all__ = [
     "EntryInfo",
     "Event",
     "Events",
+    "Evidence",
     "Finding",
     "ForgetPlan",
     "ForgetResult",
@@ -108,8 +114,10 @@ __all__ = [
     "HoldfastError",
     "Limits",
     "Note",
+    "Prepared",
     "Progress",
     "PruneResult",
+    "RecoveryTarget",
     "RepairResult",
     "RestoreResult",
     "RetentionPolicy",

@@ -186,9 +186,9 @@ def test_configured_jobs_run_one_after_another_and_the_worst_code_counts(vault, 
     vault.answers["backup"] = lambda **_: next(answers)
     code, _, _ = run("backup", "--exclude", "*.tmp")
     assert code == 3
-    opened = vault.asked("open")
-    assert opened.pop("config").settings.vault.url == "/configured"
-    assert opened == {"url": "/configured", "key_file": None, "passphrase": None, "credential": "/c"}
+    asked = vault.asked("open")
+    assert set(asked.pop("config").settings.jobs) == {"ehr", "pacs"}
+    assert asked == {"url": "/configured", "key_file": None, "passphrase": None, "credential": "/c"}
     first, second = [arguments for name, arguments in vault.calls if name == "backup"]
     assert first["args"] == (("/srv/ehr",),)
     assert first["label"] == "ehr"

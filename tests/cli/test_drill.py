@@ -46,14 +46,19 @@ def test_drills_run_one_after_another_and_the_worst_code_counts(vault, run, conf
     assert "MISSED ITS OBJECTIVE" in out
     assert "cause: late" in out
     assert "isolated more weakly: w" in out
-    code, out, _ = run("drill", "run", "ehr", "--json", "--bare", "/copy", "--kit", "/kit")
+    code, out, _ = run(
+        "drill", "run", "ehr", "--json", "--bare", "/copy", "--kit", "/kit", "--time", "2026-11-25T13:00:00+01:00"
+    )
     assert code == 0
     assert json.loads(out.splitlines()[-1])["verdict"] == "passed"
     assert vault.calls[-2][1]["args"][1].bare == BareSite("/copy", "/kit")
+    assert vault.calls[-2][1]["args"][1].at.hour == 13
 
 
 def test_a_drill_that_makes_no_sense_is_refused(vault, run, config, monkeypatch):
     assert run("drill", "run", "ehr", "--bare", "/copy")[0] == 2
+    assert run("drill", "run", "ehr", "--time", "2026-11-25T13:00:00")[0] == 2
+    assert run("drill", "run", "ehr", "--time", "noon")[0] == 2
     monkeypatch.delenv("HOLDFAST_CONFIG")
     assert run("drill", "run")[0] == 2
     assert run("drill", "sweep")[0] == 2

@@ -17,6 +17,7 @@ CASES: dict[str, tuple[str, object]] = {
     "services.*.paths": (S + 'paths = ["/srv/a"]', ("/srv/a",)),
     "services.*.application": (S + 'application = "postgresql"', "postgresql"),
     "services.*.data": (S + 'data = "/var/lib/pg"', "/var/lib/pg"),
+    "services.*.recovers": (S + 'recovers = "ehr-db"', "ehr-db"),
     "services.*.programs": (S + 'programs = "/opt/pg/bin"', "/opt/pg/bin"),
     "services.*.command": (S + 'command = ["./serve"]', ("./serve",)),
     "services.*.port": (S + "port = 8080", 8080),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -81,6 +82,16 @@ def drill_command() -> None:
     """Prove that services come back: restore, start, ask, time and judge them, in an isolated place."""
 
 
+def _moment(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        found = datetime.min  # noqa: DTZ901 - a time without a zone, refused below
+    if found is not None and found.tzinfo is None:
+        raise UsageError("--time takes a time with its zone, such as 2026-11-25T13:00:00+01:00")
+    return found
+
+
 def _options(
     *,
     snapshot: str,
@@ -90,6 +101,7 @@ def _options(
     drill_place: str | None,
     limit_read: int | None,
     deep: bool,
+    moment: str = "",
 ) -> DrillOptions:
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.options import Limits
@@ -99,6 +111,7 @@ def _options(
     return DrillOptions(
         kind="partial" if partial else "full",
         snapshot=snapshot,
+        at=_moment(moment),
         bare=BareSite(bare, kit) if bare is not None else None,
         place=drill_place or "",
         limits=Limits(read_bytes_per_s=limit_read) if limit_read else None,
@@ -109,6 +122,9 @@ def _options(
 @drill_command.command("run")
 @click.argument("services", nargs=-1)
 @click.option("--snapshot", default="", metavar="SNAPSHOT", help="Another snapshot than the newest of the service.")
+@click.option(
+    "--time", "moment", default="", metavar="TIME", help="For a service that `recovers`: the moment to recover to."
+)
 @click.option("--partial", is_flag=True, help="Restore and compare a random sample of files; start nothing.")
 @click.option(
     "--bare", metavar="STORE", help="Use only this copy of the store and --kit, as a bare recovery site would."
@@ -129,6 +145,7 @@ def run_command(
     *,
     services: Sequence[str],
     snapshot: str,
+    moment: str,
     partial: bool,
     bare: str | None,
     kit: str | None,
@@ -155,6 +172,7 @@ def run_command(
         drill_place=drill_place,
         limit_read=limit_read,
         deep=deep,
+        moment=moment,
     )
     config = place.load()
     with place.open() as vault, interruptible() as stop:

@@ -14,10 +14,24 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import approval, audit, catalog, drill, keys, report_drill, retention, settings, vault
+from holdfast.cli import (
+    approval,
+    audit,
+    catalog,
+    connectors,
+    drill,
+    governor,
+    keys,
+    recover,
+    report_drill,
+    retention,
+    settings,
+    vault,
+)
 from holdfast.reports import compliance
-from holdfast.runs import classify, demo, results, services
+from holdfast.runs import classify, demo, results, services, start, steer
 from holdfast.runs.drill import drills, plan, record, scenarios
+from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -63,6 +77,15 @@ RECORDS: dict[str, type] = {
     "scenario": scenarios.ScenarioReport,
     "report": report_drill.ReportWritten,
     "report-proof": drills.Proof,
+    "connector": connectors.ConnectorListed,
+    "grants": connectors.Grants,
+    "application": connectors.ApplicationChecked,
+    "wal-pushed": spool.Pushed,
+    "recovery-prepared": recover.RecoveryPrepared,
+    "recovery-checked": start.RecoveryReport,
+    "wal-status": spool.SpoolState,
+    "run": steer.RunStatus,
+    "pause": governor.PauseSet,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
@@ -92,6 +115,7 @@ RESULTS = {
     "audit-proof",
     "audit-renewed",
     "audit-written",
+    "pause",
     "classify",
     "demo",
     "restore-service",
@@ -101,6 +125,10 @@ RESULTS = {
     "scenario",
     "report",
     "report-proof",
+    "wal-pushed",
+    "wal-status",
+    "recovery-prepared",
+    "recovery-checked",
 }
 """Records that end a command and carry its `exit_code`."""
 

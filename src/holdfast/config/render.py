@@ -18,10 +18,15 @@ _SAMPLE_VALUES = {
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
+    "governor.probes.*.sql": '"postgresql://probe@localhost/ehr"',
+    "windows.*.days": '["workday"]',
+    "windows.*.start": '"07:00"',
+    "windows.*.end": '"18:00"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
     "services.*.checks.*.name": '"patients"',
     "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
+    "applications.*.connector": '"postgresql"',
 }
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}
 
@@ -54,12 +59,11 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
-    """Return a section's head in the file: `[jobs.NAME]` for tables by name, `[[jobs.NAME.classes]]` for lists of tables."""
-    top, star, rest = section.partition(".*")
-    if not star:
-        return f"[{section}]"
-    named = f"{top}.NAME{rest}"
-    return f"[[{named.removesuffix('.*')}]]" if named.endswith(".*") else f"[{named}]"
+    """Return a section's heading: the first `*` of a key is a name, a later one a place in a list."""
+    named = section.replace(".*", ".NAME", 1)
+    if named.endswith(".*"):
+        return f"[[{named.removesuffix('.*')}]]"
+    return f"[{named}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -78,8 +82,8 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = _table(section).replace(".NAME", ".ehr")
-        optional = shown.startswith("[[") or (".ehr" in shown and not section.startswith("jobs."))
+        shown = _table(section).replace("jobs.NAME", "jobs.ehr").replace(".NAME", ".main")
+        optional = "*" in section and not any(option.key in _SAMPLE_SET for option in _direct(section))
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

@@ -8,11 +8,13 @@
     │  ├─ AmbiguousSnapshotError   a prefix or a selector fits several snapshots
     │  ├─ SourceMissingError       a path to back up does not exist
     │  ├─ TargetNotEmptyError      a restore target holds something already
+    │  ├─ ProbeUnusableError       a probe of the application cannot be used as configured
     │  └─ TargetInsideVaultError   a restore target or a source lies in the vault
     ├─ MissingError                what was asked for is not there
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
-    │  └─ PathMissingError
+    │  ├─ PathMissingError
+    │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
@@ -41,8 +43,24 @@
     │  └─ DrillProgramError        a program of the application is missing
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
+    ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
+    ├─ SteeringError               a run does not answer on its control socket
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
-    └─ InternalError               a fault of Holdfast itself
+    ├─ InternalError               a fault of Holdfast itself
+    └─ ApplicationError            an application could not be backed up as configured
+       ├─ ApplicationUnreachableError
+       ├─ ApplicationAccessError     wrong password, missing right
+       ├─ ApplicationUnsuitableError wrong version, role or setting
+       ├─ ApplicationBusyError       another backup of it is under way
+       ├─ ApplicationChangedError    it restarted or failed over meanwhile
+       ├─ CaptureError               what was captured did not pass its checks
+       ├─ FreezeOverrunError         a budget was exceeded; thawed first
+       ├─ StillFrozenError           it did not come back: act now
+       ├─ WatchdogError              nothing is frozen without one
+       ├─ DriverMissingError         a driver or program is not installed
+       ├─ WalConflictError           one name, two contents
+       ├─ WalMissingError            in none of the places
+       └─ RecoveryError              a restored application does not come up
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -55,6 +73,22 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.applications import (
+    ApplicationAccessError,
+    ApplicationBusyError,
+    ApplicationChangedError,
+    ApplicationError,
+    ApplicationUnreachableError,
+    ApplicationUnsuitableError,
+    CaptureError,
+    DriverMissingError,
+    FreezeOverrunError,
+    RecoveryError,
+    StillFrozenError,
+    WalConflictError,
+    WalMissingError,
+    WatchdogError,
+)
 from holdfast.errors.audit import ApprovalMissingError, AuditDamagedError, AuditUnavailableError
 from holdfast.errors.core import (
     AccessError,
@@ -97,23 +131,33 @@ from holdfast.errors.drills import (
     DrillSpaceError,
     IsolationError,
 )
+from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
 from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
+    "ApplicationAccessError",
+    "ApplicationBusyError",
+    "ApplicationChangedError",
+    "ApplicationError",
+    "ApplicationUnreachableError",
+    "ApplicationUnsuitableError",
     "ApprovalMissingError",
     "AuditDamagedError",
     "AuditUnavailableError",
     "BreakerOpenError",
+    "CaptureError",
     "ConfigError",
     "DamageError",
     "DrillError",
     "DrillProgramError",
     "DrillRefusedError",
     "DrillSpaceError",
+    "DriverMissingError",
     "EvidenceError",
+    "FreezeOverrunError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -125,13 +169,19 @@ __all__ = [
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "PausedError",
+    "ProbeUnusableError",
+    "RecoveryError",
     "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RunMissingError",
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
+    "SteeringError",
+    "StillFrozenError",
     "StoreError",
     "StoreFullError",
     "StoreRefusedError",
@@ -143,6 +193,9 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "WalConflictError",
+    "WalMissingError",
+    "WatchdogError",
     "WrongKeyError",
     "error_classes",
 ]

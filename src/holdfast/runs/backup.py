@@ -18,7 +18,6 @@ from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.errors import (
     DamageError,
     InternalError,
-    Interrupted,
     NotPermittedError,
     RevokedError,
     SourceMissingError,
@@ -28,21 +27,24 @@ from holdfast.errors import (
 from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
-from holdfast.runs import continuity
-from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
+from holdfast.runs import continuity, parents
+from holdfast.runs.assembly import class_keys, engine_index, state_root
 from holdfast.runs.catalog import after_backup
+from holdfast.runs.conclusion import concluded, moves, sealed_evidence
+from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from holdfast.base.events import Events
     from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.conclusion import Conclusions
     from holdfast.runs.continuity import Caches, Source
     from holdfast.runs.options import BackupOptions, Cancel
 
@@ -64,6 +66,11 @@ class BackupRequest:
     label: str
     options: BackupOptions
     dry_run: bool = False
+    moving: tuple[bytes, ...] = ()
+    """Absolute folders whose files may change or vanish while they are read without harm: no finding of that is made."""
+    conclude: Callable[[Sequence[Finding]], Conclusions] | None = None
+    """Called once, when everything is read and before the snapshot is committed, with the findings so far. Such a run is
+    never begun again by itself: what it copied is of one moment only."""
 
 
 @dataclass(slots=True)
@@ -75,7 +82,7 @@ class _Run:
     source: Source
     caches: Caches
     events: Events
-    stop: Cancel | None
+    governed: GovernedRun
     started: datetime
     began: float
     raised: RaisedFolders
@@ -86,13 +93,34 @@ class _Run:
 
 
 def run_backup(
-    vault: OpenVault, request: BackupRequest, *, events: Events = ignore, stop: Cancel | None = None
+    vault: OpenVault,
+    request: BackupRequest,
+    *,
+    events: Events = ignore,
+    stop: Cancel | None = None,
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
     request = replace(request, paths=_absolute(request.paths))
     _check_paths(vault, request)
     _check_texts(request)
     source = continuity.identify(vault.repository, request.paths, request.label)
+    with governed(
+        vault,
+        request.options.limits,
+        kind="backup",
+        label=request.label,
+        events=events,
+        stop=stop,
+        can_yield=True,
+        last_good=lambda: parents.last_good(vault, source),
+    ) as steered:
+        result = steered.attempts(lambda: _attempts(vault, request, source, events, steered))
+        return replace(result, governor=steered.record())
+
+
+def _attempts(
+    vault: OpenVault, request: BackupRequest, source: Source, events: Events, steered: GovernedRun
+) -> BackupResult:
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
         def attempt() -> BackupResult:
@@ -102,7 +130,7 @@ def run_backup(
                 source,
                 caches,
                 events,
-                stop,
+                steered,
                 vault.env.now(),
                 vault.env.monotonic(),
                 RaisedFolders.read(caches.raised),
@@ -113,6 +141,8 @@ def run_backup(
             try:
                 return attempt()
             except RevokedError:
+                if request.conclude is not None:
+                    raise
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
@@ -153,7 +183,7 @@ def _attempt(run: _Run) -> BackupResult:
     class_ids = _class_ids(vault, request.options)
     if request.dry_run:
         return _dry_run(run, class_ids)
-    parent = _parent(vault, run.source)
+    parent = parents.newest(vault, run.source)
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
     passes = [_pass(run, session, class_ids)]
     if run.raised.learn(passes[0].raised):
@@ -163,13 +193,14 @@ def _attempt(run: _Run) -> BackupResult:
         run.findings[:] = [finding for finding in run.findings if finding.kind == "silent-change"]
         passes.append(_pass(run, session, class_ids))
     finished = passes[-1]
-    info = session.commit(_draft(run, finished, parent))
+    end = concluded(request.conclude, run.findings, run.events)
+    info = session.commit(_draft(run, finished, parent, end))
     run.caches.accept()
     if request.options.update_catalog:
         after_backup(vault, run.events)
     counts = vault.store.counts()
     stats = _stats(run, passes, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
-    return BackupResult(info, info.partial, stats, tuple(run.findings))
+    return BackupResult(info, info.partial, stats, tuple(run.findings), evidence=end.evidence)
 
 
 def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
@@ -198,12 +229,6 @@ def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
     )
 
 
-def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
-    """Return the newest snapshot of the source that this writer made."""
-    mine = [row for row in vault.snapshots() if row.source == source.id]
-    return mine[-1] if mine else None
-
-
 def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
     """Return the classes that entries can fall into, most sensitive first. `UsageError` for one that the credential lacks."""
     names = {options.default_class}
@@ -217,7 +242,6 @@ def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
 def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
     """Start the engine on the request."""
     vault, options = run.vault, run.request.options
-    set_limits(vault.limits, options.limits)
     return engine.Ingest(
         plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
@@ -288,8 +312,10 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
     Without a session (a dry run) the engine hands out nothing to be stored.
     """
     told = run.vault.env.monotonic()
+    has_objective = run.governed.governor.plan.rpo is not None
+    expected = parents.expected_bytes(run.vault, run.source) if has_objective else None
     while True:
-        if run.stop is not None and run.stop.is_set():
+        if run.governed.is_over():
             ingest.stop()
         event = ingest.poll(POLL_SECONDS)
         if uploads is not None:
@@ -298,7 +324,7 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             if uploads is not None:
                 uploads.drain()
             if event is None:
-                raise Interrupted
+                raise run.governed.why()
             run.events(_progress(run, ingest.progress_now(), "commit"))
             return event
         if isinstance(event, engine.FindingReady):
@@ -307,7 +333,9 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             _store(run, event, session, ingest, uploads)
         if run.vault.env.monotonic() - told >= POLL_SECONDS:
             told = run.vault.env.monotonic()
-            run.events(_progress(run, ingest.progress_now(), "read"))
+            progress = ingest.progress_now()
+            run.governed.governor.progress(progress.bytes, expected)
+            run.events(_progress(run, progress, "read"))
 
 
 def _store(
@@ -342,6 +370,8 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
 
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:
     finding = Finding(event.path, event.kind, event.detail, event.class_id)
+    if moves(finding, run.request.moving):
+        return
     run.findings.append(finding)
     if finding not in run.told:
         run.told.add(finding)
@@ -364,7 +394,7 @@ def _payloads(runs: Iterable[tuple[int, int, bytes]]) -> list[RunPayload]:
     return [RunPayload(class_id, generation, payload) for class_id, generation, payload in runs]
 
 
-def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) -> SnapshotDraft:
+def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, end: Conclusions) -> SnapshotDraft:
     """Return the snapshot to commit."""
     if not finished.classes:
         raise InternalError("the engine finished without a tree")
@@ -392,6 +422,7 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
         label=run.source.label,
         paths=run.source.paths,
         tags=run.request.options.tags,
+        evidence=sealed_evidence(end),
     )
 
 

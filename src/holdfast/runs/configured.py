@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     # Types only: a command without a configuration does not pay for reading one.
     from holdfast.config import Config, SecretRef, Settings
+    from holdfast.governor.plan import GovernorPlan
     from holdfast.runs.options import PathLike
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "breaker_policy",
     "configuration",
     "configured_resilience",
+    "governor_plan",
     "job_paths",
     "limits",
     "retention_policy",
@@ -82,14 +84,26 @@ def job_paths(settings: Settings, name: str) -> tuple[str, ...]:
     if job is None:
         known = ", ".join(sorted(settings.jobs)) or "none"
         raise UsageError(f"the configuration has no job {name}", next=f"its jobs are: {known}.")
-    if not job.paths and not job.streams:
-        raise UsageError(f"the job {name} has neither paths nor streams", next="give it some in the configuration.")
+    if not job.paths and not job.streams and not job.applications:
+        raise UsageError(
+            f"the job {name} has neither paths nor streams nor applications", next="give it some in the configuration."
+        )
     return job.paths
 
 
-def limits(settings: Settings) -> Limits:
-    """Return the configured limits."""
-    return Limits(settings.limits.read_bytes_per_s, settings.limits.write_bytes_per_s)
+def limits(settings: Settings, job: str = "") -> Limits:
+    """Return the configured limits of a run; those of a job go before, one by one."""
+    general = settings.limits.model_dump()
+    own = settings.jobs[job].limits if job in settings.jobs else None
+    named = own.model_dump(exclude_none=True) if own is not None else {}
+    return Limits(**(general | named))
+
+
+def governor_plan(settings: Settings, environ: Mapping[str, str]) -> GovernorPlan:
+    """Return how runs are governed. `ProbeUnusableError` if a probe cannot be used."""
+    from holdfast.runs.governor_settings import plan_of
+
+    return plan_of(settings, environ)
 
 
 def backup_options(settings: Settings, name: str) -> BackupOptions:
@@ -113,7 +127,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         level=backup.level,
         workers=backup.workers,
         upload_threads=backup.upload_threads,
-        limits=limits(settings),
+        limits=limits(settings, name),
     )
 
 
@@ -179,5 +193,6 @@ def retention_policy(settings: Settings) -> RetentionPolicy:
         monthly=keep.monthly,
         yearly=keep.yearly,
         within_days=keep.within_days,
+        pitr_days=keep.pitr_days,
         tags=frozenset(keep.tags),
     )

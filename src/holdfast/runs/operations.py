@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from holdfast.base.environment import Environment, format_time, system
 from holdfast.base.events import Alert, Events
-from holdfast.errors import AccessError, HoldfastError, Interrupted
+from holdfast.errors import AccessError, HoldfastError, Interrupted, PausedError
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.kinds import kind_of
 from holdfast.reliability.audit.record import Fact, digest_of, this_actor
@@ -97,7 +97,7 @@ class Operation:
             "denied"
             if isinstance(error, AccessError)
             else "interrupted"
-            if isinstance(error, Interrupted | KeyboardInterrupt)
+            if isinstance(error, Interrupted | PausedError | KeyboardInterrupt)
             else "failure"
         )
         code = error.code if isinstance(error, HoldfastError) else "internal"
@@ -193,11 +193,14 @@ class _Holder(Protocol):
 
     _vault: OpenVault
 
-    @property
-    def id(self) -> str: ...
-
 
 H = TypeVar("H", bound=_Holder)
+
+
+def _subject_of(holder: object, vault: OpenVault) -> str:
+    """Return the id of the snapshot whose method is called; empty for a vault's."""
+    found = getattr(holder, "id", "")
+    return "" if found == vault.vault_id else str(found)
 
 
 def audited(
@@ -209,7 +212,7 @@ def audited(
         @functools.wraps(method)
         def call(self: H, /, *args: _Params.args, **kwargs: _Params.kwargs) -> R:
             vault = self._vault
-            subject = "" if self.id == vault.vault_id else self.id
+            subject = _subject_of(self, vault)
             events: Any = kwargs.get("events")
             name = "restore.break-glass" if kwargs.get("break_glass") else kind
             with operation(vault, name, events=events, subject=subject, **asked(kwargs)) as found:
@@ -230,7 +233,7 @@ def browsed(
     @functools.wraps(method)
     def call(self: H, /, *args: _Params.args, **kwargs: _Params.kwargs) -> R:
         vault = self._vault
-        subject = "" if self.id == vault.vault_id else self.id
+        subject = _subject_of(self, vault)
         facts: dict[str, Fact] = {"call": method.__name__}
         record = vault.trail.record(
             "browse", "event", vault.env.random_id(), outcome="success", subject=subject, facts=facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from holdfast.base.defaults import UNDO_DAYS
@@ -16,6 +17,7 @@ from holdfast.runs import configured
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
+from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
@@ -32,13 +34,8 @@ if TYPE_CHECKING:
     from holdfast.runs.access import Approvals
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.audit import AuditTrail
-    from holdfast.runs.drill.drills import DrillReport
-    from holdfast.runs.drill.options import DrillOptions
-    from holdfast.runs.drill.plan import DrillPlan
-    from holdfast.runs.drill.record import DrillRecord, SignedRecord
-    from holdfast.runs.drill.scenarios import ScenarioReport
-    from holdfast.runs.drill.verdict import Standing
     from holdfast.runs.options import Cancel, Limits, PathLike
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         CheckReport,
@@ -49,10 +46,9 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
-    from holdfast.runs.services import ServiceRestore
 
 
-class Vault:
+class Vault(DrillSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -63,6 +59,8 @@ class Vault:
         """Use :meth:`open` or :meth:`create`."""
         self._vault = vault
         self._config = config
+        if config is not None:
+            vault.governor = lambda: configured.governor_plan(config.settings, os.environ)
 
     @classmethod
     def create(
@@ -182,6 +180,7 @@ class Vault:
         *,
         label: str = "",
         options: BackupOptions | None = None,
+        applications: Sequence[str] = (),
         dry_run: bool = False,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -190,18 +189,32 @@ class Vault:
 
         When it returns, the snapshot is committed, durable and readable; `partial` if some file could not be read
         whole, each of which is a finding. `label` names the source: the same host, label and paths continue the same
-        history. A dry run scans, counts by class, and writes nothing.
+        history. A dry run scans, counts by class, and writes nothing. `applications` are names of the configuration: they
+        are captured together, as one consistency group with the paths, and how is the result's `evidence`.
 
         Errors: `SourceMissingError` (a path that does not exist), `RevokedError`, `Interrupted` (`stop` was set: a
-        checkpoint is kept and the next run uploads nothing twice). After any error no earlier snapshot is touched.
+        checkpoint is kept and the next run uploads nothing twice), `ApplicationError` (and its children: the application runs
+        on). After any error no earlier snapshot is touched.
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
             label = label or paths
             options = options or configured.backup_options(self._config.settings, paths)
+            applications = applications or self._config.settings.jobs[paths].applications
             paths = configured.job_paths(self._config.settings, paths)
         given: list[PathLike] = [paths] if isinstance(paths, str | bytes | os.PathLike) else [*paths]
         request = BackupRequest(tuple(map(raw_path, given)), label, options or BackupOptions(), dry_run=dry_run)
-        return run_backup(self._vault, request, events=events, stop=stop)
+        if not applications:
+            return run_backup(self._vault, request, events=events, stop=stop)
+        from holdfast.runs.applications import members_of, run_application_backup
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        settings, vault = self._config.settings, self._vault
+        return run_application_backup(
+            vault, request, lambda: members_of(vault, settings, applications), events=events, stop=stop
+        )
 
     def snapshots(self, source: str = "") -> SnapshotList:
         """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
@@ -251,8 +264,11 @@ class Vault:
 
     def plan_forget(self, policy: RetentionPolicy, *, source: str = "") -> ForgetPlan:
         """Return what retention would forget. Nothing changes."""
+        from holdfast.runs.wal import keep_logs
+
         chosen = [snapshot.info for snapshot in self.snapshots(source)]
-        return forget.plan(self._vault.repository, policy, chosen)
+        plan = forget.plan(self._vault.repository, policy, chosen)
+        return keep_logs(plan, self._vault.snapshots(), policy.pitr_days, self._vault.env.now())
 
     @audited("forget")
     def forget(
@@ -374,6 +390,54 @@ class Vault:
 
         return run_stats(self._vault, by_snapshot=by_snapshot)
 
+    @audited("backup")
+    def store_wal(self, application: str, *, events: Events = ignore, stop: Cancel | None = None) -> BackupResult:
+        """Store a configured PostgreSQL application's WAL spool as a snapshot, and empty the spool of what is stored.
+
+        Between base backups, as often as the recovery point asks for. Gaps raise the alert `wal-gap`. `ConfigError` if the
+        application has no spool.
+        """
+        from holdfast.runs.applications import spool_of
+        from holdfast.runs.wal import store_log
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        spool = spool_of(self._config.settings, application)
+        options = BackupOptions(limits=configured.limits(self._config.settings))
+        return store_log(self._vault, application, raw_path(spool), options, events=events, stop=stop)
+
+    @audited("restore")
+    def prepare_recovery(
+        self,
+        application: str,
+        to: PathLike,
+        *,
+        target: RecoveryTarget,
+        snapshot: str = "",
+        events: Events = ignore,
+        stop: Cancel | None = None,
+    ) -> Prepared:
+        """Restore a PostgreSQL application into an empty folder, with its WAL and the settings that bring it to a target.
+
+        `snapshot` selects the base backup; without it the newest that ended before the target is taken. What comes back can
+        be tried out (`holdfast.runs.start.check_recovery`) or started. Nothing of the running application is touched.
+        `SnapshotMissingError`, `RecoveryError`.
+        """
+        from holdfast.runs.recovery import prepare_recovery
+
+        return prepare_recovery(
+            self._vault,
+            self._vault.snapshots(),
+            application,
+            Path(os.path.abspath(os.fsdecode(to))),
+            target=target,
+            selected=self.snapshot(snapshot).info if snapshot else None,
+            events=events,
+            stop=stop,
+        )
+
     @audited("enroll")
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
         """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
@@ -395,105 +459,3 @@ class Vault:
     def add_passphrase(self, passphrase: str) -> str:
         """Add a key slot; return its id."""
         return self._vault.repository.add_slot(Passphrase(passphrase))
-
-    def plan_drill(self, service: str, options: DrillOptions | None = None) -> DrillPlan:
-        """Return what a drill of a configured service would restore, where, and how long it may take. Nothing is restored.
-
-        `UsageError` if there is no such service, `DrillRefusedError` if the place could touch production.
-        """
-        from holdfast.runs.drill import drills
-
-        return drills.plan_drill(self._vault, self._config, service, options)
-
-    @audited("drill")
-    def drill(
-        self,
-        service: str,
-        options: DrillOptions | None = None,
-        *,
-        events: Events = ignore,
-        stop: Cancel | None = None,
-    ) -> DrillReport:
-        """Restore a service into an isolated place, start its application there, ask it, time and judge it, and keep the proof.
-
-        What is wrong with the backup is the report's verdict. Errors mean that the drill could not be held: `DrillRefusedError`,
-        `DrillSpaceError`, `IsolationError`, `DrillProgramError`, `Interrupted`. Either way nothing of it is left, but the evidence.
-        """
-        from holdfast.runs.drill import drills
-
-        return drills.run_drill(self._vault, self._config, service, options, events=events, stop=stop)
-
-    def drills(self, service: str = "") -> tuple[DrillRecord, ...]:
-        """Return the records of the drills there have been, oldest first; only those of a service if given."""
-        from holdfast.runs.drill import drills
-
-        settings = drills.settings_of(self._config)
-        found = drills.evidence_of(self._vault, settings).records()
-        return tuple(record for record in found if not service or record.service == service)
-
-    def drill_record(self, drill: str = "latest") -> SignedRecord:
-        """Return the signed record of a drill, by (the beginning of) its id. `EvidenceError` if there is none or several."""
-        from holdfast.runs.drill import drills
-
-        return drills.evidence_of(self._vault, drills.settings_of(self._config)).find(drill)
-
-    def drill_report(self, drill: str = "latest", kind: str = "html") -> bytes:
-        """Return a drill's report: `html` (sealed), `pdf` (`ReportToolMissingError` without Typst) or `json` (the signed record)."""
-        from holdfast.runs.drill import drills
-
-        return drills.write_report(self._vault, self._config, drill, kind)
-
-    def runbook(self, service: str, kind: str = "html") -> bytes:
-        """Return a service's runbook as `html` or `pdf`: what to type on the day, with the times of the last drill."""
-        from holdfast.runs.drill import drills
-
-        return drills.write_runbook(self._vault, self._config, service, kind)
-
-    def drill_scenario(
-        self, service: str, scenario: str, options: DrillOptions | None = None, *, events: Events = ignore
-    ) -> ScenarioReport:
-        """Inject a failure into a copy of the vault (never into this one), drill the service, and judge whether it went as it should.
-
-        `UsageError` if there is no such scenario, `DrillSpaceError` if there is no room for the copy.
-        """
-        from holdfast.runs.drill import scenarios
-
-        return scenarios.run_scenario(self._vault, self._config, service, scenario, options, events=events)
-
-    def drill_standings(self) -> tuple[Standing, ...]:
-        """Return how every configured service stands: last drill, last one that passed, whether that is too old, forecast."""
-        from holdfast.runs.drill import drills
-
-        return drills.stands(self._vault, self._config)
-
-    @audited("restore")
-    def restore_service(
-        self,
-        services: str | Sequence[str],
-        to: PathLike,
-        *,
-        needs: bool = True,
-        dry_run: bool = False,
-        limits: Limits | None = None,
-        events: Events = ignore,
-        stop: Cancel | None = None,
-    ) -> ServiceRestore:
-        """Restore services, and what they need before them, each below `to` in a folder of its name.
-
-        In the order of their needs, in parallel where nothing waits; `needs=False` leaves out what is needed. Called again, an
-        interrupted one goes on where it stopped. Errors as for `Snapshot.restore`, and `UsageError` for an unknown service.
-        """
-        from holdfast.runs.services import restore_services
-
-        names = [services] if isinstance(services, str) else [*services]
-        return restore_services(
-            self._vault,
-            self._config,
-            names,
-            os.fsdecode(to),
-            needs=needs,
-            dry_run=dry_run,
-            limits=limits,
-            events=events,
-            stop=stop,
-        )

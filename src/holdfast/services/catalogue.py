@@ -50,6 +50,8 @@ class Service:
     paths: tuple[str, ...] = ()
     application: str = "files"
     data: str = ""
+    recovers: str = ""
+    """The application whose base backup and WAL are recovered; empty: the files of the snapshot as they are."""
     programs: str = ""
     command: tuple[str, ...] = ()
     port: int = 0
@@ -90,6 +92,7 @@ def _service(name: str, given: ServiceSettings) -> Service:
         paths=given.paths,
         application=given.application,
         data=given.data,
+        recovers=given.recovers,
         programs=given.programs,
         command=given.command,
         port=given.port,

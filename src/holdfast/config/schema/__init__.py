@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
 from holdfast.config.schema.reliability import (
     AuditSettings,
     BreakerSettings,
@@ -20,7 +22,6 @@ from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
     JobSettings,
-    LimitSettings,
     PruneSettings,
     RetentionSettings,
     StreamSettings,
@@ -29,6 +30,7 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "ApplicationSettings",
     "AuditSettings",
     "BackupSettings",
     "BreakerSettings",
@@ -36,8 +38,10 @@ __all__ = [
     "CollectorSettings",
     "DrillCheckSettings",
     "DrillSettings",
+    "GovernorSettings",
     "JobSettings",
     "LimitSettings",
+    "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
     "RetriesSettings",
@@ -47,6 +51,7 @@ __all__ = [
     "StreamSettings",
     "VaultSettings",
     "VerifySettings",
+    "WindowSettings",
 ]
 
 
@@ -55,6 +60,7 @@ class Settings(Section):
 
     vault: VaultSettings
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
+    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
@@ -66,3 +72,5 @@ class Settings(Section):
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)
+    governor: GovernorSettings = Field(default_factory=GovernorSettings)
+    windows: dict[Name, WindowSettings] = Field(default_factory=dict, max_length=100)

@@ -59,6 +59,10 @@ class ServiceSettings(Section):
         "What runs on it: `files`, `postgresql`, `mariadb`, `sqlite`, `orthanc`, `command`, or a name that a plug-in brings.",
     )
     data: Optional = option("", "The folder or file of the application's data, as in the snapshot.")
+    recovers: Optional = option(
+        "",
+        "The PostgreSQL application (`[applications.NAME]`) whose base backup and WAL are recovered; empty: files as they are.",
+    )
     programs: Optional = option("", "The folder of the application's programs; empty: where the system has them.")
     command: Texts = option((), "For `command`: what starts the service in the foreground, in the restored folder.")
     port: StrictInt = option(

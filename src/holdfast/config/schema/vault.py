@@ -10,12 +10,12 @@ from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, UNDO_DAYS
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
+from holdfast.config.schema.governor import LimitSettings
 
 __all__ = [
     "BackupSettings",
     "ClassRuleSettings",
     "JobSettings",
-    "LimitSettings",
     "PruneSettings",
     "RetentionSettings",
     "StreamSettings",
@@ -65,6 +65,9 @@ class JobSettings(Section):
 
     paths: Texts = option((), "Files and folders to back up.")
     streams: tuple[StreamSettings, ...] = option((), "Commands whose standard output is stored as a file.")
+    applications: tuple[Name, ...] = option(
+        (), "Applications that are captured with the paths and streams, all of them as one consistency group."
+    )
     exclude: Texts = option((), "gitignore-like patterns of what is left out, from `/`.")
     exclude_caches: StrictBool = option(True, "Leave out folders that a CACHEDIR.TAG marks as caches.")
     exclude_larger_than: Size | None = option(None, "Leave out files larger than this.", unit="bytes", ge=1)
@@ -83,6 +86,7 @@ class JobSettings(Section):
         le=1_000_000,
     )
     tags: Texts = option((), "Tags of the snapshots, sealed with them.")
+    limits: LimitSettings | None = option(None, "How hard this job may press; what it leaves out, `[limits]` says.")
 
 
 class BackupSettings(Section):
@@ -98,13 +102,6 @@ class BackupSettings(Section):
     checkpoint_seconds: Seconds = option(300, "A checkpoint is written after so long.", unit="seconds", ge=1, le=DAY)
 
 
-class LimitSettings(Section):
-    """How hard a run may press on the machine. Without a value there is no limit."""
-
-    read_bytes_per_s: Size | None = option(None, "Reading from the sources.", unit="bytes per second", ge=1024)
-    write_bytes_per_s: Size | None = option(None, "Writing to the store.", unit="bytes per second", ge=1024)
-
-
 class RetentionSettings(Section):
     """How many snapshots of each source `forget` keeps. A snapshot is kept if any of these keeps it."""
 
@@ -118,6 +115,13 @@ class RetentionSettings(Section):
         0, "Everything admitted in the last so many days, whatever else is said.", unit="days", ge=0, le=36_500
     )
     tags: Texts = option((), "Every snapshot that has one of these tags.")
+    pitr_days: StrictInt = option(
+        30,
+        "Databases can be recovered to any moment since the oldest kept base backup of the last so many days.",
+        unit="days",
+        ge=0,
+        le=36_500,
+    )
 
 
 class PruneSettings(Section):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.base.environment import format_time
@@ -20,6 +22,7 @@ from holdfast.errors import (
     DamageError,
     Interrupted,
     MissingError,
+    RecoveryError,
     StoreError,
     TargetError,
 )
@@ -41,6 +44,7 @@ from holdfast.runs.drill.plan import Selected, choose, last_answers, locate, pro
 from holdfast.runs.drill.record import COUNTED, DrillRecord, Phase
 from holdfast.runs.drill.verdict import forecast_of, verdict_of
 from holdfast.runs.restore import RestoreRequest, run_restore
+from holdfast.runs.wal import LOG_SUFFIX
 from holdfast.services.applications import named
 from holdfast.services.applications.ground import Application, ApplicationFailed, Ground
 from holdfast.services.isolation import Cell, open_cell, run_as
@@ -51,10 +55,14 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel
-    from holdfast.runs.results import RestoreResult
+    from holdfast.runs.results import EntryInfo, RestoreResult
     from holdfast.services.catalogue import Service
 
 __all__ = ["hold"]
+
+RECOVERY_FILES = frozenset(
+    {b"postgresql.auto.conf", b"tablespace_map", b"postmaster.pid", b"postmaster.opts", b"standby.signal"}
+)
 
 
 @dataclass(slots=True)
@@ -91,6 +99,11 @@ class _Drill:
     first_byte: float | None = None
     fetch_began: float = 0.0
     compared: tuple[int, int] = (0, 0)
+    data: str = ""
+    """Where the application's data lies below what was restored; by default where the service says."""
+    recovery: tuple[tuple[str, str], ...] = ()
+    newest: datetime | None = None
+    """When the newest data that came back was stored, where that is later than the snapshot."""
     isolation: str = "none needed"
     weaker: tuple[str, ...] = ()
 
@@ -147,9 +160,8 @@ def hold(
             _restored_and_proved(drill, folder, selected)
         cleared = env.monotonic() - drill.began
     drill.phases.append(Phase("clearing away", cleared, env.monotonic() - drill.began - cleared, counted=False))
-    return _record(
-        drill, selected, format_time(moment), (moment - selected.info.started).total_seconds() if selected else 0.0
-    )
+    newest = drill.newest or (selected.info.started if selected else moment)
+    return _record(drill, selected, format_time(moment), (moment - newest).total_seconds())
 
 
 @contextmanager
@@ -204,7 +216,7 @@ def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected)
         if not drill.deadline.passed():
             raise
         drill.fail("deadline", f"not done within {drill.settings.drill.seconds_max} s")
-    except (DamageError, StoreError, AccessError, TargetError) as error:
+    except (DamageError, StoreError, AccessError, TargetError, RecoveryError, MissingError) as error:
         drill.fail("fetch", error.what.splitlines()[0])
 
 
@@ -219,6 +231,9 @@ def _fetch(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
             event = replace(event, phase="fetch")
         drill.events(event)
 
+    if drill.service.recovers and drill.options.kind != "partial":
+        _recover(drill, folder, selected, passed_on)
+        return
     request = RestoreRequest(to=os.fsencode(folder.restored), include=selected.include)
     result: RestoreResult = run_restore(
         drill.vault, selected.info, request, events=passed_on, limits=drill.options.limits, stop=drill.deadline
@@ -236,6 +251,42 @@ def _fetch(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
         )  # fmt: skip
 
 
+def _recover(drill: _Drill, folder: DrillFolder, selected: Selected, events: Events) -> None:
+    """Fetch a base backup with all WAL that there is for it, and what brings it to its target."""
+    from pathlib import Path
+
+    from holdfast.runs.recovery import RecoveryTarget, prepare_recovery, recovery_settings
+
+    moment = drill.options.at
+    target = RecoveryTarget("latest") if moment is None else RecoveryTarget.at_time(moment)
+    history = drill.vault.snapshots()
+    prepared = prepare_recovery(
+        drill.vault,
+        history,
+        drill.service.recovers,
+        Path(folder.restored),
+        target=target,
+        selected=None if moment is not None else selected.info,
+        events=events,
+        stop=drill.deadline,
+    )
+    drill.recovery = recovery_settings(target, prepared.wal, prepared.evidence)
+    drill.data = os.fspath(prepared.data)[len(folder.restored) :]
+    logs = [row.started for row in history if row.label == drill.service.recovers + LOG_SUFFIX]
+    if logs and moment is None:
+        drill.newest = max([selected.info.started, *logs])
+    text = f"{prepared.wal_files} WAL files"
+    drill.outcomes.append(Outcome("recovery-prepared", "drill", "passed", "a base backup and its WAL", text))
+
+
+def _base_backup(entries: Callable[[], Iterator[EntryInfo]], data: bytes) -> Iterator[EntryInfo]:
+    return (
+        entry
+        for entry in entries()
+        if entry.path.startswith(data + b"/") and entry.path.rpartition(b"/")[2] not in RECOVERY_FILES
+    )
+
+
 def _inject(drill: _Drill, stage: str, setting: Setting) -> None:
     injection = drill.options.injection
     action = getattr(injection, stage, None)
@@ -247,7 +298,11 @@ def _compare(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
     if drill.failed:
         return
     began = drill.vault.env.monotonic()
-    found = compare(selected.trees, folder.restored, selected.entries, drill.vault.env, owners=os.geteuid() == 0)
+    entries = selected.entries
+    if drill.recovery:
+        # Only the base backup is compared, without what the recovery itself writes: WAL proves itself by its checksums.
+        entries = partial(_base_backup, selected.entries, os.fsencode(drill.data.strip("/")))
+    found = compare(selected.trees, folder.restored, entries, drill.vault.env, owners=os.geteuid() == 0)
     drill.compared = (found.entries, found.bytes)
     seconds = drill.vault.env.monotonic() - began
     state = "failed" if found.cause else "passed"
@@ -257,7 +312,7 @@ def _compare(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
 
 def _with_application(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
     service, settings = drill.service, drill.settings
-    data = _move_data(folder, service.data)
+    data = _move_data(folder, drill.data or service.data)
     if data is None:
         drill.fail("data", "the snapshot has no folder or file at the service's `data`")
         return
@@ -291,6 +346,7 @@ def _ground(drill: _Drill, folder: DrillFolder, data: str, cell: Cell) -> Ground
         restored=folder.restored,
         data=data,
         run=folder.run,
+        recovery=drill.recovery,
         environ={DRILL_VARIABLE: folder.id},
     )
 
@@ -354,7 +410,7 @@ def _record(drill: _Drill, selected: Selected | None, began: str, age: float) ->
     vault, service, options = drill.vault, drill.service, drill.options
     counted = sum(phase.seconds for phase in drill.phases if phase.counted)
     fetch = sum(phase.seconds for phase in drill.phases if phase.name == "fetch")
-    judged = not options.snapshot and options.injection is None
+    judged = not options.snapshot and options.at is None and options.injection is None
     verdict, cause = verdict_of(
         drill.outcomes,
         rto=float(service.rto),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class DrillOptions:
     """`partial`: a random sample of files is restored and compared, and nothing is started."""
     snapshot: str = ""
     """A selector; empty: the newest of the service's source, whose age is then held against the RPO."""
+    at: datetime | None = None
+    """For a service that `recovers`: the moment to recover to; None: the end of the WAL in the vault."""
     bare: BareSite | None = None
     place: str = ""
     """Empty: as configured."""

@@ -54,8 +54,8 @@ class Ground:
     """The application's data: moved out of `restored`, so that its user reaches it."""
     run: str
     """For sockets, configuration and temporary files; the application's user owns it."""
-    full: bool = True
-    """Whether everything was restored; a partial drill asks less."""
+    recovery: tuple[tuple[str, str], ...] = ()
+    """Settings that recover a base backup with its WAL to a target; empty: the data is started as it is."""
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def program(self, name: str, *folders: str) -> str:

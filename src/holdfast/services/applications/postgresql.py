@@ -58,6 +58,11 @@ CAUSES = (
         r"WAL ends before (end of online backup|consistent recovery point)",
         "the WAL ends before the backup is consistent: it is stale",
     ),
+    (r"recovery ended before configured recovery target", "the WAL ends before the target of the recovery"),
+    (
+        r"requested recovery stop point is before consistent",
+        "the target of the recovery lies before the end of the base backup",
+    ),
     (r"requested (starting point|timeline) .* (is not|does not)", "the WAL is of another timeline than the data"),
     (
         r"database files are incompatible with server",
@@ -101,7 +106,7 @@ class PostgreSQL:
         if control.code != 0:
             raise ApplicationFailed(cause_in(control.err) or "the control file cannot be read")
         command = [self._ground.program("postgres", *self._folders), "-D", data]
-        for name, value in (settings_of(control.out) | FORBIDDEN).items():
+        for name, value in (settings_of(control.out) | FORBIDDEN | self._recovery()).items():
             command += ["-c", f"{name}={value}"]
         own = os.path.join(self._ground.run, "drill")
         command += ["-c", f"config_file={own}.conf", "-c", f"hba_file={own}.hba", "-c", f"ident_file={own}.ident"]
@@ -111,9 +116,15 @@ class PostgreSQL:
         wait_ready(self._ground, server, self._answers, lambda: cause_in(server.said()))
         self._find_superuser()
 
+    def _recovery(self) -> dict[str, str]:
+        """Return the settings of a recovery: where the WAL is and the target; nothing else of them counts."""
+        kept = ("restore_command", "recovery_target", "hot_standby")
+        return {name: value for name, value in self._ground.recovery if name.startswith(kept)}
+
     def _make_safe(self) -> None:
         data, own = self._ground.data, os.path.join(self._ground.run, "drill")
-        for name in ("standby.signal", "recovery.signal", "postmaster.pid", "recovery.conf"):
+        signals = () if self._ground.recovery else ("recovery.signal",)
+        for name in ("standby.signal", *signals, "postmaster.pid", "recovery.conf"):
             _remove(os.path.join(data, name))
         _write(os.path.join(data, "postgresql.auto.conf"), "")
         _write(f"{own}.conf", "")
