@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import holdfast
@@ -12,8 +14,55 @@ from holdfast.stores.assembly import locate
 from holdfast.testing import failures
 from holdfast.testing.failures import FAILURES, PHASES, failing_store
 
+TESTS = Path(__file__).resolve().parents[1]
 FINDINGS = {"vanished", "changed", "unreadable", "stream-failed"}
 ALERTS = {"freeze-deadline", "audit-not-anchored"}
+SHOWN = {
+    "open.mount-missing": "integration/test_refusals.py::test_a_vault_that_does_not_exist",
+    "open.key-unreadable": "unit/repository/test_keys.py::test_key_files",
+    "open.writer-revoked": "unit/repository/test_keys.py::test_a_revoked_writer",
+    "open.newer-format": "unit/repository/test_keys.py::test_a_newer_vault",
+    "open.config-broken": "unit/config/test_config.py::test_all_faults_are_reported_at_once_with_their_lines",
+    "scan.source-missing": "integration/test_refusals.py::test_a_source_that_does_not_exist",
+    "scan.file-vanished": "integration/test_moving.py::test_a_file_that_moves_under_the_run",
+    "scan.file-changed": "integration/test_moving.py::test_a_file_that_moves_under_the_run",
+    "scan.permission-denied": "integration/test_runs.py::test_an_unreadable_file_makes_the_run_partial_and_is_named",
+    "scan.stream-failed": "integration/test_runs.py::test_streams",
+    "commit.killed-before": "integration/test_kill.py::test_a_killed_backup_loses_nothing_and_stores_nothing_twice",
+    "commit.killed-after": "unit/repository/test_crash.py::test_backup",
+    "commit.session-revoked": "unit/repository/test_prune.py::test_a_revoked_session_cannot_commit",
+    "prune.killed": "unit/repository/test_crash.py::test_prune",
+    "prune.silent-session": "unit/repository/test_prune.py::test_a_silent_session_holds_a_round_up_then_is_revoked",
+    "prune.held": "unit/repository/test_sessions.py::test_holds_and_minimum_retention_forbid_forgetting",
+    "verify.pack-damaged": "integration/test_runs.py::test_damage_is_found_named_never_restored_and_healed",
+    "verify.pack-lost-for-good": "integration/test_damage.py::test_a_snapshot_that_is_lost_for_good_can_be_forgotten",
+    "verify.index-run-lost": "integration/test_cli.py::test_a_lost_index_is_made_anew_from_the_packs",
+    "restore.target-full": "integration/test_extract.py::test_an_output_that_takes_no_more_is_named_as_the_cause",
+    "restore.segment-damaged": "integration/test_extract.py::test_a_damaged_pack_costs_only_what_is_in_it",
+    "restore.class-without-key": "integration/test_runs.py::test_a_writer_adds_and_reads_nothing",
+    "audit.torn-tail": "integration/audit/test_log.py::test_whenever_the_process_is_killed_everything_acknowledged_is_there",
+    "audit.disk-full": "integration/audit/test_operations.py"
+    "::test_when_the_log_cannot_be_written_nothing_is_destroyed_and_nothing_is_lost",
+    "audit.tampered": "integration/audit/test_verify.py::test_a_thousand_tamperings_are_all_found",
+    "audit.collector-away": "integration/audit/test_collect.py::test_what_it_missed_while_it_was_away_arrives_later",
+    "audit.anchor-refused": "integration/audit/test_operations.py"
+    "::test_a_home_that_takes_no_anchor_is_a_note_and_the_next_operation_tries_again",
+    "host.terminated": "integration/test_cli.py::test_a_signal_keeps_the_checkpoint_and_the_next_run_goes_on",
+    "host.state-lost": "integration/test_runs.py::test_a_lost_cache_costs_time_and_no_space",
+    "host.catalog-broken": "unit/test_catalog.py::test_a_flipped_bit_anywhere_makes_it_stale_and_an_update_heals_it",
+    "host.state-full": "integration/audit/test_operations.py::test_a_state_directory_that_cannot_be_used_stops_what_destroys",
+}
+"""The tests that show what becomes of a failure which is not a store's."""
+NOT_SHOWN = {
+    "scan.file-unreadable": "no disk of a test gives EIO yet",
+    "freeze.application-busy": "connectors",
+    "freeze.application-away": "connectors",
+    "freeze.deadline": "connectors",
+    "alert.channel-away": "alerts",
+    "host.power-lost": "simulation of what was not synced",
+    "host.clock-jumped": "simulation",
+}
+"""What this catalogue promises and no test of this branch shows yet, and whose it is."""
 STORE_FAILURES = [failure for failure in FAILURES if failure.inject.startswith("store:")]
 
 
@@ -29,6 +78,17 @@ def test_what_a_person_must_do_has_a_code_that_exists(failure):
     assert failure.code in failures.codes() | FINDINGS | ALERTS | {""}
     assert failure.code or not failure.escalates
     assert failure.per_thousand_runs > 0
+
+
+def test_every_failure_is_shown_by_a_test_or_said_not_to_be():
+    injected = {failure.name for failure in STORE_FAILURES}
+    names = {failure.name for failure in FAILURES}
+    assert names == injected | SHOWN.keys() | NOT_SHOWN.keys()
+    assert not injected & SHOWN.keys()
+    assert not NOT_SHOWN.keys() & SHOWN.keys()
+    for place in SHOWN.values():
+        path, _, function = place.partition("::")
+        assert f"def {function}(" in (TESTS / path).read_text(), place
 
 
 def test_at_least_nineteen_of_twenty_failures_need_nobody():

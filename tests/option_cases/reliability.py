@@ -1,4 +1,4 @@
-"""Options of retry, circuit breakers, the audit log and access."""
+"""Options of retry, circuit breakers and the audit log."""
 
 from __future__ import annotations
 
@@ -32,5 +32,4 @@ CASES: dict[str, tuple[str, object]] = {
     "collectors.*.certificate": (COLLECTOR + 'certificate = "/c.pem"', "/c.pem"),
     "collectors.*.key": (COLLECTOR + 'key = "file:/k"', config.SecretRef("file", "/k")),
     "collectors.*.timeout_seconds": (COLLECTOR + "timeout_seconds = 3.0", 3.0),
-    "access.restore_approval_classes": (HEAD + '[access]\nrestore_approval_classes = ["phi"]', ("phi",)),
 }

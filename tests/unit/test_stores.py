@@ -163,10 +163,6 @@ class TestLocate:
             locate(url)
 
 
-def tries(attempts):
-    return {"store-unreachable": RetryPolicy(attempts=attempts)}
-
-
 class TestRetry:
     def test_tries_again_with_growing_pauses(self):
         clock = ManualClock()
@@ -177,7 +173,7 @@ class TestRetry:
             if len(calls) < 4:
                 raise StoreUnreachableError("away")
 
-        store = RetryingStore(HookedStore(MemoryStore(), before), clock.environment(), tries(5))
+        store = RetryingStore(HookedStore(MemoryStore(), before), clock.environment(), RetryPolicy(attempts=5))
         store.put("vault", b"x")
         assert calls == [("put", "vault")] * 4
         for number, pause in enumerate(clock.slept):
@@ -201,7 +197,9 @@ class TestRetry:
         def before(_verb, _name):
             raise StoreUnreachableError("away")
 
-        store = RetryingStore(HookedStore(MemoryStore(), before), clock.environment(), tries(3))
+        store = RetryingStore(
+            HookedStore(MemoryStore(), before), clock.environment(), {"store-unreachable": RetryPolicy(attempts=3)}
+        )
         for call in (
             lambda: store.get_range("vault", 0, 1),
             lambda: list(store.list("")),

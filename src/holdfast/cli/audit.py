@@ -16,9 +16,9 @@ from holdfast.cli.keys import write_secret
 from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.errors import MissingError, UsageError
-from holdfast.reliability.audit import LogReport
 from holdfast.reliability.audit.collect import Sent
 from holdfast.reliability.audit.read import ProofChecked
+from holdfast.reliability.audit.verify import LogReport
 from holdfast.runs.audit import Renewed
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _verify_own(place: Place, public: PublicKey | None, heads: Sequence[SignedHe
 
 
 def _verify_copy(folder: Path, public: PublicKey | None, heads: Sequence[SignedHead]) -> LogReport:
-    from holdfast.reliability.audit import verify_log
+    from holdfast.reliability.audit.verify import verify_log
 
     if public is None:
         raise UsageError("a copy of a log is verified with the public key", next="give --public-key FILE.")

@@ -100,10 +100,10 @@ def backup_command(
 
 def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:
     """Lay what the command line says over a job's options: lists are added to, flags switch on."""
-    from holdfast.runs.options import Limits
-
-    limits = Limits(
-        given["limit_read"] or base.limits.read_bytes_per_s, given["limit_write"] or base.limits.write_bytes_per_s
+    limits = dataclasses.replace(
+        base.limits,
+        read_bytes_per_s=given["limit_read"] or base.limits.read_bytes_per_s,
+        write_bytes_per_s=given["limit_write"] or base.limits.write_bytes_per_s,
     )
     return dataclasses.replace(
         base,
@@ -177,6 +177,8 @@ def summary(result: BackupResult) -> list[str]:
         lines.append(f"  {row.application} ({row.connector} {row.version}): verdict {row.verdict}, {held}")
     if result.snapshot is not None:
         lines.append(f"Snapshot {result.snapshot.id} is stored.")
+    if not result.recorded:
+        lines.append("This run is not in the audit log: `holdfast audit verify` says what is wrong with it.")
     if result.partial:
         lines.append(
             f"PARTIAL: {len(result.findings)} findings; what they name is not, or not wholly, in the snapshot."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ __all__ = ["restore_command", "summary"]
 @click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
 @click.option("--service", "services", multiple=True, metavar="NAME",
               help="Restore configured services, and what they need before them, each into a folder of its name.")  # fmt: skip
+@click.option("--break-glass", default="", metavar="REASON",
+              help="An emergency: restore without the approvals that the vault asks for. It alerts, and is recorded.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be restored, and write nothing.")
 @vault_options
 def restore_command(
@@ -55,6 +58,7 @@ def restore_command(
     limit_read: int | None,
     limit_write: int | None,
     services: Sequence[str],
+    break_glass: str,
     dry_run: bool,
     place: Place,
     out: Output,
@@ -64,6 +68,7 @@ def restore_command(
     SNAPSHOT is an id, the beginning of one, `latest`, `latest:SOURCE` or `SOURCE@TIME`. PATHS are files, folders and globs; none
     means all. An interrupted restore goes on where it stopped when it is called again.
     """
+    from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
 
     if (target is not None) + in_place + to_stdout != 1:
@@ -74,8 +79,10 @@ def restore_command(
         if target is None or snapshot != "latest" or paths or exclude or classes:
             raise UsageError("--service takes --to DIR and no snapshot, paths, --exclude or --class")
         return _services(place, services, target, Limits(limit_read, limit_write), out, dry_run=dry_run)
+    config = place.load()
+    general = limits(config.settings) if config is not None else Limits()
     with (
-        place.open() as vault,
+        place.open(config) as vault,
         interruptible() as stop,
         out.events("restore") as events,
     ):
@@ -88,8 +95,13 @@ def restore_command(
             in_place=in_place,
             dry_run=dry_run,
             owners=owners,
+            break_glass=break_glass,
             events=events,
-            limits=Limits(limit_read, limit_write),
+            limits=dataclasses.replace(
+                general,
+                read_bytes_per_s=limit_read or general.read_bytes_per_s,
+                write_bytes_per_s=limit_write or general.write_bytes_per_s,
+            ),
             stop=stop,
         )
     return out.result("restore", result, result.exit_code, summary(result))

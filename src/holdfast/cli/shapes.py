@@ -16,10 +16,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from holdfast.base import events
 from holdfast.cli import (
     alerts,
+    approval,
     audit,
     catalog,
     connectors,
     drill,
+    governor,
     keys,
     recover,
     report_drill,
@@ -29,7 +31,8 @@ from holdfast.cli import (
     vault,
 )
 from holdfast.reliability.alerts import records as alert_records
-from holdfast.runs import classify, demo, results, services, start
+from holdfast.reports import compliance
+from holdfast.runs import classify, demo, results, services, start, steer
 from holdfast.runs.drill import drills, plan, record, scenarios
 from holdfast.runs.monitoring import report
 from holdfast.sources import spool
@@ -66,6 +69,9 @@ RECORDS: dict[str, type] = {
     "due-time": schedule.DueTime,
     "run-asked": schedule.RunAsked,
     "status": report.StatusReport,
+    "approval": approval.Signed,
+    "approval-policy": approval.PolicyShown,
+    "compliance": compliance.ComplianceReport,
     "audit-record": audit.RecordListed,
     "audit-verify": audit.LogReport,
     "audit-head": audit.HeadShown,
@@ -90,6 +96,8 @@ RECORDS: dict[str, type] = {
     "recovery-prepared": recover.RecoveryPrepared,
     "recovery-checked": start.RecoveryReport,
     "wal-status": spool.SpoolState,
+    "run": steer.RunStatus,
+    "pause": governor.PauseSet,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
@@ -116,11 +124,14 @@ RESULTS = {
     "reply",
     "run-asked",
     "status",
+    "approval",
+    "approval-policy",
     "audit-verify",
     "audit-head",
     "audit-proof",
     "audit-renewed",
     "audit-written",
+    "pause",
     "classify",
     "demo",
     "restore-service",

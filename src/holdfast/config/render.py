@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from holdfast.config.load import Config, check_key
-from holdfast.config.options import Option, option_for, options, readable, sections
+from holdfast.config.options import Option, list_sections, option_for, options, readable, sections
 
 __all__ = ["explain", "manual", "sample", "show"]
 
@@ -18,6 +18,10 @@ _SAMPLE_VALUES = {
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
+    "governor.probes.*.sql": '"postgresql://probe@localhost/ehr"',
+    "windows.*.days": '["workday"]',
+    "windows.*.start": '"07:00"',
+    "windows.*.end": '"18:00"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
     "services.*.checks.*.name": '"patients"',
     "services.*.criticality": '"vital"',
@@ -65,15 +69,9 @@ def manual() -> str:
 
 def _table(section: str) -> str:
     """Return a table as its header in the file: named tables as `[jobs.NAME]`, lists of tables as `[[jobs.NAME.classes]]`."""
-    name = section.removesuffix(".*")
-    named, last = [], ""
-    for part in name.split("."):
-        named.append("NAME" if part == "*" else part)
-        last = part
-    shown = ".".join(named)
-    if section.endswith(".*") and (last == "*" or "." not in name):
-        return f"[{shown}.NAME]"
-    return f"[[{shown}]]" if section.endswith(".*") else f"[{shown}]"
+    if section in list_sections():
+        return f"[[{section.removesuffix('.*').replace('*', 'NAME')}]]"
+    return f"[{section.replace('*', 'NAME')}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -94,7 +92,7 @@ def sample() -> str:
     for section, sentence in sections().items():
         table = section.partition(".")[0]
         shown = _table(section).replace("NAME", _SAMPLE_NAMES.get(table, "main"))
-        optional = shown.startswith("[[") or (section.startswith(f"{table}.*") and table != "jobs")
+        optional = "*" in section and section != "jobs.*"
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

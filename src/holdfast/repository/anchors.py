@@ -41,6 +41,7 @@ class Anchor:
     """An anchored head and who put it there."""
 
     number: int
+    """How many records it counts."""
     head: SignedHead
     public: PublicKey
     writer: str
@@ -49,9 +50,13 @@ class Anchor:
 
 
 def put_anchor(repository: Repository, head: SignedHead, public: PublicKey, host: str) -> int:
-    """Anchor a head under the log's next number; return it."""
+    """Anchor a head under the number of records that it counts, which needs no listing; return it.
+
+    A head of the same size that is there already serves as well: it was signed before this one.
+    """
     body = AnchorBody(head.size, head.root, head.chain, head.time, head.signature, public.pem, digest_of(host))
-    return repository.home.append(f"{PREFIX}/{head.log}", body, repository.writer)[0]
+    repository.home.create(f"{PREFIX}/{head.log}/{head.size:08d}", body, repository.writer)
+    return head.size
 
 
 def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], int]:

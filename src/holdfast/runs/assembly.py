@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.base import environment
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
+from holdfast.governor.plan import GovernorPlan
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
@@ -19,7 +20,7 @@ from holdfast.runs.trail import Trail
 from holdfast.stores.assembly import layered, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from holdfast.base.environment import Environment
     from holdfast.reliability.breaker import BreakerPolicy
@@ -55,6 +56,8 @@ class OpenVault:
         self._keyring: engine.KeyRing | None = None
         self._lock = threading.RLock()
         self.trail = Trail(self)
+        self.governor: Callable[[], GovernorPlan] = GovernorPlan
+        """How runs are governed, made anew for each run: its probes have connections."""
 
     @property
     def vault_id(self) -> str:
@@ -171,9 +174,11 @@ def engine_index(view: IndexView) -> engine.Index:
 
 
 def set_limits(limits: engine.Limits, wanted: Limits | None) -> None:
-    """Set the rates of a run; without any, there is no limit."""
-    limits.read_bytes_per_s = wanted.read_bytes_per_s if wanted else None
-    limits.write_bytes_per_s = wanted.write_bytes_per_s if wanted else None
+    """Set the limits of what is no governed run; without any, there is no limit."""
+    from holdfast.governor.budget import apply
+    from holdfast.runs.options import usual_budget
+
+    apply(limits, usual_budget(wanted))
 
 
 def class_keys(secrets: ClassSecrets) -> engine.ClassKeys:
@@ -196,7 +201,7 @@ def open_store(url: str, env: Environment, limits: engine.Limits, how: Resilienc
     def write(path: str, data: Data) -> None:
         engine.put_file(path, data, limits)
 
-    return layered(locate(url, write=write), env, how.policies, how.breaker)
+    return layered(locate(url, write=write), env, how.policies, breaker=how.breaker)
 
 
 def create_vault(

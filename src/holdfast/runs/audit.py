@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, MissingError
-from holdfast.reliability.audit import LogProblem, LogReport, PublicKey, SignedHead, files, verify_log
+from holdfast.reliability.audit import PublicKey, SignedHead, files
 from holdfast.reliability.audit.collect import Collector, Sent, send
 from holdfast.reliability.audit.daily import daily_digest
 from holdfast.reliability.audit.fhir import Version, audit_event
 from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records
+from holdfast.reliability.audit.verify import LogProblem, LogReport, verify_log
 from holdfast.repository.anchors import Anchor, logs_of_host, put_anchor, read_anchors
 from holdfast.runs.operations import operation
 

@@ -18,7 +18,6 @@ from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.errors import (
     DamageError,
     InternalError,
-    Interrupted,
     NotPermittedError,
     RevokedError,
     SourceMissingError,
@@ -28,10 +27,11 @@ from holdfast.errors import (
 from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
-from holdfast.runs import continuity
-from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
+from holdfast.runs import continuity, parents
+from holdfast.runs.assembly import class_keys, engine_index, state_root
 from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, moves, sealed_evidence
+from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
@@ -82,7 +82,7 @@ class _Run:
     source: Source
     caches: Caches
     events: Events
-    stop: Cancel | None
+    governed: GovernedRun
     started: datetime
     began: float
     raised: RaisedFolders
@@ -93,13 +93,34 @@ class _Run:
 
 
 def run_backup(
-    vault: OpenVault, request: BackupRequest, *, events: Events = ignore, stop: Cancel | None = None
+    vault: OpenVault,
+    request: BackupRequest,
+    *,
+    events: Events = ignore,
+    stop: Cancel | None = None,
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
     request = replace(request, paths=_absolute(request.paths))
     _check_paths(vault, request)
     _check_texts(request)
     source = continuity.identify(vault.repository, request.paths, request.label)
+    with governed(
+        vault,
+        request.options.limits,
+        kind="backup",
+        label=request.label,
+        events=events,
+        stop=stop,
+        can_yield=True,
+        last_good=lambda: parents.last_good(vault, source),
+    ) as steered:
+        result = steered.attempts(lambda: _attempts(vault, request, source, events, steered))
+        return replace(result, governor=steered.record())
+
+
+def _attempts(
+    vault: OpenVault, request: BackupRequest, source: Source, events: Events, steered: GovernedRun
+) -> BackupResult:
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
         def attempt() -> BackupResult:
@@ -109,7 +130,7 @@ def run_backup(
                 source,
                 caches,
                 events,
-                stop,
+                steered,
                 vault.env.now(),
                 vault.env.monotonic(),
                 RaisedFolders.read(caches.raised),
@@ -162,7 +183,7 @@ def _attempt(run: _Run) -> BackupResult:
     class_ids = _class_ids(vault, request.options)
     if request.dry_run:
         return _dry_run(run, class_ids)
-    parent = _parent(vault, run.source)
+    parent = parents.newest(vault, run.source)
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
     passes = [_pass(run, session, class_ids)]
     if run.raised.learn(passes[0].raised):
@@ -208,12 +229,6 @@ def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
     )
 
 
-def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
-    """Return the newest snapshot of the source that this writer made."""
-    mine = [row for row in vault.snapshots() if row.source == source.id]
-    return mine[-1] if mine else None
-
-
 def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
     """Return the classes that entries can fall into, most sensitive first. `UsageError` for one that the credential lacks."""
     names = {options.default_class}
@@ -227,7 +242,6 @@ def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
 def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
     """Start the engine on the request."""
     vault, options = run.vault, run.request.options
-    set_limits(vault.limits, options.limits)
     return engine.Ingest(
         plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
@@ -298,8 +312,10 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
     Without a session (a dry run) the engine hands out nothing to be stored.
     """
     told = run.vault.env.monotonic()
+    has_objective = run.governed.governor.plan.rpo is not None
+    expected = parents.expected_bytes(run.vault, run.source) if has_objective else None
     while True:
-        if run.stop is not None and run.stop.is_set():
+        if run.governed.is_over():
             ingest.stop()
         event = ingest.poll(POLL_SECONDS)
         if uploads is not None:
@@ -308,7 +324,7 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             if uploads is not None:
                 uploads.drain()
             if event is None:
-                raise Interrupted
+                raise run.governed.why()
             run.events(_progress(run, ingest.progress_now(), "commit"))
             return event
         if isinstance(event, engine.FindingReady):
@@ -317,7 +333,9 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             _store(run, event, session, ingest, uploads)
         if run.vault.env.monotonic() - told >= POLL_SECONDS:
             told = run.vault.env.monotonic()
-            run.events(_progress(run, ingest.progress_now(), "read"))
+            progress = ingest.progress_now()
+            run.governed.governor.progress(progress.bytes, expected)
+            run.events(_progress(run, progress, "read"))
 
 
 def _store(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
     # Types only: a command without a configuration does not pay for reading one.
     from holdfast.config import Config, SecretRef, Settings
+    from holdfast.governor.plan import GovernorPlan
+    from holdfast.runs.options import PathLike
 
 __all__ = [
     "Access",
     "access",
     "backup_options",
     "breaker_policy",
+    "configuration",
     "configured_resilience",
+    "governor_plan",
     "job_paths",
     "limits",
     "retention_policy",
@@ -42,6 +47,16 @@ class Access:
     key_file: str | None = None
     passphrase: str | None = None
     credential: str | None = None
+
+
+def configuration(url: PathLike) -> Config | None:
+    """Return the configuration, if what is to be opened is one."""
+    path = os.fsdecode(url)
+    if not path.endswith(".toml"):
+        return None
+    from holdfast.config import load
+
+    return load(path)
 
 
 def access(config: Config, environ: Mapping[str, str]) -> Access:
@@ -76,9 +91,19 @@ def job_paths(settings: Settings, name: str) -> tuple[str, ...]:
     return job.paths
 
 
-def limits(settings: Settings) -> Limits:
-    """Return the configured limits."""
-    return Limits(settings.limits.read_bytes_per_s, settings.limits.write_bytes_per_s)
+def limits(settings: Settings, job: str = "") -> Limits:
+    """Return the configured limits of a run; those of a job go before, one by one."""
+    general = settings.limits.model_dump()
+    own = settings.jobs[job].limits if job in settings.jobs else None
+    named = own.model_dump(exclude_none=True) if own is not None else {}
+    return Limits(**(general | named))
+
+
+def governor_plan(settings: Settings, environ: Mapping[str, str]) -> GovernorPlan:
+    """Return how runs are governed. `ProbeUnusableError` if a probe cannot be used."""
+    from holdfast.runs.governor_settings import plan_of
+
+    return plan_of(settings, environ)
 
 
 def backup_options(settings: Settings, name: str) -> BackupOptions:
@@ -102,19 +127,22 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         level=backup.level,
         workers=backup.workers,
         upload_threads=backup.upload_threads,
-        limits=limits(settings),
+        limits=limits(settings, name),
     )
 
 
 def trail_options(settings: Settings) -> TrailOptions:
-    """Return how the audit log is kept. Its policy is the digest of every setting in force; secrets are references."""
+    """Return how the audit log is kept. Its policy is the digest of every setting but the vault's own table.
+
+    That one says where the vault is and how it is opened, which the command line may say, too: the policy is the same.
+    """
     from holdfast.reliability.audit.collect import Collector
 
     audit = settings.audit
     return TrailOptions(
         anchor_seconds=float(audit.anchor_seconds),
         algorithm=audit.algorithm,
-        policy=digest_of(settings.model_dump_json()),
+        policy=digest_of(settings.model_dump_json(exclude={"vault"})),
         site=audit.site,
         collectors=tuple(
             Collector(

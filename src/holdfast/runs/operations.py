@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from holdfast.base.environment import Environment, format_time, system
 from holdfast.base.events import Alert, Events
-from holdfast.errors import AccessError, HoldfastError, Interrupted
+from holdfast.errors import AccessError, HoldfastError, Interrupted, PausedError
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.kinds import kind_of
 from holdfast.reliability.audit.record import Fact, digest_of, this_actor
 from holdfast.repository import names
 from holdfast.repository.objects import parse_control
+from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
 from holdfast.runs.trail import FOLDER, AuditFailure
@@ -37,6 +39,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _PHRASES = {"phase", "snapshot", "source", "round"}
 """Fields whose texts are ours or opaque; other texts of a result do not enter the log."""
 _COMPLETE, _PARTIAL = 0, 3
+_KEY_KINDS = {"key", "enroll", "revoke"}
+"""Kinds whose calls are approved as they stand; others resolve what they are about first, and ask themselves."""
 R = TypeVar("R")
 _Params = ParamSpec("_Params")
 
@@ -93,7 +97,7 @@ class Operation:
             "denied"
             if isinstance(error, AccessError)
             else "interrupted"
-            if isinstance(error, Interrupted | KeyboardInterrupt)
+            if isinstance(error, Interrupted | PausedError | KeyboardInterrupt)
             else "failure"
         )
         code = error.code if isinstance(error, HoldfastError) else "internal"
@@ -189,11 +193,14 @@ class _Holder(Protocol):
 
     _vault: OpenVault
 
-    @property
-    def id(self) -> str: ...
-
 
 H = TypeVar("H", bound=_Holder)
+
+
+def _subject_of(holder: object, vault: OpenVault) -> str:
+    """Return the id of the snapshot whose method is called; empty for a vault's."""
+    found = getattr(holder, "id", "")
+    return "" if found == vault.vault_id else str(found)
 
 
 def audited(
@@ -205,15 +212,49 @@ def audited(
         @functools.wraps(method)
         def call(self: H, /, *args: _Params.args, **kwargs: _Params.kwargs) -> R:
             vault = self._vault
-            subject = "" if self.id == vault.vault_id else self.id
+            subject = _subject_of(self, vault)
             events: Any = kwargs.get("events")
             name = "restore.break-glass" if kwargs.get("break_glass") else kind
             with operation(vault, name, events=events, subject=subject, **asked(kwargs)) as found:
+                if kind in _KEY_KINDS:
+                    authorise(vault, kind, _called(method, self, args, kwargs))
                 return found.done(method(self, *args, **kwargs))
 
         return call
 
     return wrap
+
+
+def browsed(
+    method: Callable[Concatenate[H, _Params], R],
+) -> Callable[Concatenate[H, _Params], R]:
+    """Make a method that shows names one that is recorded: one event, before anything is shown. It never stops the method."""
+
+    @functools.wraps(method)
+    def call(self: H, /, *args: _Params.args, **kwargs: _Params.kwargs) -> R:
+        vault = self._vault
+        subject = _subject_of(self, vault)
+        facts: dict[str, Fact] = {"call": method.__name__}
+        record = vault.trail.record(
+            "browse", "event", vault.env.random_id(), outcome="success", subject=subject, facts=facts
+        )
+        try:
+            vault.trail.append([record])
+        except AuditFailure as error:
+            vault.trail.hear(Alert.of(error, "audit-log"))
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+def _called(
+    method: Callable[..., object], holder: object, args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> dict[str, object]:
+    """Return what people approve of a call that changes keys: the method and its arguments, secrets left out."""
+    bound = inspect.signature(method).bind(holder, *args, **kwargs).arguments
+    said = {name: value for name, value in bound.items() if name not in {"self", "passphrase", "reason", "events"}}
+    plain = {name: list(value) if isinstance(value, tuple | list) else str(value) for name, value in said.items()}
+    return {"call": method.__name__, "arguments": plain}
 
 
 def asked(arguments: Mapping[str, object]) -> dict[str, Fact]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
 from holdfast.base.patterns import has_glob, literal_folder, matcher
-from holdfast.errors import Interrupted, PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
-from holdfast.runs.assembly import set_limits
+from holdfast.errors import PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
+from holdfast.runs.approvals import authorise, break_glass_alert
+from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.results import RestoreResult
 from holdfast.runs.trees import Trees, tree_path
 
@@ -39,6 +40,7 @@ class RestoreRequest:
     in_place: bool = False
     dry_run: bool = False
     owners: bool | None = None
+    break_glass: str = ""
 
 
 def run_restore(
@@ -51,14 +53,23 @@ def run_restore(
     stop: Cancel | None = None,
 ) -> RestoreResult:
     """Restore; see `Snapshot.restore`."""
+    safe = "files that have their names are whole and verified; nothing else was touched."
+    with governed(vault, limits, kind="restore", label=info.label, events=events, stop=stop, safe=safe) as steered:
+        result = _restored(vault, info, request, events, steered)
+        return replace(result, governor=steered.record())
+
+
+def _restored(
+    vault: OpenVault, info: SnapshotInfo, request: RestoreRequest, events: Events, steered: GovernedRun
+) -> RestoreResult:
     began = vault.env.monotonic()
     target = os.path.abspath(request.to)
     _check_target(vault, target, request)
     classes = frozenset(vault.repository.class_id(name) for name in request.classes) or None
+    _authorise(vault, info, request, classes, events)
     with engine.translated():
         trees = Trees(vault, info, classes)
         include = _resolved(trees, request.include)
-        set_limits(vault.limits, limits)
     with engine.translated(), engine.written_to_target():
         extract = engine.Extract(
             reader=trees.reader,
@@ -74,7 +85,7 @@ def run_restore(
             limits=vault.limits,
         )
         findings: list[Finding] = []
-        finished = _pump(vault, extract, findings, events, stop)
+        finished = _pump(vault, extract, findings, events, steered)
     return RestoreResult(
         snapshot=info.id,
         files=finished.files,
@@ -87,6 +98,21 @@ def run_restore(
         dry_run=request.dry_run,
         damaged=finished.damaged,
     )
+
+
+def _authorise(
+    vault: OpenVault, info: SnapshotInfo, request: RestoreRequest, classes: frozenset[int] | None, events: Events
+) -> None:
+    """Ask for the approvals that classes need, unless the glass is broken: then nothing is asked, and a person is told."""
+    if request.dry_run:
+        return
+    if request.break_glass:
+        hear = vault.trail.hear if events is ignore else events
+        hear(break_glass_alert(info.id))
+        return
+    for part in info.classes:
+        if classes is None or part.class_id in classes:
+            authorise(vault, f"restore:{part.class_name}", {"snapshot": info.id})
 
 
 def _check_target(vault: OpenVault, target: bytes, request: RestoreRequest) -> None:
@@ -132,13 +158,13 @@ def _resolved(trees: Trees, patterns: Iterable[bytes]) -> list[bytes]:
 
 
 def _pump(
-    vault: OpenVault, extract: engine.Extract, findings: list[Finding], events: Events, stop: Cancel | None
+    vault: OpenVault, extract: engine.Extract, findings: list[Finding], events: Events, steered: GovernedRun
 ) -> engine.ExtractFinished:
     """Report until the engine is finished. `Interrupted` if told to stop: what is whole stays, the rest goes on later."""
     began = vault.env.monotonic()
     stopping = False
     while True:
-        if not stopping and stop is not None and stop.is_set():
+        if not stopping and steered.is_over():
             stopping = True
             extract.stop()
         event = extract.poll(POLL_SECONDS)
@@ -162,4 +188,4 @@ def _pump(
                 )
             )
         elif stopping and extract.stopped:
-            raise Interrupted(safe="files that have their names are whole and verified; nothing else was touched.")
+            raise steered.why()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.governor.record import GovernorRecord
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
 from holdfast.sources.connectors.protocol import Evidence
@@ -101,6 +102,8 @@ class BackupResult:
     """Whether the audit log has it. If not, the snapshot is as good as any, and somebody has to look after the log."""
     evidence: tuple[Evidence, ...] = ()
     """How each application of the job was captured, for how long it stood still, and what proves it."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def exit_code(self) -> int:
@@ -125,6 +128,8 @@ class RestoreResult:
     dry_run: bool = False
     damaged: bool = False
     """Some content is damaged in the vault: exit code 4."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def partial(self) -> bool:
@@ -194,6 +199,8 @@ class VerifyReport:
     """Name of the `damaged/N` object written for writers, if any."""
     seconds: float = 0.0
     classes_missing: int = 0
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def sound(self) -> bool:

@@ -46,8 +46,9 @@ def locate(url: str, *, write: Callable[[str, Data], None] | None = None) -> Sto
 def layered(
     store: Store,
     env: Environment,
-    policies: Mapping[str, RetryPolicy] | None = None,
+    policy: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
+    *,
     breaker: BreakerPolicy | None = None,
 ) -> CountingStore:
-    """Wrap a store in its layers: count(retry(verify(store))). `policies` go over the defaults by kind of failure."""
-    return CountingStore(RetryingStore(VerifyingStore(store), env, policies, breaker))
+    """Wrap a store in its layers: count(retry(verify(store))). `policy` goes over the defaults, see `RetryingStore`."""
+    return CountingStore(RetryingStore(VerifyingStore(store), env, policy, breaker))

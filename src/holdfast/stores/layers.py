@@ -91,12 +91,15 @@ class RetryingStore(Wrapper):
         self,
         inner: Store,
         env: Environment,
-        policies: Mapping[str, RetryPolicy] | None = None,
+        policy: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
         breaker: BreakerPolicy | None = None,
     ) -> None:
-        """Wrap a store; pauses and dice come from the environment, `policies` go over the defaults by kind of failure."""
+        """Wrap a store; pauses and dice come from the environment.
+
+        `policy` goes over the defaults: policies by kind of failure, or one for a store that is away.
+        """
         super().__init__(inner)
-        self._retrying = Retrying(env, policies)
+        self._retrying = Retrying(env, {"store-unreachable": policy} if isinstance(policy, RetryPolicy) else policy)
         self.breaker = Breaker(env, breaker)
 
     def _tried(self, action: Callable[[], _T]) -> _T:

@@ -6,13 +6,16 @@ import errno
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from holdfast.base.environment import Environment, ManualClock
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, InternalError, UsageError
-from holdfast.reliability.audit import AuditLog, AuditRecord, PublicKey, SignedHead, files, log, verify_log
+from holdfast.reliability.audit import AuditLog, AuditRecord, PublicKey, SignedHead, files, log
+from holdfast.reliability.audit.verify import verify_log
 
 from .logs import ACTOR, ENV, filled, record
 
@@ -251,3 +254,37 @@ def test_time_is_the_environment_s(tmp_path):
     opened = AuditLog.open(tmp_path / "a", env)
     opened.append([record(0, env)])
     assert opened.head().time == clock.now()
+
+
+APPENDER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from logs import ENV, record
+from holdfast.reliability.audit import AuditLog
+log = AuditLog.open(Path(sys.argv[1]), ENV)
+log.segment_bytes = 20_000
+number = log.position().size
+while True:
+    print(log.append([record(number + n) for n in range(3)]).size, flush=True)
+    number += 3
+    if number % 30 == 0:
+        log.head()
+"""
+
+
+def test_whenever_the_process_is_killed_everything_acknowledged_is_there(tmp_path):
+    folder = tmp_path / "a"
+    for lines in range(1, 13):
+        command = [sys.executable, "-c", APPENDER, str(folder), str(Path(__file__).parent)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        said = [process.stdout.readline() for _ in range(lines * 5)]
+        process.kill()
+        rest = process.stdout.read()
+        process.wait()
+        process.stdout.close()
+        acknowledged = int([*said, *[line for line in rest.splitlines() if line]][-1])
+        report = verify_log(folder, ENV)
+        assert report.sound, report.problems
+        assert report.records >= acknowledged

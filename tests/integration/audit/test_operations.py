@@ -283,9 +283,9 @@ def test_a_home_that_takes_no_anchor_is_a_note_and_the_next_operation_tries_agai
 
     heard = []
     with monkeypatch.context() as patch:
-        patch.setattr(Home, "append", away)
+        patch.setattr(Home, "create", away)
         vault._vault.trail.options = TrailOptions(anchor_seconds=0)
-        vault.backup([place.source], events=heard.append)
+        vault.check(events=heard.append)
     assert "audit-not-anchored" in {getattr(event, "code", "") for event in heard}
     before = len(vault.audit.anchors())
     place.backup(vault)
@@ -335,3 +335,24 @@ def test_the_log_is_exported_and_digested_and_proved(place, vault):
     assert vault.audit.public_key == public.pem
     assert os.path.isdir(vault.audit.folder)
     assert isinstance(vault.audit.send([]), list)
+
+
+def test_looking_at_names_is_recorded_and_never_stopped(place, vault, monkeypatch):
+    place.backup(vault)
+    place.backup(vault)
+    first, second = vault.snapshots()
+    for look in (
+        lambda: list(first.ls()),
+        lambda: list(first.walk()),
+        lambda: list(first.find("*.hl7")),
+        lambda: list(first.diff(second)),
+        lambda: list(vault.find("*.hl7")),
+        lambda: list(vault.versions(b"a.hl7")),
+    ):
+        look()
+    seen = [each.record for each in vault.audit.records(kind="browse")]
+    assert [record.facts["call"] for record in seen] == ["ls", "walk", "find", "diff", "find", "versions"]
+    assert [record.subject for record in seen] == [first.id] * 4 + [""] * 2
+    monkeypatch.setattr(log, "_append", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    assert list(first.ls())
+    assert vault.alerts[-1].code == "audit-unavailable"

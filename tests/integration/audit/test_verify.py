@@ -12,9 +12,10 @@ import shutil
 import pytest
 
 from holdfast.errors import AuditDamagedError
-from holdfast.reliability.audit import AuditLog, SignedHead, files, verify_log
+from holdfast.reliability.audit import AuditLog, SignedHead, files
 from holdfast.reliability.audit.head import genesis
 from holdfast.reliability.audit.merkle import chain_hash
+from holdfast.reliability.audit.verify import verify_log
 
 from .logs import ENV, filled, record
 

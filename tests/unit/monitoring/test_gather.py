@@ -101,7 +101,7 @@ def test_a_vault_that_breaks_while_it_is_read_is_a_fact(tmp_path, monkeypatch):
 
 def test_what_drills_say_is_in_the_facts(tmp_path, monkeypatch):
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
-    text = TEXT + '[services.ehr]\n'
+    text = TEXT + "[services.ehr]\n"
     for name, path in {"VAULT": tmp_path / "vault", "KEY": tmp_path / "key", "DATA": tmp_path / "data"}.items():
         text = text.replace(name, str(path))
     loaded = config.loads(text, environ={})

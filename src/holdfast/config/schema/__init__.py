@@ -17,8 +17,8 @@ from holdfast.config.schema.alerts import (
 )
 from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
 from holdfast.config.schema.reliability import (
-    AccessSettings,
     AuditSettings,
     BreakerSettings,
     CollectorSettings,
@@ -31,7 +31,6 @@ from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
     JobSettings,
-    LimitSettings,
     PruneSettings,
     RetentionSettings,
     StreamSettings,
@@ -40,9 +39,10 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
-    "AccessSettings",
     "AlertSettings",
     "ApplicationSettings",
+    "ApplicationSettings",
+    "AuditSettings",
     "AuditSettings",
     "BackupSettings",
     "BackupSettings",
@@ -56,10 +56,12 @@ __all__ = [
     "DrillSettings",
     "EscalationRowSettings",
     "EscalationSettings",
+    "GovernorSettings",
     "JobSettings",
     "LevelSettings",
     "LimitSettings",
     "MonitoringSettings",
+    "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
     "RetriesSettings",
@@ -71,6 +73,7 @@ __all__ = [
     "StreamSettings",
     "VaultSettings",
     "VerifySettings",
+    "WindowSettings",
 ]
 
 
@@ -96,6 +99,7 @@ class Settings(Section):
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
-    access: AccessSettings = Field(default_factory=AccessSettings)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)
+    governor: GovernorSettings = Field(default_factory=GovernorSettings)
+    windows: dict[Name, WindowSettings] = Field(default_factory=dict, max_length=100)

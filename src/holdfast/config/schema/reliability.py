@@ -1,4 +1,4 @@
-"""Settings of retry, circuit breakers, the audit log and access."""
+"""Settings of retry, circuit breakers and the audit log."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from pydantic.types import StrictFloat, StrictInt, StrictStr
 
-from holdfast.config.schema.fields import DAY, Name, Seconds, Secret, Section, Text, option
+from holdfast.config.schema.fields import DAY, Seconds, Secret, Section, Text, option
 
 __all__ = [
-    "AccessSettings",
     "AuditSettings",
     "BreakerSettings",
     "CollectorSettings",
@@ -81,12 +80,4 @@ class AuditSettings(Section):
     )
     site: Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = option(
         "holdfast", "What names this site in exported events."
-    )
-
-
-class AccessSettings(Section):
-    """What is asked for beyond a key. Who approves what is kept in the vault: `holdfast approval policy`."""
-
-    restore_approval_classes: tuple[Name, ...] = option(
-        (), "Data classes that are restored only with an approval, or as break glass."
     )

@@ -8,14 +8,14 @@ from pydantic import Field, StringConstraints
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
 from holdfast.base.data_classes import DEFAULT_CLASS
-from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX
+from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, UNDO_DAYS
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
+from holdfast.config.schema.governor import LimitSettings
 
 __all__ = [
     "BackupSettings",
     "ClassRuleSettings",
     "JobSettings",
-    "LimitSettings",
     "PruneSettings",
     "RetentionSettings",
     "StreamSettings",
@@ -86,6 +86,7 @@ class JobSettings(Section):
         le=1_000_000,
     )
     tags: Texts = option((), "Tags of the snapshots, sealed with them.")
+    limits: LimitSettings | None = option(None, "How hard this job may press; what it leaves out, `[limits]` says.")
 
 
 class BackupSettings(Section):
@@ -99,13 +100,6 @@ class BackupSettings(Section):
         GIB, "A checkpoint is written after so many new bytes.", unit="bytes", ge=MIB, le=1024 * GIB
     )
     checkpoint_seconds: Seconds = option(300, "A checkpoint is written after so long.", unit="seconds", ge=1, le=DAY)
-
-
-class LimitSettings(Section):
-    """How hard a run may press on the machine. Without a value there is no limit."""
-
-    read_bytes_per_s: Size | None = option(None, "Reading from the sources.", unit="bytes per second", ge=1024)
-    write_bytes_per_s: Size | None = option(None, "Writing to the store.", unit="bytes per second", ge=1024)
 
 
 class RetentionSettings(Section):
@@ -134,7 +128,7 @@ class PruneSettings(Section):
     """How space comes back."""
 
     undo_seconds: Seconds = option(
-        7 * DAY, "How long a planned deletion can still be undone.", unit="seconds", ge=0, le=365 * DAY
+        int(UNDO_DAYS * DAY), "How long a planned deletion can still be undone.", unit="seconds", ge=0, le=365 * DAY
     )
     repack_below: StrictFloat = option(
         0.5, "Packs of which a smaller part than this is in use are rewritten.", unit="fraction", ge=0.0, le=1.0

@@ -9,16 +9,12 @@ from __future__ import annotations
 from holdfast.reliability.audit.head import PublicKey, SignedHead
 from holdfast.reliability.audit.log import AuditLog, Position
 from holdfast.reliability.audit.record import Actor, AuditRecord
-from holdfast.reliability.audit.verify import LogProblem, LogReport, verify_log
 
 __all__ = [
     "Actor",
     "AuditLog",
     "AuditRecord",
-    "LogProblem",
-    "LogReport",
     "Position",
     "PublicKey",
     "SignedHead",
-    "verify_log",
 ]

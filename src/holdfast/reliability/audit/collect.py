@@ -20,7 +20,8 @@ from holdfast.reliability.audit.read import Listed, records
 
 __all__ = ["Collector", "Sent", "cursor", "send"]
 
-BATCH_RECORDS = 500
+BATCH_RECORDS = 2000
+REFUSAL_SECONDS = 0.5
 UDP_BYTES_MAX = 65_000
 
 
@@ -88,6 +89,8 @@ def send(folder: Path, log: str, collector: Collector, *, records_max: int = 1_0
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return "the collector's certificate is not one that the authority signed for this name"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or type(error).__name__}".replace("_", " ").lower()
     return error.strerror or type(error).__name__
 
 
@@ -110,7 +113,7 @@ class _Channel:
     def _ask_whether_it_arrived(self) -> None:
         """Close our side and wait for the other's: it closes when it has read everything, or resets the connection."""
         if isinstance(self._connection, ssl.SSLSocket):
-            with suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            with suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):  # some close without a word when they have read all
                 self._connection.unwrap()
             return
         self._connection.shutdown(socket.SHUT_WR)
@@ -137,4 +140,15 @@ def _connected(collector: Collector) -> Iterator[_Channel]:
         if collector.certificate is not None:
             context.load_cert_chain(collector.certificate, collector.key)
         with context.wrap_socket(plain, server_hostname=collector.host) as secured:
+            _refused_late(secured, collector)
             yield _Channel(secured, collector)
+
+
+def _refused_late(connection: ssl.SSLSocket, collector: Collector) -> None:
+    """Wait a moment for a refusal: with TLS 1.3 a server looks at our certificate when the handshake is over for us."""
+    connection.settimeout(min(REFUSAL_SECONDS, collector.timeout_seconds))
+    try:
+        if not connection.recv(1):
+            raise ConnectionResetError(0, "the collector closed the connection: does it accept our certificate?")
+    except TimeoutError:
+        connection.settimeout(collector.timeout_seconds)

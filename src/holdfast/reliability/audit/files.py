@@ -36,6 +36,7 @@ __all__ = [
     "StoredHead",
     "lines_of",
     "read_heads",
+    "read_last_head",
     "read_meta",
     "segment_name",
     "segments",
@@ -47,6 +48,7 @@ SEGMENT_BYTES = 64 << 20
 LINE_BYTES_MAX = 16384
 HASH_DIGITS = 2 * HASH_BYTES
 READ_BYTES = 4 << 20
+HEADS_TAIL_BYTES = 1 << 16
 _SEGMENT = re.compile(r"records-(\d{16})")
 
 
@@ -142,6 +144,21 @@ def read_heads(folder: Path) -> tuple[list[StoredHead], int]:
         except AuditDamagedError:
             bad += 1
     return heads, bad
+
+
+def read_last_head(folder: Path) -> StoredHead | None:
+    """Return the newest head that the log keeps, None if there is none. A last line without an end does not count.
+
+    Reads the end of the file only: a log keeps tens of thousands of heads over the years. `AuditDamagedError`.
+    """
+    try:
+        with open(folder / HEADS, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - HEADS_TAIL_BYTES))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    return StoredHead.decode(lines[-1]) if lines else None
 
 
 def sync_folder(folder: Path) -> None:

@@ -135,12 +135,9 @@ class AuditLog:
 
     def _resume(self) -> _State:
         """Return the state at the last kept head, or before the first record."""
-        heads, bad = files.read_heads(self.folder)
-        if bad:
-            raise AuditDamagedError(f"{bad} heads of the audit log are not as they were written")
-        if not heads:
+        last = files.read_last_head(self.folder)
+        if last is None:
             return _State(MerkleTree(), genesis(self.id, self.public), 0, 0, 0)
-        last = heads[-1]
         if last.head.log != self.id or not self.public.signed(last.head):
             raise AuditDamagedError("the last head of the audit log is not signed by its key")
         state = _State(
