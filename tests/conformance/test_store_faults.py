@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from holdfast.base import environment
+from holdfast.reliability.retry import RetryPolicy
 from holdfast.stores.assembly import layered
-from holdfast.stores.layers import RetryPolicy
 from holdfast.testing.proxy import fault_proxy
 from holdfast.testing.store_faults import ATTEMPTS, HttpStoreFaultSuite, StoreFaultSuite
 from servers.stores import served

@@ -15,6 +15,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
 from holdfast.cli import (
+    alerts,
+    approval,
+    audit,
     catalog,
     connectors,
     discover,
@@ -24,11 +27,15 @@ from holdfast.cli import (
     recover,
     report_drill,
     retention,
+    schedule,
     settings,
     vault,
 )
+from holdfast.reliability.alerts import records as alert_records
+from holdfast.reports import compliance
 from holdfast.runs import classify, demo, results, services, start, steer
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
+from holdfast.runs.monitoring import report
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -55,6 +62,24 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "alert-record": alert_records.AlertRecord,
+    "delivery": alert_records.Delivery,
+    "reply-key": alerts.ReplyKey,
+    "reply": alerts.ReplySigned,
+    "schedule-entry": report.EntryStatus,
+    "due-time": schedule.DueTime,
+    "run-asked": schedule.RunAsked,
+    "status": report.StatusReport,
+    "approval": approval.Signed,
+    "approval-policy": approval.PolicyShown,
+    "compliance": compliance.ComplianceReport,
+    "audit-record": audit.RecordListed,
+    "audit-verify": audit.LogReport,
+    "audit-head": audit.HeadShown,
+    "audit-proof": audit.ProofChecked,
+    "audit-sent": audit.Sent,
+    "audit-renewed": audit.Renewed,
+    "audit-written": audit.Written,
     "restore-service": services.ServiceRestore,
     "drill": record.DrillRecord,
     "drill-record": record.DrillRecord,
@@ -99,6 +124,17 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "reply-key",
+    "reply",
+    "run-asked",
+    "status",
+    "approval",
+    "approval-policy",
+    "audit-verify",
+    "audit-head",
+    "audit-proof",
+    "audit-renewed",
+    "audit-written",
     "pause",
     "classify",
     "demo",

@@ -14,14 +14,18 @@
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
     │  ├─ PathMissingError
+    │  └─ AlertMissingError     no alert has this number
     │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
     │  ├─ HeldError                a legal hold forbids it
-    │  └─ RetentionError           the minimum retention forbids it
+    │  ├─ RetentionError           the minimum retention forbids it
+    │  ├─ ReplyRefusedError        a signed reply to an alert is not accepted
+    │  └─ ApprovalMissingError     the vault's access rules demand that others approve
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
+    │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
     │  ├─ StoreRefusedError
     │  ├─ CapabilityError          it cannot do what was asked
@@ -29,7 +33,9 @@
     │  ├─ StoreClockError          its clock and ours differ
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
-    │  └─ ObjectMissingError       an object that must exist does not
+    │  ├─ ObjectMissingError       an object that must exist does not
+    │  └─ AuditDamagedError        the audit log was changed
+    ├─ AuditUnavailableError       the audit log cannot be written
     ├─ VaultExistsError            there is a vault already
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
@@ -40,6 +46,11 @@
     │  ├─ VolumeUnsuitableError    a path lies on nothing that this provider can snapshot
     │  ├─ VolumeBusyError          no room for one more, or still in use
     │  └─ FrozenElsewhereError     frozen or thawed by somebody else
+    ├─ ChannelError                a channel did not take a message
+    │  └─ ChannelDriverMissingError
+    ├─ ScheduleBusyError           another schedule, or a run of the same job, is under way
+    ├─ RunLostError                a scheduled run ended without a result
+    ├─ RunOverdueError             a scheduled run took longer than it may
     ├─ DrillError                  a drill could not be held
     │  ├─ DrillRefusedError        its place could touch production
     │  ├─ DrillSpaceError          its place has no room
@@ -77,6 +88,7 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
 from holdfast.errors.applications import (
     ApplicationAccessError,
     ApplicationBusyError,
@@ -93,6 +105,7 @@ from holdfast.errors.applications import (
     WalMissingError,
     WatchdogError,
 )
+from holdfast.errors.audit import ApprovalMissingError, AuditDamagedError, AuditUnavailableError
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -135,7 +148,9 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
+from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
 from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
 from holdfast.errors.volumes import (
     FrozenElsewhereError,
@@ -146,6 +161,7 @@ from holdfast.errors.volumes import (
 
 __all__ = [
     "AccessError",
+    "AlertMissingError",
     "AmbiguousSnapshotError",
     "ApplicationAccessError",
     "ApplicationBusyError",
@@ -153,8 +169,14 @@ __all__ = [
     "ApplicationError",
     "ApplicationUnreachableError",
     "ApplicationUnsuitableError",
+    "ApprovalMissingError",
+    "AuditDamagedError",
+    "AuditUnavailableError",
+    "BreakerOpenError",
     "CapabilityError",
     "CaptureError",
+    "ChannelDriverMissingError",
+    "ChannelError",
     "ConfigError",
     "DamageError",
     "DrillError",
@@ -179,12 +201,16 @@ __all__ = [
     "PausedError",
     "ProbeUnusableError",
     "RecoveryError",
+    "ReplyRefusedError",
     "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RunLostError",
     "RunMissingError",
+    "RunOverdueError",
     "Safety",
+    "ScheduleBusyError",
     "SnapshotMissingError",
     "SourceMissingError",
     "SteeringError",

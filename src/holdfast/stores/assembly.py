@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from holdfast.errors import ConfigError, UsageError
+from holdfast.reliability.retry import POLICIES
 from holdfast.stores.layers import (
     BoundedStore,
     CountingStore,
     LimitedStore,
     RetryingStore,
-    RetryPolicy,
     VerifyingStore,
 )
 from holdfast.stores.local import LocalStore
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import StoreSettings
     from holdfast.engine import Limits
+    from holdfast.reliability.breaker import BreakerPolicy
+    from holdfast.reliability.retry import RetryPolicy
     from holdfast.stores.protocol import Data, Store
 
 __all__ = ["PLUGINS", "assemble", "layered", "locate", "settings_of"]
@@ -154,12 +157,13 @@ def _plugin(scheme: str) -> Callable[..., Any]:
 def layered(
     store: Store,
     env: Environment,
-    policy: RetryPolicy | None = None,
+    policy: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
     *,
+    breaker: BreakerPolicy | None = None,
     concurrency: int | None = None,
     limits: Limits | None = None,
 ) -> CountingStore:
-    """Wrap a store in its layers: count(retry(bound(verify(limit(store))))).
+    """Wrap a store in its layers: count(retry(bound(verify(limit(store))))). `policy` goes over the defaults.
 
     Retry is outside verify, so that a put that came back wrong is tried again; a pause of retry holds no place of bound;
     counting is outside retry, so that bytes are counted once. Limit is for stores that have no rate hook of their own.
@@ -168,7 +172,7 @@ def layered(
     inner = VerifyingStore(inner)
     if concurrency is not None:
         inner = BoundedStore(inner, concurrency)
-    return CountingStore(RetryingStore(inner, env, policy or RetryPolicy()))
+    return CountingStore(RetryingStore(inner, env, policy, breaker))
 
 
 def assemble(
@@ -178,12 +182,16 @@ def assemble(
     write: Callable[[str, Data], None] | None = None,
     stores: Mapping[str, StoreSettings] | None = None,
     limits: Iterable[Limits] = (),
+    policies: Mapping[str, RetryPolicy] | None = None,
+    breaker: BreakerPolicy | None = None,
 ) -> CountingStore:
     """Return the store of a URL or of `store:NAME` in its layers, as its settings say."""
     settings = settings_of(url, stores)
     limits = tuple(limits)
     store = locate(url, write=write, stores=stores, limits=limits)
     if settings is None:
-        return layered(store, env)
-    policy = RetryPolicy(attempts=settings.attempts)
-    return layered(store, env, policy, concurrency=settings.concurrency)
+        return layered(store, env, policies, breaker=breaker)
+    usual = {**POLICIES, **(policies or {})}
+    if "attempts" in settings.model_fields_set:
+        usual["store-unreachable"] = replace(usual["store-unreachable"], attempts=settings.attempts)
+    return layered(store, env, usual, breaker=breaker, concurrency=settings.concurrency)

@@ -6,11 +6,13 @@ Their order is fixed in `stores.assembly.layered`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.errors import StoreUnreachableError
+from holdfast.errors import ObjectMissingError, StoreUnreachableError
+from holdfast.reliability.breaker import Breaker, BreakerPolicy
+from holdfast.reliability.retry import Retrying, RetryPolicy
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -104,37 +106,29 @@ class Wrapper:
         self.inner.close()
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and how long: after attempt n, between half and all of `first_seconds * 2**(n-1)`, capped."""
-
-    attempts: int = 5
-    first_seconds: float = 0.5
-    longest_seconds: float = 30.0
-
-    def wait(self, attempt: int, dice: float) -> float:
-        """Return the pause after a failed attempt (1, 2, …); `dice` is uniform in 0 … 1."""
-        full = min(self.longest_seconds, self.first_seconds * 2.0 ** (attempt - 1))
-        return full * (0.5 + 0.5 * dice)
-
-
 class RetryingStore(Wrapper):
-    """Tries again what failed because the store could not be reached; refusals and full stores are final."""
+    """Tries again what failed because the store could not be reached; refusals and full stores are final.
 
-    def __init__(self, inner: Store, env: Environment, policy: RetryPolicy) -> None:
-        """Wrap a store; pauses and dice come from the environment."""
+    The only layer that retries. A store that stays away opens its breaker: further calls fail at once for a while.
+    """
+
+    def __init__(
+        self,
+        inner: Store,
+        env: Environment,
+        policy: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
+        breaker: BreakerPolicy | None = None,
+    ) -> None:
+        """Wrap a store; pauses and dice come from the environment.
+
+        `policy` goes over the defaults: policies by kind of failure, or one for a store that is away.
+        """
         super().__init__(inner)
-        self._env = env
-        self._policy = policy
+        self._retrying = Retrying(env, {"store-unreachable": policy} if isinstance(policy, RetryPolicy) else policy)
+        self.breaker = Breaker(env, breaker)
 
     def _tried(self, action: Callable[[], _T]) -> _T:
-        for attempt in range(1, self._policy.attempts):
-            try:
-                return action()
-            except StoreUnreachableError:
-                dice = int.from_bytes(self._env.random_bytes(4), "little") / 2**32
-                self._env.sleep(self._policy.wait(attempt, dice))
-        return action()
+        return self._retrying.call(lambda: self.breaker.call(action))
 
     def put(self, name: str, data: Data) -> None:
         """Put; the same bytes again are fine, so it can be tried again as it is."""
@@ -292,7 +286,10 @@ class VerifyingStore(Wrapper):
 
     def _look(self, name: str, data: Data) -> None:
         size = len(data)
-        same = self.inner.get(name) == data if size <= READ_BACK_BYTES_MAX else self.inner.size(name) == size
+        try:
+            same = self.inner.get(name) == data if size <= READ_BACK_BYTES_MAX else self.inner.size(name) == size
+        except ObjectMissingError:
+            same = False
         if not same:
             raise StoreUnreachableError(
                 "the store gave back other bytes than were put",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
+from holdfast.runs.operations import audited
 
 if TYPE_CHECKING:
     from holdfast.config import Config
@@ -38,6 +39,7 @@ class DrillSurface:
 
         return drills.plan_drill(self._vault, self._config, service, options)
 
+    @audited("drill")
     def drill(
         self,
         service: str,
@@ -101,6 +103,7 @@ class DrillSurface:
 
         return drills.stands(self._vault, self._config, events)
 
+    @audited("restore")
     def restore_service(
         self,
         services: str | Sequence[str],
