@@ -16,6 +16,7 @@ CODES = {
     "key-wrong": 6, "not-permitted": 6, "held": 6, "retention": 6, "store": 7, "store-unreachable": 7, "store-full": 7,
     "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1, "limit": 1,
     "store-capability": 7, "store-access": 7, "store-clock": 7, "store-retained": 7,
+    "spool-full": 7, "medium": 1, "medium-gap": 1, "medium-damaged": 4, "receipt": 1,
     "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
 }  # fmt: skip
 

@@ -84,6 +84,7 @@ class Place:
             passphrase=self.secret(confirm=confirm) or found.passphrase,
             credential=self.credential or found.credential,
             stores=found.stores,
+            tiers=found.tiers,
         )
 
     def open(self, config: Config | None = None) -> Vault:
@@ -97,6 +98,7 @@ class Place:
             passphrase=found.passphrase,
             credential=found.credential,
             stores=found.stores,
+            tiers=found.tiers,
         )
 
     def _url(self) -> str:

@@ -15,6 +15,9 @@ _SAMPLE_VALUES = {
     "vault.url": '"/backup/vault"',
     "vault.key_file": '"file:/etc/holdfast/vault.key"',
     "stores.*.url": '"s3://hospital-backup/vault"',
+    "policies.*.stores": '["home", "second"]',
+    "policies.*.moves.*.after": '"90d"',
+    "policies.*.moves.*.stores": '["second", "cold"]',
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
@@ -74,7 +77,12 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = _table(section).replace("jobs.NAME", "jobs.ehr").replace(".NAME", ".main")
+        shown = (
+            _table(section)
+            .replace("jobs.NAME", "jobs.ehr")
+            .replace("policies.NAME", "policies.phi")
+            .replace(".NAME", ".main")
+        )
         optional = "*" in section and section != "jobs.*"
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):

@@ -21,13 +21,18 @@
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
     │  ├─ StoreFullError
+    │  │  └─ SpoolFullError        nor has the spool any room
     │  ├─ StoreRefusedError
     │  ├─ CapabilityError          it cannot do what was asked
     │  ├─ StoreAccessError         it does not accept the credential
     │  ├─ StoreClockError          its clock and ours differ
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
-    │  └─ ObjectMissingError       an object that must exist does not
+    │  ├─ ObjectMissingError       an object that must exist does not
+    │  └─ MediumDamageError        a medium holds other bytes than its list says
+    ├─ MediumError                 a courier's medium is full, swapped, or not ours
+    │  └─ MediumGapError           one before it is missing
+    ├─ ReceiptError                a receipt that confirms nothing exported here
     ├─ VaultExistsError            there is a vault already
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
@@ -83,6 +88,13 @@ from holdfast.errors.core import (
     WrongKeyError,
 )
 from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
+from holdfast.errors.tiers import (
+    MediumDamageError,
+    MediumError,
+    MediumGapError,
+    ReceiptError,
+    SpoolFullError,
+)
 
 __all__ = [
     "AccessError",
@@ -96,16 +108,21 @@ __all__ = [
     "Interrupted",
     "LimitError",
     "LocalStateError",
+    "MediumDamageError",
+    "MediumError",
+    "MediumGapError",
     "MissingError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "ReceiptError",
     "RetentionError",
     "Retry",
     "RevokedError",
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
+    "SpoolFullError",
     "StoreAccessError",
     "StoreClockError",
     "StoreError",

@@ -27,7 +27,7 @@ from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft, class_rank
 from holdfast.runs import continuity
-from holdfast.runs.assembly import class_keys, engine_index, set_limits, state_root
+from holdfast.runs.assembly import class_keys, engine_index, set_limits
 from holdfast.runs.catalog import after_backup
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount
 from holdfast.runs.uploads import Uploads
@@ -227,12 +227,9 @@ def _state(run: _Run) -> list[bytes]:
 
 def _plan(vault: OpenVault, request: BackupRequest) -> engine.ScanPlan:
     options = request.options
-    own = [os.fsencode(state_root())]
-    if vault.store.local_root is not None:
-        own.append(os.fsencode(vault.store.local_root))
     return engine.ScanPlan(
         roots=list(request.paths),
-        own_paths=own,
+        own_paths=vault.own_folders(),
         exclude=list(options.exclude),
         exclude_caches=options.exclude_caches,
         exclude_larger_than=options.exclude_larger_than,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError, UsageError
 from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
+from holdfast.runs.policies import tiers
 from holdfast.runs.results import RetentionPolicy
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     # Types only: a command without a configuration does not pay for reading one.
     from holdfast.config import Config, SecretRef, Settings, StoreSettings
+    from holdfast.runs.tiering import Tiers
 
 __all__ = ["Access", "access", "backup_options", "job_paths", "limits", "retention_policy"]
 
@@ -28,6 +30,8 @@ class Access:
     credential: str | None = None
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)
     """The tables that `store:NAME` refers to."""
+    tiers: Tiers | None = None
+    """Which packs go where; None: all stay on the home."""
 
 
 def access(config: Config, environ: Mapping[str, str]) -> Access:
@@ -39,6 +43,7 @@ def access(config: Config, environ: Mapping[str, str]) -> Access:
         passphrase=vault.passphrase.reveal(environ) if vault.passphrase else None,
         credential=_file(vault.credential, "credential"),
         stores=config.settings.stores,
+        tiers=tiers(config.settings),
     )
 
 

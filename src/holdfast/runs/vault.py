@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
+    from holdfast.runs.tiering import Tiers
 
 
 class Vault:
@@ -60,14 +61,18 @@ class Vault:
         passphrase: str | None = None,
         label: str = "",
         stores: Mapping[str, StoreSettings] | None = None,
+        tiers: Tiers | None = None,
         env: Environment | None = None,
     ) -> Vault:
         """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
 
         Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
-        is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to. `VaultExistsError`; `UsageError` if no secret is given.
+        is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to; `tiers`: the
+        stores of packs beside the home, and which go where. `VaultExistsError`; `UsageError` if no secret is given.
         """
-        made = create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores)
+        made = create_vault(
+            url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores, tiers=tiers
+        )
         return cls(made)
 
     @classmethod
@@ -79,6 +84,7 @@ class Vault:
         passphrase: str | None = None,
         credential: PathLike | None = None,
         stores: Mapping[str, StoreSettings] | None = None,
+        tiers: Tiers | None = None,
         env: Environment | None = None,
     ) -> Vault:
         """Open a vault by its store, or by a configuration file (`*.toml`).
@@ -90,11 +96,11 @@ class Vault:
         config = _configuration(url)
         if config is not None:
             known = access(config, os.environ)
-            url, stores = known.url, known.stores
+            url, stores, tiers = known.url, known.stores, known.tiers
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
         opened = open_vault(
-            url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, stores=stores
+            url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, stores=stores, tiers=tiers
         )
         return cls(opened, config)
 

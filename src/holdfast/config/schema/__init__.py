@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.policy import MoveSettings, PolicySettings, SpoolSettings, TierSettings
 from holdfast.config.schema.stores import StoreSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
@@ -26,11 +27,15 @@ __all__ = [
     "ClassRuleSettings",
     "JobSettings",
     "LimitSettings",
+    "MoveSettings",
+    "PolicySettings",
     "PruneSettings",
     "RetentionSettings",
     "Settings",
+    "SpoolSettings",
     "StoreSettings",
     "StreamSettings",
+    "TierSettings",
     "VaultSettings",
     "VerifySettings",
 ]
@@ -41,6 +46,9 @@ class Settings(Section):
 
     vault: VaultSettings
     stores: dict[Name, StoreSettings] = Field(default_factory=dict)
+    tiers: dict[Name, TierSettings] = Field(default_factory=dict)
+    policies: dict[Name, PolicySettings] = Field(default_factory=dict)
+    spool: SpoolSettings = Field(default_factory=SpoolSettings)
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)

@@ -1,0 +1,127 @@
+"""From the settings of policies to the book that decides: translation, the healthcare defaults, and every fault at once."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from holdfast.classes.policy import HEALTHCARE, HOME, ClassPolicy, Move, PolicyBook, StoreFacts, problems
+from holdfast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holdfast.config import PolicySettings, Settings
+    from holdfast.runs.tiering import Tiers
+
+__all__ = ["policy_book", "policy_problems", "tiers"]
+
+RESERVED = ("home", "spool")
+DEFAULT = "default"
+"""The policy of every class that has none of its own."""
+_STORE = "store:"
+
+
+def tiers(settings: Settings) -> Tiers | None:
+    """Return which packs go where; None where no policy is configured. `ConfigError` with every fault of the policies."""
+    if not settings.policies and not settings.tiers:
+        return None
+    from holdfast.runs.tiering import Tiers
+
+    found = policy_problems(settings)
+    if found:
+        raise ConfigError(
+            f"the policies have {len(found)} faults" if len(found) > 1 else "the policies have 1 fault",
+            problems=found,
+            next="correct them; `holdfast policy check` lists them again.",
+        )
+    book = policy_book(settings)
+    named = frozenset[str]().union(*(policy.named for policy in book.policies.values()))
+    urls = {name: f"{_STORE}{name}" for name in settings.stores if name in named and name != _home_name(settings)}
+    return Tiers(book, urls, settings.spool.folder, settings.spool.bytes_max, settings.spool.alarm_seconds)
+
+
+def policy_book(settings: Settings) -> PolicyBook:
+    """Return the policies of every class, from the settings over the healthcare defaults."""
+    home = _home_name(settings)
+    given = dict(settings.policies)
+    rest = given.pop(DEFAULT, None)
+    names = {**dict.fromkeys(HEALTHCARE), **dict.fromkeys(given)}
+    policies = {name: _policy(name, given.get(name, rest), home) for name in names}
+    stores = {HOME: StoreFacts(HOME)}
+    stores |= {name: StoreFacts(name) for name in settings.stores if name != home}
+    for name, tier in settings.tiers.items():
+        own = HOME if name == home else name
+        if own in stores:
+            stores[own] = StoreFacts(
+                name=own,
+                tier=tier.tier,
+                classes=frozenset(tier.classes),
+                lock_seconds=tier.lock_seconds,
+                thaw_seconds=tier.thaw_seconds,
+                read_bytes_per_s=tier.read_bytes_per_s,
+                price_per_gib=float(tier.price_per_gib),
+                price_per_1000=float(tier.price_per_1000),
+            )
+    return PolicyBook(policies, stores)
+
+
+def _policy(name: str, given: PolicySettings | None, home: str) -> ClassPolicy:
+    preset = HEALTHCARE.get(name, HEALTHCARE["phi-restricted"])
+    if given is None:
+        return ClassPolicy(name, copies=preset.copies, verify_seconds=preset.verify_seconds)
+
+    def own(stores: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(HOME if store == home else store for store in stores)
+
+    return ClassPolicy(
+        name=name,
+        stores=own(given.stores) or (HOME,),
+        copies=given.copies or (1 if given.unsafe_single_copy and len(given.stores) < preset.copies else preset.copies),
+        moves=tuple(Move(move.after, own(move.stores), move.unless_restored_within) for move in given.moves),
+        level=given.level,
+        verify_seconds=given.verify_seconds or preset.verify_seconds,
+        retain_seconds=given.retain_seconds,
+        spool=given.spool,
+        single_copy_accepted=given.unsafe_single_copy,
+    )
+
+
+def policy_problems(settings: Settings) -> tuple[str, ...]:
+    """Return every fault of the policies, tiers and spool, each as `key: sentence`."""
+    book = policy_book(settings)
+    found = [f"stores.{name}: a store cannot be called so" for name in RESERVED if name in settings.stores]
+    known = {*settings.stores, HOME}
+    found += [f"tiers.{name}: there is no store {name}" for name in settings.tiers if name not in known]
+    for name, tier in settings.tiers.items():
+        found += [
+            f"tiers.{name}.classes: there is no data class {one}" for one in tier.classes if one not in HEALTHCARE
+        ]
+    vault = settings.vault
+    keys = {
+        f"vault.{key}": os.path.realpath(ref.place)
+        for key, ref in (("key_file", vault.key_file), ("passphrase", vault.passphrase))
+        if ref is not None and ref.scheme == "file"
+    }
+    found += problems(book, key_files=keys, folders=_folders(settings))
+    return tuple(dict.fromkeys(found))
+
+
+def _home_name(settings: Settings) -> str:
+    """Return what the stores' table calls the home, or `home`."""
+    url = settings.vault.url
+    return url.removeprefix(_STORE) if url.startswith(_STORE) else HOME
+
+
+def _folders(settings: Settings) -> Mapping[str, str]:
+    """Return the stores that are folders, by their real paths."""
+    urls = {name: store.url for name, store in settings.stores.items()}
+    if not settings.vault.url.startswith(_STORE):
+        urls[HOME] = settings.vault.url
+    found = {}
+    for name, url in urls.items():
+        if url.startswith("file://"):
+            found[name] = os.path.realpath(url.removeprefix("file://"))
+        elif "://" not in url and not url.startswith("memory:"):
+            found[name] = os.path.realpath(os.path.expanduser(url))
+    return found
