@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from holdfast.runs.snapshot import Snapshot, SnapshotList
+    from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending, RestorePlan
+    from holdfast.runs.tiering import Tiers
     from holdfast.runs.vault import Vault
 
 __version__ = "0.1.0"
@@ -67,6 +69,11 @@ _HOMES = {
     "VerifyReport": "runs.results",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
+    "CopyRepair": "runs.tier_results",
+    "MigrateResult": "runs.tier_results",
+    "Pending": "runs.tier_results",
+    "RestorePlan": "runs.tier_results",
+    "Tiers": "runs.tiering",
     "Vault": "runs.vault",
 }
 
@@ -78,6 +85,7 @@ __all__ = [
     "Change",
     "CheckReport",
     "ClassRule",
+    "CopyRepair",
     "EntryInfo",
     "Event",
     "Events",
@@ -87,16 +95,20 @@ __all__ = [
     "FoundEntry",
     "HoldfastError",
     "Limits",
+    "MigrateResult",
     "Note",
+    "Pending",
     "Progress",
     "PruneResult",
     "RepairResult",
+    "RestorePlan",
     "RestoreResult",
     "RetentionPolicy",
     "Snapshot",
     "SnapshotInfo",
     "SnapshotList",
     "Stream",
+    "Tiers",
     "Vault",
     "VaultStats",
     "VerifyReport",

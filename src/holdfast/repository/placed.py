@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert
@@ -31,7 +32,17 @@ if TYPE_CHECKING:
     from holdfast.repository.placements import Placements
     from holdfast.stores.protocol import Data
 
-__all__ = ["DOWN_SECONDS", "PACKS", "Outage", "PlacedStore", "class_of", "present", "sha_of"]
+__all__ = [
+    "DOWN_SECONDS",
+    "HEADER_BYTES",
+    "PACKS",
+    "Outage",
+    "PlacedStore",
+    "class_of",
+    "pack_name",
+    "present",
+    "sha_of",
+]
 
 PACKS = "data/"
 DOWN_SECONDS = 60.0
@@ -63,6 +74,11 @@ def class_of(data: Data) -> str:
 def sha_of(name: str) -> str:
     """Return a pack's hash, the last component of its name."""
     return name.rpartition("/")[2]
+
+
+def pack_name(sha: str) -> str:
+    """Return the name of a data pack by its hash."""
+    return f"{PACKS}{sha[:2]}/{sha}"
 
 
 def present(store: object, packs: set[str]) -> set[str] | None:
@@ -132,11 +148,17 @@ class PlacedStore(Wrapper):
             since = self._down.get(store)
             return since is not None and self.env.monotonic() - since < DOWN_SECONDS
 
-    def _failed(self, store: str, error: StoreError, *, packs: int = 0) -> None:
+    def note_failure(self, store: str, error: StoreError, *, packs: int = 0) -> None:
+        """Note that a store failed: it is left alone for a while."""
         with self._lock:
             self._down[store] = self.env.monotonic()
             known = self._outages.get(store)
             self._outages[store] = Outage(store, error, packs + (known.packs if known else 0))
+
+    def _unread(self, store: str, error: StoreError) -> None:
+        """Leave a store alone that did not answer; one that refused a single object (it is cold) answers for others."""
+        if isinstance(error, StoreUnreachableError):
+            self.note_failure(store, error)
 
     def outages(self) -> tuple[Outage, ...]:
         """Return the stores that failed since the last call of :meth:`forget_outages`."""
@@ -184,14 +206,12 @@ class PlacedStore(Wrapper):
             return
         class_name = class_of(data)
         wanted = place(self.book, class_name)
+        if not self._put_copies(name, data, wanted):
+            if not self.book.of(class_name).spool:
+                raise self._last_outage(wanted)
+            self.spool.put(name, data)
+            self.placements.note_copy(sha_of(name), SPOOL)
         self.placements.note_pack(sha_of(name), class_name, len(data), self.env.now().timestamp())
-        done = self._put_copies(name, data, wanted)
-        if done:
-            return
-        if not self.book.of(class_name).spool:
-            raise self._last_outage(wanted)
-        self.spool.put(name, data)
-        self.placements.note_copy(sha_of(name), SPOOL)
 
     def _put_copies(self, name: str, data: Data, wanted: Placement) -> int:
         done = 0
@@ -204,7 +224,7 @@ class PlacedStore(Wrapper):
             try:
                 self.put_copy(store, name, data)
             except StoreError as error:
-                self._failed(store, error, packs=1)
+                self.note_failure(store, error, packs=1)
                 continue
             done += 1
         return done
@@ -229,6 +249,9 @@ class PlacedStore(Wrapper):
             message = f"a pack of class {class_name or 'unknown'} was about to go to a store that it may not lie on"
             raise InternalError(message)
         self.stores[store].put(name, data)
+        lock = self.book.stores[store].lock_seconds
+        if lock:
+            self.stores[store].retain_until(name, self.env.now() + timedelta(seconds=lock))
         self.placements.note_copy(sha_of(name), store)
 
     def delete_copy(self, store: str, name: str) -> None:
@@ -267,6 +290,16 @@ class PlacedStore(Wrapper):
         up = [store for store in (*recorded, *rest) if not self.is_down(store)]
         return [*spooled, *up]
 
+    def cheapest(self, name: str) -> str | None:
+        """Return the store (or the spool) that an object is read from; None if none is known to have it."""
+        if not name.startswith(PACKS):
+            return next(iter(self.stores)) if self.inner.size(name) is not None else None
+        known = {copy.store for copy in self.placements.copies(sha_of(name)) if not copy.bad}
+        places = self._places(name)
+        return next((place for place in places if place in known), None) or next(
+            (place for place in places if place != SPOOL and self.stores[place].size(name) is not None), None
+        )
+
     def read_copy(self, place_name: str, name: str, offset: int = 0, length: int = -1) -> bytes:
         """Read one copy of a pack as it is, from one store or the spool; unchecked."""
         if place_name == SPOOL:
@@ -300,7 +333,7 @@ class PlacedStore(Wrapper):
             except ObjectMissingError:
                 continue
             except StoreError as error:
-                self._failed(store, error)
+                self._unread(store, error)
                 failure = error
         raise self._nowhere(name, failure)
 
@@ -320,7 +353,7 @@ class PlacedStore(Wrapper):
             except ObjectMissingError:
                 continue
             except StoreError as error:
-                self._failed(store, error)
+                self._unread(store, error)
                 failure = error
                 continue
             if sha256(data) == sha_of(name):
@@ -387,7 +420,7 @@ class PlacedStore(Wrapper):
             try:
                 size = self.spool.size(name) if store == SPOOL else self.stores[store].size(name)
             except StoreError as error:
-                self._failed(store, error)
+                self._unread(store, error)
                 failure = error
                 continue
             if size is not None:
@@ -408,7 +441,7 @@ class PlacedStore(Wrapper):
                 found.add(pack)
                 continue
             try:
-                if self.size(f"{PACKS}{pack[:2]}/{pack}") is not None:
+                if self.size(pack_name(pack)) is not None:
                     found.add(pack)
             except StoreError:
                 if any(not copy.bad and self.is_down(copy.store) for copy in self.placements.copies(pack)):

@@ -153,9 +153,10 @@ class Placements:
             rows.executemany("UPDATE packs SET restored_at = ? WHERE name = ?", [(moment, name) for name in packs])
 
     def adopt(self, seen: Mapping[str, Mapping[str, int]], asked: Iterable[str]) -> None:
-        """Make the copies those that a listing saw (pack to store to size) on the stores that were asked.
+        """Bring the rows of the stores that were asked in line with what they listed (pack to store to size).
 
-        What is known of a copy stays; rows of stores that did not answer stay.
+        What is known of a copy stays. A copy that was known and is not listed counts as bad while the pack has another;
+        a pack that is nowhere any more was pruned, and is forgotten.
         """
         wanted = {(name, store) for name, stores in seen.items() for store in stores}
         with self._use() as rows:
@@ -163,10 +164,12 @@ class Placements:
                 known = {name for (name,) in rows.execute("SELECT name FROM copies WHERE store = ?", (store,))}
                 present = {name for name, each in wanted if each == store}
                 gone = [(name, store) for name in known - present]
-                rows.executemany("DELETE FROM copies WHERE name = ? AND store = ?", gone)
+                rows.executemany("UPDATE copies SET bad = 1 WHERE name = ? AND store = ?", gone)
                 new = [(name, store) for name in present - known]
                 rows.executemany("INSERT INTO copies (name, store) VALUES (?, ?)", new)
-            rows.execute("DELETE FROM packs WHERE name NOT IN (SELECT name FROM copies)")
+            pruned = [(name,) for (name,) in rows.execute("SELECT name FROM packs") if name not in seen]
+            rows.executemany("DELETE FROM copies WHERE name = ?", pruned)
+            rows.executemany("DELETE FROM packs WHERE name = ?", pruned)
 
     def row(self, name: str) -> PackRow | None:
         """Return one pack, None if it is not known."""

@@ -8,7 +8,9 @@ stored up to the last checkpoint is found in the index and not stored again.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast import engine
@@ -24,16 +26,18 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.repository.marking import SetReader
+from holdfast.repository.placed import PlacedStore
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft, class_rank
 from holdfast.runs import continuity
 from holdfast.runs.assembly import class_keys, engine_index, set_limits
 from holdfast.runs.catalog import after_backup
+from holdfast.runs.pending import drain, pending
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount
 from holdfast.runs.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from holdfast.base.events import Events
@@ -88,19 +92,34 @@ def run_backup(
     _check_paths(vault, request)
     _check_texts(request)
     source = continuity.identify(vault.repository, request.paths, request.label)
+    if isinstance(vault.store, PlacedStore):
+        vault.store.forget_outages()
+        if not request.dry_run:
+            drain(vault, events=events)
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
         def attempt() -> BackupResult:
             run = _Run(vault, request, source, caches, events, stop, vault.env.now(), vault.env.monotonic())
             return _attempt(run)
 
-        with engine.translated():
+        with engine.translated(), _outages_told(vault, events):
             try:
                 return attempt()
             except RevokedError:
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
+
+
+@contextmanager
+def _outages_told(vault: OpenVault, events: Events) -> Iterator[None]:
+    """Raise an alert for each store that failed meanwhile, however the run ends."""
+    try:
+        yield
+    finally:
+        if isinstance(vault.store, PlacedStore):
+            for alert in vault.store.alerts():
+                events(alert)
 
 
 def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -154,7 +173,15 @@ def _attempt(run: _Run) -> BackupResult:
         after_backup(vault, run.events)
     counts = vault.store.counts()
     stats = _stats(run, finished, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
-    return BackupResult(info, info.partial, stats, tuple(run.findings))
+    return BackupResult(info, info.partial, stats, tuple(run.findings), pending=_pending(vault))
+
+
+def _pending(vault: OpenVault) -> int:
+    """Return how many packs wait for a store, and how many rest on the word of one that is down."""
+    left = pending(vault)
+    if left is None or not isinstance(vault.store, PlacedStore):
+        return 0
+    return left.packs + vault.store.relied
 
 
 def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
@@ -353,7 +380,17 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
         label=run.source.label,
         paths=run.source.paths,
         tags=run.request.options.tags,
+        retain_until=_retain_until(run, [row.class_id for row in finished.classes]),
     )
+
+
+def _retain_until(run: _Run, class_ids: Sequence[int]) -> datetime | None:
+    """Return before when the snapshot is not forgotten: the longest that one of its classes asks for."""
+    if run.vault.tiers is None:
+        return None
+    names = run.vault.repository.classes
+    longest = max(run.vault.tiers.book.of(names.get(class_id, "")).retain_seconds for class_id in class_ids)
+    return run.started + timedelta(seconds=longest) if longest else None
 
 
 def part_findings(findings: Sequence[Finding], class_ids: Sequence[int]) -> dict[int, list[PartFinding]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
+from holdfast.runs.tier_results import RestorePlan
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,11 +81,13 @@ class BackupResult:
     stats: BackupStats
     findings: tuple[Finding, ...] = ()
     dry_run: bool = False
+    pending: int = 0
+    """Packs that are not yet on as many of their stores as their policies ask for: `holdfast migrate` brings them there."""
 
     @property
     def exit_code(self) -> int:
-        """0 complete, 3 partial."""
-        return 3 if self.partial else 0
+        """0 complete, 3 partial or pending."""
+        return 3 if self.partial or self.pending else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ class RestoreResult:
     dry_run: bool = False
     damaged: bool = False
     """Some content is damaged in the vault: exit code 4."""
+    plan: RestorePlan | None = None
+    """After a dry run: what would be read from which store, in what time and at what cost."""
 
     @property
     def partial(self) -> bool:
@@ -173,6 +178,8 @@ class VerifyReport:
     """Name of the `damaged/N` object written for writers, if any."""
     seconds: float = 0.0
     classes_missing: int = 0
+    copies: int = 0
+    """Further copies of these packs, on other stores, that were read and hashed."""
 
     @property
     def sound(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
 from holdfast.runs.options import raw_path
+from holdfast.runs.reading import paths_of, restore_plan, thaw
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.trees import Trees, changes, tree_path
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel, Limits, Overwrite, PathLike
     from holdfast.runs.results import Change, EntryInfo, RestoreResult, SnapshotInfo
+    from holdfast.runs.tier_results import RestorePlan, ThawResult
 
 
 class Snapshot:
@@ -75,6 +77,22 @@ class Snapshot:
             owners=owners,
         )
         return run_restore(self._vault, self.info, request, events=events, limits=limits, stop=stop)
+
+    def restore_plan(self, *, include: Sequence[str | bytes] = (), classes: Sequence[str] = ()) -> RestorePlan:
+        """Return what a restore would read from which store, what must be thawed first, how long it takes and what it costs.
+
+        Nothing but metadata is read. With includes whose files are too large to be listed in their entries the figures
+        are those of the whole snapshot, an upper bound.
+        """
+        return restore_plan(self._vault, self.info, include=paths_of(include), classes=self._classes(classes))
+
+    def thaw(self, *, include: Sequence[str | bytes] = (), classes: Sequence[str] = (), days: int = 7) -> ThawResult:
+        """Ask the stores for what a restore needs and what lies cold, to be readable for so many days. Returns at once."""
+        wanted = self._classes(classes)
+        return thaw(self._vault, self.info, include=paths_of(include), classes=wanted, days=days)
+
+    def _classes(self, names: Sequence[str]) -> frozenset[int] | None:
+        return frozenset(self._vault.repository.class_id(name) for name in names) or None
 
     def ls(self, path: PathLike = b"") -> Iterator[EntryInfo]:
         """Yield the entries of a folder, ordered by name; the entry itself if it is no folder.

@@ -11,10 +11,12 @@ from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
 from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
+from holdfast.runs import migrate
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, job_paths
 from holdfast.runs.options import BackupOptions, raw_path
+from holdfast.runs.pending import pending
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from holdfast.base.environment import Environment
+    from holdfast.classes.routing import MovePlan
     from holdfast.config import Config, StoreSettings
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel, Limits, PathLike
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
+    from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending
     from holdfast.runs.tiering import Tiers
 
 
@@ -299,6 +303,7 @@ class Vault:
         snapshots: Sequence[str] = (),
         show_paths: bool = False,
         mark_damaged: bool = True,
+        due: bool = False,
         limits: Limits | None = None,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -306,13 +311,52 @@ class Vault:
         """Read packs back and prove them: name against hash, and with the class's key every segment and chunk id.
 
         `sample` is the part of all packs to read, those that waited longest first; `older_than_days` only packs not
-        verified for so long. Damage is listed in a signed `damaged/N`, so that the next backup of each source stores
-        the affected content again (unless `mark_damaged` is False).
+        verified for so long, `due` only packs of which a copy was not read within its class's interval. Every further copy
+        of a pack, on other stores, is read and hashed too. Damage is listed in a signed `damaged/N`, so that the next
+        backup of each source stores the affected content again (unless `mark_damaged` is False).
         """
         from holdfast.runs.verify import VerifyRequest, run_verify
 
-        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged)
+        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due)
         return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
+
+    def migrate_plan(self, *, budget_bytes: int | None = None) -> MovePlan:
+        """Return what a migration would do: what may not lie where it lies first, then missing copies, then ages.
+
+        Asks every store. `UsageError` for a vault without policies, `StoreUnreachableError` if a store does not answer.
+        """
+        return migrate.migrate_plan(self._vault, budget_bytes=budget_bytes)
+
+    def migrate(
+        self,
+        plan: MovePlan | None = None,
+        *,
+        budget_bytes: int | None = None,
+        dry_run: bool = False,
+        limits: Limits | None = None,
+        events: Events = ignore,
+        stop: Cancel | None = None,
+    ) -> MigrateResult:
+        """Bring what waits, and every pack that has reached an age, to the stores that its class's policy names.
+
+        Each pack is copied, read back and hashed before an old copy is deleted: every snapshot is restorable at each
+        moment, and after a crash at any of them. `budget_bytes` bounds what is copied; the rest is for the next call.
+        """
+        return migrate.run_migrate(
+            self._vault, plan, budget_bytes=budget_bytes, dry_run=dry_run, limits=limits, events=events, stop=stop
+        )
+
+    def repair_copies(self, *, dry_run: bool = False, events: Events = ignore) -> CopyRepair:
+        """Make missing and damaged copies anew from sound ones, and move what lies where its class may not lie.
+
+        What `verify` found damaged is known; what is missing is seen here, by asking every store. A pack without any
+        sound copy is counted and left alone.
+        """
+        return migrate.run_repair_copies(self._vault, dry_run=dry_run, events=events)
+
+    def pending(self) -> Pending | None:
+        """Return what waits because a store was down, by this host's ledger; None for a vault with one store."""
+        return pending(self._vault)
 
     def stats(self, *, by_snapshot: bool = True) -> VaultStats:
         """Return where the space goes: by class, source and snapshot."""

@@ -17,6 +17,7 @@ from holdfast.repository import names
 from holdfast.repository.check import check
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.runs.assembly import set_limits
+from holdfast.runs.copies import due_packs, scrub_copies
 from holdfast.runs.damage import attribute, packs_needed
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.results import VerifyReport
@@ -43,6 +44,8 @@ class VerifyRequest:
     snapshots: tuple[str, ...] = ()
     show_paths: bool = False
     mark_damaged: bool = True
+    due: bool = False
+    """Only packs of which a copy was not read back within its class's interval."""
 
 
 def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest) -> list[str]:
@@ -76,9 +79,12 @@ def run_verify(
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         now = vault.env.now()
         scope = packs_needed(vault, request.snapshots) if request.snapshots else live
+        if request.due:
+            scope &= due_packs(vault, scope, ledger)
         chosen = choose(scope, ledger, {pack: ledger.age_days(pack, now) for pack in scope}, request)
         proof = _Proof(ledger)
         _read(vault, chosen, proof, events, stop)
+        further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
         ledger.forget(proof.damaged)
         ledger.save(live)
         damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
@@ -90,10 +96,11 @@ def run_verify(
         bytes=proof.bytes,
         segments=proof.segments,
         damaged=damaged,
-        problems=structure.problems,
+        problems=(*structure.problems, *further.problems),
         oldest_days=ledger.oldest_days(live, vault.env.now()),
         damaged_list=listed,
         seconds=vault.env.monotonic() - began,
+        copies=further.copies,
         classes_missing=sum(not vault.repository.can_read(class_id) for class_id in classes),
     )
 

@@ -55,7 +55,9 @@ def test_a_level_is_the_policy_s_or_the_default():
     assert level_of(ClassPolicy("phi"), 3) == 3
 
 
-def pack(name: str, class_name: str, age: float, *on: str, bad: tuple[str, ...] = (), spooled: bool = False) -> PackFacts:
+def pack(
+    name: str, class_name: str, age: float, *on: str, bad: tuple[str, ...] = (), spooled: bool = False
+) -> PackFacts:
     return PackFacts(name, class_name, 100, age * DAY, frozenset(on), frozenset(bad), spooled)
 
 

@@ -29,8 +29,7 @@ class MoveSettings(Section):
 
 
 class PolicySettings(Section):
-    """Where packs of a data class go, how often, and for how long; `default` is for every class without its own. What is left
-    out comes from the healthcare defaults."""
+    """Where packs of a data class go, how often, for how long; `default` is for every class without a table of its own."""
 
     stores: Names = option(
         (),

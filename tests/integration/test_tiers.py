@@ -1,0 +1,430 @@
+"""A vault over several stores: packs by class, copies, outage, migration by age, healing, restore from cold. Real engine."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.tiered import DAY, Tiered, book, placed
+
+import holdfast
+from holdfast.base.events import Alert, Note
+from holdfast.classes.policy import ClassPolicy, Move, StoreFacts
+from holdfast.errors import (
+    ConfigError,
+    DamageError,
+    InternalError,
+    RetentionError,
+    SpoolFullError,
+    StoreFullError,
+    StoreRefusedError,
+    StoreUnreachableError,
+    UsageError,
+)
+from holdfast.repository.placed import class_of
+from holdfast.runs.tiering import Tiers
+from holdfast.stores.layers import HookedStore
+from holdfast.stores.memory import MemoryStore
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiered:
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    made = Tiered(tmp_path)
+    made.fill()
+    return made
+
+
+def test_each_class_lies_where_its_policy_says(site: Tiered) -> None:
+    with site.create() as vault:
+        result = site.backup(vault)
+        assert (result.exit_code, result.pending) == (0, 0)
+        assert site.by_class() == {
+            "phi": {"home", "second"},
+            "imaging": {"second"},
+            "database": {"second", "third"},
+            "public": {"home"},
+        }
+        assert site.restored(vault) == site.content()
+        assert vault.check().problems == ()
+        report = vault.verify()
+        assert (report.sound, report.copies > 0) == (True, True)
+        assert not vault.migrate_plan().steps
+        assert vault.pending() == holdfast.Pending(0, 0, 0, 0, 1 << 30, 0.0, overdue=False)
+
+
+def test_a_pack_that_says_a_forbidden_class_is_never_put(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        store = placed(vault)
+        (name, data) = next((n, d) for n, d in site.bare["third"].objects.items() if class_of(d) == "database")
+        with pytest.raises(InternalError, match="may not lie on"):
+            store.put_copy("home", name, data)
+        with pytest.raises(InternalError, match="without a header"):
+            store.put("data/ab/" + "ab" * 32, b"no pack")
+
+
+def test_a_store_that_is_down_stops_nothing(site: Tiered) -> None:
+    events: list[object] = []
+    with site.create() as vault:
+        site.down.add("second")
+        result = site.backup(vault, events=events.append)
+        assert result.snapshot is not None
+        assert (result.exit_code, result.partial, result.pending > 0) == (3, False, True)
+        alerts = [event for event in events if isinstance(event, Alert)]
+        assert [(alert.code, alert.subject) for alert in alerts] == [("store-outage", "second")]
+        # phi went to the one that stands in, images wait on this host, and nothing went where it may not.
+        assert site.by_class()["phi"] == {"home", "third"}
+        site.nothing_misplaced()
+        waits = vault.pending()
+        assert waits is not None
+        assert (waits.exit_code, waits.spooled_packs, [each.store for each in waits.stores]) == (3, 1, ["second"])
+        assert site.restored(vault) == site.content()
+        site.write("imaging", "later")
+        assert site.backup(vault).exit_code == 3
+        site.down.clear()
+        site.pass_days(1)
+        events.clear()
+        done = site.backup(vault, events=events.append)
+        assert (done.exit_code, done.pending) == (0, 0)
+        assert any(isinstance(event, Note) and "where they belong now" in event.text for event in events)
+        assert not list((Path(vault.state_dir) / "tiers" / "spool").rglob("*.*"))
+        assert vault.check().problems == ()
+        assert site.restored(vault) == site.content()
+    with site.open() as vault:
+        assert vault.migrate().exit_code == 0
+        assert site.by_class()["phi"] == {"home", "second"}
+
+
+def test_what_waits_too_long_is_an_alert(site: Tiered) -> None:
+    events: list[object] = []
+    with site.create() as vault:
+        site.down.update({"second", "third"})
+        site.backup(vault)
+        site.pass_days(0.2)
+        site.backup(vault, events=events.append)
+        overdue = [event for event in events if isinstance(event, Alert) and "have waited" in event.text]
+        assert len(overdue) == 1
+        assert "second" in overdue[0].subject
+        assert vault.pending().overdue
+        site.down.clear()
+        site.pass_days(1)
+        assert vault.migrate().failed == 0
+        assert not vault.pending().packs
+
+
+def test_a_full_spool_stops_the_run_and_no_spool_does_so_at_once(site: Tiered, tmp_path: Path) -> None:
+    site.tiers = Tiers(site.rules, site.tiers.urls, spool_bytes_max=1 << 20)
+    site.write("imaging", "large", size=3 << 20)
+    with site.create() as vault:
+        site.down.add("second")
+        with pytest.raises(SpoolFullError):
+            site.backup(vault)
+    site.rules = book(imaging=ClassPolicy("imaging", ("second",), spool=False))
+    site.tiers = Tiers(site.rules, site.tiers.urls)
+    with site.open() as vault:
+        with pytest.raises(StoreUnreachableError):
+            site.backup(vault)
+        site.down.clear()
+        site.pass_days(1)
+        assert site.backup(vault).exit_code == 0
+        assert site.restored(vault) == site.content()
+
+
+def test_a_full_store_is_an_outage_too(site: Tiered) -> None:
+    with site.create() as vault:
+
+        def full(verb: str, _name: str) -> None:
+            if verb == "put":
+                raise StoreFullError("no room (a test's)")
+
+        site.wrap(vault, "second", HookedStore(site.bare["second"], full))
+        result = site.backup(vault)
+        assert result.exit_code == 3
+        assert not site.packs("second")
+        assert site.restored(vault) == site.content()
+
+
+def test_a_run_that_rests_on_a_store_that_is_down_is_pending(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        copy = site.source / "imaging" / "f0"
+        (site.source / "imaging" / "same").write_bytes(copy.read_bytes())
+        site.down.add("second")
+        result = site.backup(vault)
+        assert result.snapshot is not None
+        assert (result.exit_code, result.pending > 0) == (3, True)
+        with pytest.raises(StoreUnreachableError):
+            vault.check()
+        with pytest.raises(StoreUnreachableError):
+            vault.prune(undo_days=0)
+        site.down.clear()
+        site.pass_days(1)
+        assert vault.check().problems == ()
+        assert site.backup(vault).exit_code == 0
+
+
+def test_packs_move_by_age_and_every_snapshot_stays(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        first = site.content()
+        site.pass_days(31)
+        site.write("imaging", "young")
+        site.backup(vault)
+        dry = vault.migrate(dry_run=True)
+        assert isinstance(dry, holdfast.MigrateResult)
+        assert (dry.dry_run, dry.packs, dry.deleted, site.packs("cold")) == (True, 1, 1, set())
+        done = vault.migrate()
+        assert (done.exit_code, done.copies, done.deleted) == (0, 1, 1)
+        assert [(row.class_name, row.copy_to, row.delete_from) for row in done.rows] == [
+            ("imaging", ("cold",), ("second",))
+        ]
+        assert site.by_class()["imaging"] == {"cold", "second"}
+        site.pass_days(60)
+        assert vault.migrate(budget_bytes=1).later > 0
+        while vault.migrate(budget_bytes=1).packs:
+            assert site.restored(vault) == site.content()
+        assert site.by_class()["imaging"] == {"cold"}
+        assert site.by_class()["phi"] == {"second", "cold"}
+        assert site.restored(vault) == site.content()
+        assert site.restored(vault, vault.snapshots()[0].id) == first
+        assert vault.check().problems == ()
+        assert vault.verify().sound
+
+
+def test_what_was_restored_lately_stays(site: Tiered) -> None:
+    moves = (Move(30 * DAY, ("cold",), unless_restored_within=7 * DAY),)
+    site.rules = book(imaging=ClassPolicy("imaging", ("second",), moves=moves))
+    site.tiers = Tiers(site.rules, site.tiers.urls)
+    with site.create() as vault:
+        site.backup(vault)
+        site.pass_days(29)
+        site.restored(vault)
+        site.pass_days(2)
+        assert not vault.migrate_plan().steps
+        site.pass_days(6)
+        assert [step.copy_to for step in vault.migrate_plan().steps] == [("cold",)]
+
+
+def test_a_lost_ledger_comes_back_from_the_stores(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        state = Path(vault.state_dir)
+        site.pass_days(31)
+    shutil.rmtree(state)
+    with site.open() as vault:
+        assert site.restored(vault) == site.content()
+        plan = vault.migrate_plan()
+        assert [(step.class_name, step.copy_to) for step in plan.steps] == [("imaging", ("cold",))]
+        assert vault.check().problems == ()
+    (state / "tiers" / "placement.sqlite").write_bytes(b"no ledger at all" * 100)
+    with site.open() as vault:
+        assert len(vault.migrate_plan().steps) == 1
+
+
+def test_a_damaged_copy_is_passed_over_found_and_healed(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        name = next(n for n, d in site.bare["third"].objects.items() if class_of(d) == "database")
+        good = site.bare["second"].objects[name]
+        site.bare["second"].objects[name] = good[:100] + bytes([good[100] ^ 1]) + good[101:]
+        assert site.restored(vault) == site.content()
+        report = vault.verify()
+        assert (report.exit_code, report.damaged, len(report.problems)) == (4, (), 1)
+        assert "store second is damaged" in report.problems[0]
+        assert any("repair copies" in problem for problem in vault.check().problems)
+        assert vault.repair_copies(dry_run=True).missing == 1
+        healed = vault.repair_copies()
+        assert (healed.exit_code, healed.healed, healed.lost) == (0, 1, 0)
+        assert site.bare["second"].objects[name] == good
+        assert vault.check().problems == ()
+        assert vault.verify().sound
+
+
+def test_a_lost_copy_is_a_problem_until_it_is_repaired(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        for pack in site.packs("third"):
+            del site.bare["third"].objects[f"data/{pack[:2]}/{pack}"]
+        for _ in range(2):
+            assert len(vault.check().problems) == 1
+        assert not vault.pending().packs
+        assert vault.repair_copies().healed == 1
+        assert vault.check().problems == ()
+
+
+def test_a_pack_without_any_sound_copy_is_damage_and_is_left_alone(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        (pack,) = site.packs("third")
+        name = f"data/{pack[:2]}/{pack}"
+        for store in ("second", "third"):
+            site.bare[store].objects[name] = site.bare[store].objects[name][:-1]
+        repaired = vault.repair_copies()
+        assert isinstance(repaired, holdfast.CopyRepair)
+        assert (repaired.exit_code, repaired.lost, repaired.healed) == (4, 1, 0)
+        with pytest.raises(DamageError):
+            placed(vault).sound_copy(name)
+        report = vault.verify()
+        assert report.exit_code == 4
+        assert [pack.class_name for pack in report.damaged] == ["database"]
+        # The next backup stores again what the source has.
+        site.backup(vault)
+        assert site.restored(vault) == site.content()
+
+
+def test_a_class_whose_policy_changed_moves_off_the_store_it_may_not_lie_on(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+    site.rules = book(phi=ClassPolicy("phi", ("second", "third"), copies=2))
+    site.tiers = Tiers(site.rules, site.tiers.urls)
+    with site.open() as vault:
+        assert any("where its class may not lie" in problem for problem in vault.check().problems)
+        assert vault.repair_copies(dry_run=True).misplaced == 1
+        assert vault.migrate().failed == 0
+        site.nothing_misplaced()
+        assert vault.check().problems == ()
+        assert site.restored(vault) == site.content()
+
+
+def test_a_prune_deletes_every_copy_and_rewrites_nothing_that_lies_cold(site: Tiered) -> None:
+    with site.create() as vault:
+        first = site.backup(vault).snapshot
+        assert first is not None
+        site.pass_days(31)
+        vault.migrate()
+        before = site.packs("cold")
+        for folder in ("imaging", "database"):
+            for number in range(2):
+                site.write(folder, f"f{number}", version=1)
+        site.backup(vault)
+        vault.forget(snapshots=[first.id], reason="test")
+        done = vault.prune(undo_days=0, repack_below=0.9)
+        assert (done.phase, done.packs_repacked > 0) == ("closed", True)
+        assert site.packs("cold") == before
+        assert site.packs("third") == site.packs("second") - site.packs("home") - (
+            site.packs("second") - site.packs("third")
+        )
+        site.nothing_misplaced()
+        assert vault.check().problems == ()
+        assert vault.verify().sound
+        assert site.restored(vault) == site.content()
+        site.down.add("third")
+        for number in range(3):
+            site.write("database", f"f{number}", version=2)
+        site.down.clear()
+        second = vault.snapshots().latest().id
+        site.backup(vault)
+        vault.forget(snapshots=[second], reason="test")
+        site.down.add("third")
+        with pytest.raises(StoreUnreachableError):
+            vault.prune(undo_days=0)
+        site.down.clear()
+        site.pass_days(1)
+        assert vault.prune(undo_days=0).phase == "closed"
+        assert vault.check().problems == ()
+        assert site.restored(vault) == site.content()
+
+
+def cold_site(site: Tiered) -> None:
+    """Make the cold store one whose objects must be thawed."""
+    facts = StoreFacts("cold", "cold", thaw_seconds=DAY, read_bytes_per_s=1000, price_per_gib=10.0, price_per_1000=1.0)
+    rules = {"cold": facts}
+    site.rules = book(rules)
+    site.tiers = Tiers(site.rules, site.tiers.urls)
+    site.bare["cold"] = MemoryStore("cold", site.env, "cold")
+
+
+def test_a_restore_from_cold_shows_its_plan_asks_and_restores(site: Tiered, tmp_path: Path) -> None:
+    cold_site(site)
+    with site.create() as vault:
+        site.backup(vault)
+        site.pass_days(31)
+        assert vault.migrate().failed == 0
+        assert site.by_class()["imaging"] == {"cold"}
+        snapshot = vault.snapshots().latest()
+        plan = snapshot.restore(tmp_path / "out", dry_run=True).plan
+        assert isinstance(plan, holdfast.RestorePlan)
+        cold = next(store for store in plan.stores if store.store == "cold")
+        assert (cold.packs, cold.thaw_packs, cold.thaw_seconds, cold.tier) == (1, 1, DAY, "cold")
+        assert cold.cost == pytest.approx(10.0 * cold.bytes / (1 << 30) + 0.001)
+        assert cold.seconds == pytest.approx(cold.bytes / 1000)
+        assert (plan.seconds, plan.whole_snapshot, plan.missing) == (None, True, 0)
+        only = snapshot.restore_plan(include=[f"{site.source}/database"])
+        assert (only.thaw_packs, only.whole_snapshot, [store.store for store in only.stores]) == (0, False, ["second"])
+        assert snapshot.restore_plan(classes=["public"]).thaw_packs == 0
+        with pytest.raises(StoreRefusedError, match="lie cold"):
+            snapshot.restore(tmp_path / "out")
+        asked = snapshot.thaw(include=[f"{site.source}/imaging"], days=3)
+        assert (asked.asked, asked.exit_code, asked.ready_after is not None) == (1, 3, True)
+        again = snapshot.thaw()
+        assert (again.asked, again.exit_code, again.ready_after) == (0, 0, None)
+        assert site.restored(vault) == site.content()
+
+
+def test_what_a_store_locks_stays_until_the_lock_ends(site: Tiered) -> None:
+    cold_site(site)
+    locked = {"cold": replace(site.rules.stores["cold"], lock_seconds=40 * DAY)}
+    with site.create() as vault:
+        site.backup(vault)
+        site.pass_days(31)
+        placed(vault).book = book(locked)
+        vault.migrate()
+        placed(vault).book = book(locked, imaging=ClassPolicy("imaging", ("second", "cold")))
+        vault.snapshots().latest().thaw()
+        kept = vault.migrate()
+        assert (kept.retained, kept.deleted, site.by_class()["imaging"]) == (1, 0, {"cold", "second"})
+        site.pass_days(41)
+        assert vault.migrate().deleted == 1
+        assert site.by_class()["imaging"] == {"second"}
+
+
+def test_a_lock_that_a_store_cannot_keep_is_refused(site: Tiered) -> None:
+    site.create().close()
+    site.tiers = Tiers(book({"third": StoreFacts("third", lock_seconds=DAY)}), site.tiers.urls)
+    with pytest.raises(ConfigError, match="no object lock"):
+        site.open()
+
+
+def test_a_class_keeps_its_snapshots_for_so_long(site: Tiered) -> None:
+    site.rules = book(public=ClassPolicy("public", retain_seconds=10 * DAY))
+    site.tiers = Tiers(site.rules, site.tiers.urls)
+    with site.create() as vault:
+        snapshot = site.backup(vault).snapshot
+        assert snapshot is not None
+        with pytest.raises(RetentionError):
+            vault.forget(snapshots=[snapshot.id])
+        site.pass_days(11)
+        site.backup(vault)
+        assert vault.forget(snapshots=[snapshot.id]).forgotten == (snapshot.id,)
+
+
+def test_due_names_what_was_not_read_back_in_time(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        everything = vault.verify(due=True)
+        assert everything.packs == everything.packs_total
+        assert vault.verify(due=True).packs == 0
+        site.pass_days(31)
+        assert 0 < vault.verify(due=True).packs == everything.packs_total
+        site.down.add("third")
+        site.pass_days(31)
+        with pytest.raises(StoreUnreachableError):
+            vault.verify(due=True)
+
+
+def test_a_vault_with_one_store_has_nothing_to_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    (tmp_path / "a").write_text("a")
+    with holdfast.Vault.create(tmp_path / "vault", key_file=tmp_path / "key") as vault:
+        vault.backup([tmp_path / "a"])
+        assert vault.pending() is None
+        for call in (vault.migrate, vault.migrate_plan, vault.repair_copies):
+            with pytest.raises(UsageError, match="one store"):
+                call()
+        plan = vault.snapshots().latest().restore_plan()
+        assert [(store.store, store.tier) for store in plan.stores] == [("home", "hot")]
+        assert vault.snapshots().latest().thaw().exit_code == 0
+        assert vault.verify(due=True).sound
