@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.courier_import import courier_import
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.results import (
         BackupResult,
@@ -48,6 +49,7 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "courier_import": "runs.courier_import",
     "BackupOptions": "runs.options",
     "ClassRule": "runs.options",
     "Limits": "runs.options",
@@ -113,6 +115,7 @@ __all__ = [
     "VaultStats",
     "VerifyReport",
     "__version__",
+    "courier_import",
 ]
 
 

@@ -169,6 +169,10 @@ def summary(result: BackupResult) -> list[str]:
         lines += [f"  {count.class_name}: {count.files} files, {format_bytes(count.bytes)}" for count in stats.classes]
     if result.snapshot is not None:
         lines.append(f"Snapshot {result.snapshot.id} is stored.")
+    if result.pending:
+        lines.append(
+            f"PENDING: {result.pending} packs are not on all their stores yet; `holdfast migrate` brings them there."
+        )
     if result.partial:
         lines.append(
             f"PARTIAL: {len(result.findings)} findings; what they name is not, or not wholly, in the snapshot."

@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
 from holdfast.cli import catalog, keys, retention, settings, vault
-from holdfast.runs import demo, results
+from holdfast.runs import demo, results, tier_results
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -38,6 +38,16 @@ RECORDS: dict[str, type] = {
     "check": results.CheckReport,
     "verify": results.VerifyReport,
     "repair": results.RepairResult,
+    "copies": tier_results.CopyRepair,
+    "migrate": tier_results.MigrateResult,
+    "thaw": tier_results.ThawResult,
+    "policy": tier_results.PolicyRow,
+    "policy-check": tier_results.PolicyChecked,
+    "policy-explained": tier_results.PolicyExplained,
+    "export": tier_results.ExportResult,
+    "import": tier_results.ImportResult,
+    "receipt": tier_results.ReceiptResult,
+    "courier": tier_results.CourierStatus,
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
@@ -59,6 +69,14 @@ RESULTS = {
     "check",
     "verify",
     "repair",
+    "copies",
+    "migrate",
+    "thaw",
+    "policy-check",
+    "export",
+    "import",
+    "receipt",
+    "courier",
     "stats",
     "catalog",
     "key",

@@ -341,8 +341,14 @@ class PlacedStore(Wrapper):
         """Return why a pack cannot be read: a store that is down may have it."""
         if failure is not None:
             return failure
-        down = [outage.error for outage in self.outages() if self.is_down(outage.store)]
-        return down[-1] if down else ObjectMissingError(f"object {name} is in none of the stores")
+        down = [outage.store for outage in self.outages() if self.is_down(outage.store)]
+        if down:
+            return StoreUnreachableError(
+                f"{', '.join(down)} does not answer, and may hold what is needed",
+                safe="nothing was changed; what the other stores hold is as it was.",
+                next="bring the store back, then run the same command again.",
+            )
+        return ObjectMissingError(f"object {name} is in none of the stores")
 
     def _whole(self, name: str) -> bytes:
         """Return a whole pack, sound if any copy is; note which copies are not."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from holdfast.base.units import format_seconds
 from holdfast.classes.policy import HEALTHCARE, HOME, ClassPolicy, Move, PolicyBook, StoreFacts, problems
+from holdfast.classes.routing import place
 from holdfast.errors import ConfigError
+from holdfast.runs.tier_results import PolicyExplained, PolicyRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.config import PolicySettings, Settings
     from holdfast.runs.tiering import Tiers
 
-__all__ = ["policy_book", "policy_problems", "tiers"]
+__all__ = ["default_book", "explain_class", "policy_book", "policy_problems", "policy_rows", "tiers"]
 
 RESERVED = ("home", "spool")
 DEFAULT = "default"
@@ -66,6 +69,11 @@ def policy_book(settings: Settings) -> PolicyBook:
     return PolicyBook(policies, stores)
 
 
+def default_book() -> PolicyBook:
+    """Return the book of a vault without policies: every class on the home, once."""
+    return PolicyBook({name: ClassPolicy(name, verify_seconds=p.verify_seconds) for name, p in HEALTHCARE.items()})
+
+
 def _policy(name: str, given: PolicySettings | None, home: str) -> ClassPolicy:
     preset = HEALTHCARE.get(name, HEALTHCARE["phi-restricted"])
     if given is None:
@@ -105,6 +113,50 @@ def policy_problems(settings: Settings) -> tuple[str, ...]:
     }
     found += problems(book, key_files=keys, folders=_folders(settings))
     return tuple(dict.fromkeys(found))
+
+
+def policy_rows(book: PolicyBook) -> tuple[PolicyRow, ...]:
+    """Return what is done with each class, the most sensitive first."""
+    return tuple(
+        PolicyRow(
+            class_name=policy.name,
+            copies=policy.copies,
+            stores=policy.stores,
+            moves=_moves(policy),
+            verify_seconds=policy.verify_seconds,
+            retain_seconds=policy.retain_seconds,
+            level=policy.level,
+            spool=policy.spool,
+        )
+        for policy in book.policies.values()
+    )
+
+
+def _moves(policy: ClassPolicy) -> tuple[str, ...]:
+    found = []
+    for move in policy.moves:
+        text = f"{', '.join(move.stores[: policy.copies])} when older than {format_seconds(move.after_seconds)}"
+        if move.unless_restored_within:
+            text += f", unless restored from within {format_seconds(move.unless_restored_within)}"
+        found.append(text)
+    return tuple(found)
+
+
+def explain_class(book: PolicyBook, class_name: str, *, files: int = 0, reason: str = "asked for") -> PolicyExplained:
+    """Return where packs of a class go, now and later, and why."""
+    wanted = place(book, class_name)
+    policy = book.of(class_name)
+    return PolicyExplained(
+        class_name=class_name,
+        files=files,
+        class_reason=reason,
+        stores=wanted.stores,
+        alternates=wanted.alternates,
+        store_reason=f"policy of {policy.name}, {wanted.reason}: {policy.copies} copies",
+        moves=_moves(policy),
+        allowed=tuple(sorted(book.allowed(class_name))),
+        metadata=HOME,
+    )
 
 
 def _home_name(settings: Settings) -> str:

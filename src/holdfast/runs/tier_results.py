@@ -17,6 +17,9 @@ __all__ = [
     "MigrateResult",
     "MoveRow",
     "Pending",
+    "PolicyChecked",
+    "PolicyExplained",
+    "PolicyRow",
     "ReceiptResult",
     "RestorePlan",
     "StoreReading",
@@ -25,6 +28,58 @@ __all__ = [
 ]
 
 EXIT_PARTIAL, EXIT_DAMAGE, EXIT_STORE = 3, 4, 7
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """What is done with one data class, in force: the configuration over the healthcare defaults."""
+
+    class_name: str
+    copies: int
+    stores: tuple[str, ...]
+    """From the first day: the first `copies` of them hold each pack, the others stand in."""
+    moves: tuple[str, ...]
+    """Later stores, as sentences."""
+    verify_seconds: int
+    """Every copy is read back within so long by `holdfast verify --due`."""
+    retain_seconds: int
+    """No snapshot with files of the class is forgotten before it is so old."""
+    level: int | None
+    spool: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChecked:
+    """The verdict on a configuration's policies."""
+
+    configured: bool
+    """There are policies; without any, every pack stays on the home."""
+    problems: tuple[str, ...]
+    """Every fault, each as `key: sentence`."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 sound, 2 there are faults."""
+        return 2 if self.problems else 0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyExplained:
+    """Where a file or a class goes, and why."""
+
+    class_name: str
+    files: int
+    """Files of the class in what was asked for; 0 if a class was asked for."""
+    class_reason: str
+    stores: tuple[str, ...]
+    alternates: tuple[str, ...]
+    """They stand in, in order, while one of `stores` is down."""
+    store_reason: str
+    moves: tuple[str, ...]
+    allowed: tuple[str, ...]
+    """The only stores that a pack of the class may ever lie on."""
+    metadata: str
+    """Names and structure, sealed, stay on this store."""
 
 
 @dataclass(frozen=True, slots=True)
