@@ -37,7 +37,13 @@ def lines_of(text: str) -> list[dict]:
 def test_init_makes_a_vault(vault, run):
     code, out, _ = run("init", "--vault", "/v", "--key-file", "/k", "--label", "site")
     assert code == 0
-    assert vault.asked("create") == {"url": "/v", "key_file": "/k", "passphrase": None, "label": "site"}
+    assert vault.asked("create") == {
+        "url": "/v",
+        "key_file": "/k",
+        "passphrase": None,
+        "label": "site",
+        "stores": {},
+    }
     assert vault.id in out
     code, out, _ = run("init", "--json")
     assert lines_of(out) == [{"type": "init", "vault": vault.id, "url": "/vault", "exit_code": 0}]
@@ -186,7 +192,13 @@ def test_configured_jobs_run_one_after_another_and_the_worst_code_counts(vault, 
     vault.answers["backup"] = lambda **_: next(answers)
     code, _, _ = run("backup", "--exclude", "*.tmp")
     assert code == 3
-    assert vault.asked("open") == {"url": "/configured", "key_file": None, "passphrase": None, "credential": "/c"}
+    assert vault.asked("open") == {
+        "url": "/configured",
+        "key_file": None,
+        "passphrase": None,
+        "credential": "/c",
+        "stores": {},
+    }
     first, second = [arguments for name, arguments in vault.calls if name == "backup"]
     assert first["args"] == (("/srv/ehr",),)
     assert first["label"] == "ehr"
