@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.classify import Classification, classify
     from holdfast.runs.courier_import import courier_import
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.results import (
@@ -50,6 +51,8 @@ _HOMES = {
     "Progress": "base.events",
     "HoldfastError": "errors",
     "courier_import": "runs.courier_import",
+    "Classification": "runs.classify",
+    "classify": "runs.classify",
     "BackupOptions": "runs.options",
     "ClassRule": "runs.options",
     "Limits": "runs.options",
@@ -87,6 +90,7 @@ __all__ = [
     "Change",
     "CheckReport",
     "ClassRule",
+    "Classification",
     "CopyRepair",
     "EntryInfo",
     "Event",
@@ -115,6 +119,7 @@ __all__ = [
     "VaultStats",
     "VerifyReport",
     "__version__",
+    "classify",
     "courier_import",
 ]
 

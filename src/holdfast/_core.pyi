@@ -35,6 +35,17 @@ class StoppedError(EngineError):
 def self_test() -> int:
     """Compute the known answers; return how many were checked. `EngineError` if one is wrong."""
 
+# --- what files hold ----------------------------------------------------------------------------------------------------
+
+DETECT_BYTES: int
+"""How many of a file's first bytes `detect` looks at."""
+
+def detect(head: Buffer, size: int) -> tuple[str, int, str] | None:
+    """Return (rule, class id; 0: its source's; -1: none, confidence) for the first bytes of a file of `size` bytes."""
+
+def detection_rules() -> list[tuple[str, int]]:
+    """Return every rule and its class, as in :func:`detect`."""
+
 # --- keys, index, reference sets --------------------------------------------------------------------------------------
 
 @final
@@ -233,7 +244,9 @@ class ScanPlan:
         one_file_system: bool = False,
         class_rules: Sequence[tuple[str, int]] = (),
         default_class: int = 1,
-    ) -> ScanPlan: ...
+        raised: Sequence[tuple[bytes, int]] = (),
+    ) -> ScanPlan:
+        """`raised`: folders known to hold something of a class; with the classes of an `Ingest` in order of sensitivity."""
 
 @final
 class IngestClass:
@@ -262,7 +275,9 @@ class IngestOptions:
         paranoid: bool = False,
         audit_files: int = 16,
         dry_run: bool = False,
-    ) -> IngestOptions: ...
+        detect: bool = False,
+    ) -> IngestOptions:
+        """`detect`: look at first bytes and raise classes; an `Ingest`'s classes must come most sensitive first."""
 
 @final
 class PackReady:
@@ -326,6 +341,10 @@ class Finished:
     state: bytes | None
     """Writer state payload upon `state_in`; None if nothing changed."""
     state_is_base: bool
+    detections: list[tuple[str, int, int, int]]
+    """(rule, files, bytes, files raised) of new and changed files."""
+    raised: list[tuple[bytes, int]]
+    """Folders that hold something more sensitive than their path says, and its class id."""
     packs: int
     stored_bytes: int
     files: int
@@ -368,6 +387,17 @@ class Ingest:
     def stop(self) -> None: ...
     @property
     def stopped(self) -> bool: ...
+
+@final
+class Classify:
+    """A look at every file of a plan, in a thread of its own; `classes` are ids, most sensitive first."""
+
+    def __new__(cls, plan: ScanPlan, classes: Sequence[int]) -> Classify: ...
+    @property
+    def finished(self) -> bool: ...
+    def result(self) -> tuple[list[tuple[int, str, str, int, int, int]], int]:
+        """Return rows (class id, rule, confidence, files, bytes, files raised) and how many entries could not be read."""
+    def stop(self) -> None: ...
 
 # --- restoring and verifying ------------------------------------------------------------------------------------------
 

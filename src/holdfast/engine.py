@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from holdfast import errors
 from holdfast._core import (
+    DETECT_BYTES,
     Change,
     CheckpointReady,
+    Classify,
     ClassKeys,
     ClassResult,
     DamageError,
@@ -50,6 +52,8 @@ from holdfast._core import (
     Verify,
     VerifyProgress,
     WrongKeyError,
+    detect,
+    detection_rules,
     encode_run,
     put_file,
     read_directory,
@@ -64,10 +68,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "DETECT_BYTES",
     "Change",
     "CheckpointReady",
     "ClassKeys",
     "ClassResult",
+    "Classify",
     "DamageError",
     "EngineError",
     "Entry",
@@ -102,6 +108,8 @@ __all__ = [
     "Verify",
     "VerifyProgress",
     "WrongKeyError",
+    "detect",
+    "detection_rules",
     "encode_run",
     "put_file",
     "read_directory",

@@ -16,6 +16,7 @@ CASES: dict[str, tuple[str, object]] = {
     "jobs.*.exclude_larger_than": (HEAD + '[jobs.a]\nexclude_larger_than = "2GiB"', 2 << 30),
     "jobs.*.one_file_system": (HEAD + "[jobs.a]\none_file_system = true", True),
     "jobs.*.default_class": (HEAD + '[jobs.a]\ndefault_class = "imaging"', "imaging"),
+    "jobs.*.detect": (HEAD + "[jobs.a]\ndetect = false", False),
     "jobs.*.paranoid": (HEAD + "[jobs.a]\nparanoid = true", True),
     "jobs.*.audit_files": (HEAD + "[jobs.a]\naudit_files = 99", 99),
     "jobs.*.tags": (HEAD + '[jobs.a]\ntags = ["nightly"]', ("nightly",)),

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from holdfast.base.data_classes import class_rank
 from holdfast.catalog.feed import split
-from holdfast.catalog.records import KIND_NAMES, CatalogChange, CatalogEntry, class_rank
+from holdfast.catalog.records import KIND_NAMES, CatalogChange, CatalogEntry
 from holdfast.errors import DamageError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -125,9 +125,18 @@ fn spread(bytes: &[u8], count: usize, piece_bytes: usize) -> impl Iterator<Item 
 /// Order-0 entropy in bits per byte of 8 KiB out of each MiB (at least 8 KiB).
 fn sample_entropy(plain: &[u8]) -> f64 {
     let pieces = 16 * plain.len().div_ceil(1 << 20);
+    entropy_of(spread(plain, pieces, 512))
+}
+
+/// Order-0 entropy in bits per byte.
+pub(crate) fn entropy(bytes: &[u8]) -> f64 {
+    entropy_of(std::iter::once(bytes))
+}
+
+fn entropy_of<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> f64 {
     let mut counts = [0_u32; 256];
     let mut total = 0;
-    for piece in spread(plain, pieces, 512) {
+    for piece in pieces {
         total += piece.len() as u32;
         for byte in piece {
             counts[usize::from(*byte)] += 1;

@@ -10,6 +10,7 @@
 //! | [`pack`], [`repack`], [`directory`] | how segments become one object |
 //! | [`record`], [`sorted`], [`merge`], [`index_set`] | which pack holds what |
 //! | [`entry`], [`content`], [`locations`], [`node`], [`tree`], [`cursor`], [`diff`] | the files of a snapshot |
+//! | [`detect`] | what kind of data a file holds, by its first bytes |
 //! | [`group`], [`refs`], [`state`] | page maps, reference sets, a writer's memory |
 //!
 //! Every parser takes bytes of unknown origin, returns a typed [`Error`] and never panics; every length is checked
@@ -20,6 +21,7 @@ pub mod chunk;
 pub mod compress;
 pub mod content;
 pub mod cursor;
+pub mod detect;
 pub mod diff;
 pub mod directory;
 pub mod entry;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod affected;
+pub mod classify;
 pub mod error;
 pub mod extract;
 pub mod ingest;

@@ -10,7 +10,6 @@ use holdfast_engine::pack::Envelope;
 use holdfast_pipeline::ingest as run;
 use holdfast_pipeline::packer::ClassSetup;
 use holdfast_pipeline::packer::ledger::CheckpointRule;
-use holdfast_pipeline::scan::{RuleConfig, ScanConfig};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
@@ -19,78 +18,8 @@ use crate::errors;
 use crate::files::{Limits, PackData};
 use crate::index::{Index, open_sorted};
 use crate::keys::{ClassKeys, fixed};
+use crate::plan::{ScanPlan, raise};
 use crate::refs::RefSet;
-
-/// What a backup covers.
-#[pyclass(frozen, module = "holdfast._core")]
-pub struct ScanPlan {
-    roots: Vec<Vec<u8>>,
-    own_paths: Vec<Vec<u8>>,
-    exclude: Vec<String>,
-    exclude_caches: bool,
-    exclude_larger_than: Option<u64>,
-    one_file_system: bool,
-    class_rules: Vec<(String, u16)>,
-    default_class: u16,
-}
-
-#[pymethods]
-impl ScanPlan {
-    #[new]
-    #[pyo3(signature = (*, roots, own_paths=Vec::new(), exclude=Vec::new(), exclude_caches=true,
-        exclude_larger_than=None, one_file_system=false, class_rules=Vec::new(), default_class=1))]
-    // The parameters are those of the Python class.
-    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
-    fn new(
-        roots: Vec<Vec<u8>>,
-        own_paths: Vec<Vec<u8>>,
-        exclude: Vec<String>,
-        exclude_caches: bool,
-        exclude_larger_than: Option<u64>,
-        one_file_system: bool,
-        class_rules: Vec<(String, u16)>,
-        default_class: u16,
-    ) -> Self {
-        Self {
-            roots,
-            own_paths,
-            exclude,
-            exclude_caches,
-            exclude_larger_than,
-            one_file_system,
-            class_rules,
-            default_class,
-        }
-    }
-}
-
-impl ScanPlan {
-    /// The plan with class ids replaced by positions in `classes`.
-    fn config(&self, classes: &[u16]) -> PyResult<ScanConfig> {
-        let position = |class: u16| {
-            let found = classes.iter().position(|known| *known == class);
-            found.map(|position| position as u16).ok_or_else(|| {
-                PyValueError::new_err(format!("class {class} is in a rule, but not written to"))
-            })
-        };
-        let rules = self.class_rules.iter();
-        Ok(ScanConfig {
-            roots: self.roots.clone(),
-            own_paths: self.own_paths.clone(),
-            walkers: 2,
-            rules: RuleConfig {
-                exclude: self.exclude.clone(),
-                classes: rules
-                    .map(|(pattern, class)| Ok((pattern.clone(), position(*class)?)))
-                    .collect::<PyResult<_>>()?,
-                default_class: position(self.default_class)?,
-                exclude_caches: self.exclude_caches,
-                one_file_system: self.one_file_system,
-                file_bytes_max: self.exclude_larger_than,
-            },
-        })
-    }
-}
 
 /// What writing one class takes.
 #[pyclass(frozen, module = "holdfast._core")]
@@ -174,13 +103,14 @@ impl IngestStream {
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct IngestOptions {
     inner: run::IngestOptions,
+    detect: bool,
 }
 
 #[pymethods]
 impl IngestOptions {
     #[new]
     #[pyo3(signature = (*, level=1, workers=0, pack_bytes=33_554_432, checkpoint_bytes=1_073_741_824,
-        checkpoint_seconds=300.0, paranoid=false, audit_files=16, dry_run=false))]
+        checkpoint_seconds=300.0, paranoid=false, audit_files=16, dry_run=false, detect=false))]
     // The parameters are those of the Python class.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -192,6 +122,7 @@ impl IngestOptions {
         paranoid: bool,
         audit_files: u32,
         dry_run: bool,
+        detect: bool,
     ) -> PyResult<Self> {
         let every = Duration::try_from_secs_f64(checkpoint_seconds)
             .map_err(|_| PyValueError::new_err("checkpoint_seconds must not be negative"))?;
@@ -214,6 +145,7 @@ impl IngestOptions {
                 dry_run,
                 ..usual
             },
+            detect,
         })
     }
 }
@@ -322,6 +254,8 @@ pub struct Finished {
     cache_written: bool,
     state: Option<Py<PyBytes>>,
     state_is_base: bool,
+    detections: Vec<(&'static str, u64, u64, u64)>,
+    raised: Vec<(Py<PyBytes>, u16)>,
 }
 
 /// A backup in the engine's own threads.
@@ -372,6 +306,7 @@ impl Ingest {
             owners: run::Owners::of_this_machine(),
             options: run::IngestOptions {
                 started_s,
+                detect: options.detect.then(|| raise(&numbers)),
                 ..options.inner.clone()
             },
             limits: Arc::clone(&limits.inner),
@@ -505,6 +440,8 @@ impl Ingest {
             counts,
             cache_written,
             state,
+            detections,
+            raised,
         } = finished;
         let class = |result: run::ClassResult| {
             let row = ClassResult {
@@ -537,6 +474,17 @@ impl Ingest {
             cache_written,
             state_is_base: state.as_ref().is_some_and(|(_, is_base)| *is_base),
             state: state.map(|(payload, _)| PyBytes::new(py, &payload).unbind()),
+            detections: detections
+                .iter()
+                .map(|(rule, found)| (rule.word(), found.files, found.bytes, found.raised))
+                .collect(),
+            raised: raised
+                .iter()
+                .map(|(folder, class)| {
+                    let class = self.class(usize::from(*class)).0;
+                    (PyBytes::new(py, folder).unbind(), class)
+                })
+                .collect(),
         };
         any(py, finished)
     }
@@ -551,7 +499,6 @@ fn any<T: pyo3::PyClass + Into<PyClassInitializer<T>>>(
 
 /// Adds the classes to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<ScanPlan>()?;
     module.add_class::<IngestClass>()?;
     module.add_class::<IngestStream>()?;
     module.add_class::<IngestOptions>()?;

@@ -5,12 +5,14 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod catalog;
+mod detect;
 mod errors;
 mod extract;
 mod files;
 mod index;
 mod ingest;
 mod keys;
+mod plan;
 mod reader;
 mod refs;
 mod repack;
@@ -32,10 +34,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(self_test, module)?)?;
     errors::register(module)?;
     keys::register(module)?;
+    detect::register(module)?;
     index::register(module)?;
     refs::register(module)?;
     repack::register(module)?;
     files::register(module)?;
+    plan::register(module)?;
     ingest::register(module)?;
     source::register(module)?;
     reader::register(module)?;

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
+from holdfast.base.data_classes import class_rank
 from holdfast.base.patterns import has_glob, literal_folder, matcher
 from holdfast.catalog.compare import differences
 from holdfast.catalog.feed import split
@@ -19,7 +20,6 @@ from holdfast.catalog.records import (
     CatalogEntry,
     CatalogSnapshot,
     FileVersion,
-    class_rank,
 )
 from holdfast.errors import PathMissingError, SnapshotMissingError, UsageError
 

@@ -68,11 +68,3 @@ class CatalogUpdate:
     missing: int
     rows: int
     rebuilt: bool
-
-
-PHI_RESTRICTED = 2
-
-
-def class_rank(class_id: int) -> int:
-    """Return a class's place where several have the same folder: phi-restricted (2) stands before phi (1), else by number."""
-    return 0 if class_id == PHI_RESTRICTED else class_id

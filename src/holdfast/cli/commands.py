@@ -30,6 +30,7 @@ COMMANDS = {
     "prune": Entry("retention", "Give back the space that no snapshot needs."),
     "hold": Entry("retention", "Put a snapshot under legal hold, or end the hold."),
     "check": Entry("integrity", "Check the structure of the vault; needs no key to content."),
+    "classify": Entry("classify", "Report the data classes of files, in counts only."),
     "verify": Entry("integrity", "Read packs back and prove every byte."),
     "repair": Entry("repair", "Make the index anew from the packs."),
     "migrate": Entry("migrate", "Bring packs to the stores that their class and age want."),

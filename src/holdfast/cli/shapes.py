@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
 from holdfast.cli import catalog, keys, retention, settings, vault
-from holdfast.runs import demo, results, tier_results
+from holdfast.runs import classify, demo, results, tier_results
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -53,6 +53,7 @@ RECORDS: dict[str, type] = {
     "key": keys.KeyChanged,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
+    "classify": classify.Classification,
     "demo": demo.DemoReport,
 }
 
@@ -80,6 +81,7 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "classify",
     "demo",
 }
 """Records that end a command and carry its `exit_code`."""

@@ -8,11 +8,11 @@ from typing import Self, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from holdfast.base.data_classes import CLASS_NAMES
 from holdfast.base.environment import Environment
 from holdfast.errors import DamageError
 from holdfast.repository.hpke import ClassPrivate, ClassPublic
 from holdfast.repository.objects import b64, unb64
-from holdfast.repository.types import CLASS_NAMES
 
 KEY_BYTES = 32
 ID_BYTES = 16

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from holdfast.base.data_classes import class_rank
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError
 from holdfast.repository.bodies import AdmissionBody, EnvelopeBody, ForgottenBody
 from holdfast.repository.decisions import Verdict, outcome, owner_of
@@ -13,7 +14,7 @@ from holdfast.repository.holds import HoldState, read_holds
 from holdfast.repository.home import ROOT, Home
 from holdfast.repository.hpke import part_info
 from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, unb64, unseal
-from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo, class_rank
+from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from holdfast.base.data_classes import CLASS_NAMES
 from holdfast.base.events import Alert
 from holdfast.classes.routing import Placement, place
 from holdfast.errors import DamageError, InternalError, ObjectMissingError, StoreError, StoreUnreachableError
 from holdfast.repository.objects import sha256
 from holdfast.repository.spool import SPOOL, Spool
-from holdfast.repository.types import CLASS_NAMES
 from holdfast.stores.layers import CountingStore, Counts, Wrapper
 from holdfast.stores.protocol import ObjectInfo
 

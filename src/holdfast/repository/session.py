@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from holdfast.base.data_classes import class_rank
 from holdfast.errors import DamageError, InternalError, NotPermittedError, ObjectMissingError, RevokedError
 from holdfast.repository import names
 from holdfast.repository.bodies import (
@@ -38,7 +39,7 @@ from holdfast.repository.refsets import Segments, parse
 from holdfast.repository.repository import Repository
 from holdfast.repository.rounds import read_rounds
 from holdfast.repository.trust import RunFacts
-from holdfast.repository.types import ClassDraft, SealedPart, SnapshotDraft, SnapshotInfo, class_rank
+from holdfast.repository.types import ClassDraft, SealedPart, SnapshotDraft, SnapshotInfo
 from holdfast.stores.protocol import Data
 
 SECRET_BYTES = 32

@@ -5,16 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-CLASS_NAMES = {1: "phi", 2: "phi-restricted", 3: "imaging", 4: "database", 5: "operational", 6: "system", 7: "public"}
-"""The class ids of the format; 64 and up are the site's own."""
-CLASS_RANK = (2, 1, 3, 4, 5, 6, 7)
-"""Class ids from the most to the least sensitive; the site's own follow by id."""
-
-
-def class_rank(class_id: int) -> int:
-    """Return the rank of a class: the lowest of a snapshot's classes carries its label, host, paths and tags."""
-    return CLASS_RANK.index(class_id) if class_id in CLASS_RANK else len(CLASS_RANK) + class_id
-
 
 @dataclass(frozen=True, slots=True)
 class ClassPart:

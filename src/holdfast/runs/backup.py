@@ -8,12 +8,12 @@ stored up to the last checkpoint is found in the index and not stored again.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast import engine
+from holdfast.base.data_classes import class_rank
 from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.errors import (
     DamageError,
@@ -26,18 +26,18 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.repository.marking import SetReader
-from holdfast.repository.placed import PlacedStore
 from holdfast.repository.session import RunPayload, Session, read_state
-from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft, class_rank
+from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import continuity
 from holdfast.runs.assembly import class_keys, engine_index, set_limits
 from holdfast.runs.catalog import after_backup
-from holdfast.runs.pending import drain, pending
-from holdfast.runs.results import BackupResult, BackupStats, ClassCount
+from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
+from holdfast.runs.raising import RaisedFolders, detectable
+from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from holdfast.base.events import Events
@@ -79,7 +79,9 @@ class _Run:
     stop: Cancel | None
     started: datetime
     began: float
+    raised: RaisedFolders
     findings: list[Finding] = field(default_factory=list)
+    told: set[Finding] = field(default_factory=set)
     packs: int = 0
     stored_bytes: int = 0
 
@@ -92,34 +94,31 @@ def run_backup(
     _check_paths(vault, request)
     _check_texts(request)
     source = continuity.identify(vault.repository, request.paths, request.label)
-    if isinstance(vault.store, PlacedStore):
-        vault.store.forget_outages()
-        if not request.dry_run:
-            drain(vault, events=events)
+    if not request.dry_run:
+        begin(vault, events)
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
         def attempt() -> BackupResult:
-            run = _Run(vault, request, source, caches, events, stop, vault.env.now(), vault.env.monotonic())
+            run = _Run(
+                vault,
+                request,
+                source,
+                caches,
+                events,
+                stop,
+                vault.env.now(),
+                vault.env.monotonic(),
+                RaisedFolders.read(caches.raised),
+            )
             return _attempt(run)
 
-        with engine.translated(), _outages_told(vault, events):
+        with engine.translated(), outages_told(vault, events):
             try:
                 return attempt()
             except RevokedError:
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
-
-
-@contextmanager
-def _outages_told(vault: OpenVault, events: Events) -> Iterator[None]:
-    """Raise an alert for each store that failed meanwhile, however the run ends."""
-    try:
-        yield
-    finally:
-        if isinstance(vault.store, PlacedStore):
-            for alert in vault.store.alerts():
-                events(alert)
 
 
 def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -159,29 +158,34 @@ def _attempt(run: _Run) -> BackupResult:
         return _dry_run(run, class_ids)
     parent = _parent(vault, run.source)
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
+    passes = [_pass(run, session, class_ids)]
+    if run.raised.learn(passes[0].raised):
+        # Names never sink: what lies beside something sensitive, and the folders above it, are as sensitive as that.
+        run.events(Note("folders hold more than their path says; they are raised with what is in them"))
+        run.caches.accept()
+        run.findings[:] = [finding for finding in run.findings if finding.kind == "silent-change"]
+        passes.append(_pass(run, session, class_ids))
+    finished = passes[-1]
+    info = session.commit(_draft(run, finished, parent))
+    run.caches.accept()
+    if request.options.update_catalog:
+        after_backup(vault, run.events)
+    counts = vault.store.counts()
+    stats = _stats(run, passes, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
+    return BackupResult(info, info.partial, stats, tuple(run.findings), pending=packs_pending(vault))
+
+
+def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
+    """Read everything that is not known, store it, and make it known."""
     ingest = _ingest(run, engine_index(session.view), class_ids)
-    with Uploads(session.put_pack, ingest.pack_stored, request.options.upload_threads) as uploads:
+    with Uploads(session.put_pack, ingest.pack_stored, run.request.options.upload_threads) as uploads:
         try:
             finished = _pump(run, session, ingest, uploads)
         except BaseException:
             ingest.stop()
             raise
     _publish_last(run, session, finished)
-    info = session.commit(_draft(run, finished, parent))
-    run.caches.accept()
-    if request.options.update_catalog:
-        after_backup(vault, run.events)
-    counts = vault.store.counts()
-    stats = _stats(run, finished, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
-    return BackupResult(info, info.partial, stats, tuple(run.findings), pending=_pending(vault))
-
-
-def _pending(vault: OpenVault) -> int:
-    """Return how many packs wait for a store, and how many rest on the word of one that is down."""
-    left = pending(vault)
-    if left is None or not isinstance(vault.store, PlacedStore):
-        return 0
-    return left.packs + vault.store.relied
+    return finished
 
 
 def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
@@ -192,7 +196,9 @@ def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
     except BaseException:
         ingest.stop()
         raise
-    return BackupResult(None, is_partial(run.findings), _stats(run, finished, 0, 0), tuple(run.findings), dry_run=True)
+    return BackupResult(
+        None, is_partial(run.findings), _stats(run, [finished], 0, 0), tuple(run.findings), dry_run=True
+    )
 
 
 def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
@@ -202,11 +208,13 @@ def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
 
 
 def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
-    """Return the classes that entries can fall into. `UsageError` for a class that the credential does not have."""
+    """Return the classes that entries can fall into, most sensitive first. `UsageError` for one that the credential lacks."""
     names = {options.default_class}
     names.update(rule.class_name for rule in options.class_rules)
     names.update(stream.class_name for stream in options.streams if stream.class_name)
-    return sorted(vault.repository.class_id(name) for name in names)
+    said = {vault.repository.class_id(name) for name in names}
+    found = detectable(said, vault.repository.classes) if options.detect else set()
+    return sorted(said | found, key=class_rank)
 
 
 def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
@@ -214,7 +222,7 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
     vault, options = run.vault, run.request.options
     set_limits(vault.limits, options.limits)
     return engine.Ingest(
-        plan=_plan(vault, run.request),
+        plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
         streams=[
             engine.IngestStream(
@@ -237,6 +245,7 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
             paranoid=options.paranoid,
             audit_files=options.audit_files,
             dry_run=run.request.dry_run,
+            detect=options.detect,
         ),
         limits=vault.limits,
     )
@@ -252,7 +261,7 @@ def _state(run: _Run) -> list[bytes]:
     return found
 
 
-def _plan(vault: OpenVault, request: BackupRequest) -> engine.ScanPlan:
+def _plan(vault: OpenVault, request: BackupRequest, raised: RaisedFolders) -> engine.ScanPlan:
     options = request.options
     return engine.ScanPlan(
         roots=list(request.paths),
@@ -263,6 +272,7 @@ def _plan(vault: OpenVault, request: BackupRequest) -> engine.ScanPlan:
         one_file_system=options.one_file_system,
         class_rules=[(rule.pattern, vault.repository.class_id(rule.class_name)) for rule in options.class_rules],
         default_class=vault.repository.class_id(options.default_class),
+        raised=raised.rows() if options.detect else (),
     )
 
 
@@ -333,7 +343,9 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:
     finding = Finding(event.path, event.kind, event.detail, event.class_id)
     run.findings.append(finding)
-    run.events(finding)
+    if finding not in run.told:
+        run.told.add(finding)
+        run.events(finding)
 
 
 def _progress(run: _Run, event: engine.IngestProgress, phase: str) -> Progress:
@@ -380,17 +392,8 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
         label=run.source.label,
         paths=run.source.paths,
         tags=run.request.options.tags,
-        retain_until=_retain_until(run, [row.class_id for row in finished.classes]),
+        retain_until=retain_until(run.vault, [row.class_id for row in finished.classes], run.started),
     )
-
-
-def _retain_until(run: _Run, class_ids: Sequence[int]) -> datetime | None:
-    """Return before when the snapshot is not forgotten: the longest that one of its classes asks for."""
-    if run.vault.tiers is None:
-        return None
-    names = run.vault.repository.classes
-    longest = max(run.vault.tiers.book.of(names.get(class_id, "")).retain_seconds for class_id in class_ids)
-    return run.started + timedelta(seconds=longest) if longest else None
 
 
 def part_findings(findings: Sequence[Finding], class_ids: Sequence[int]) -> dict[int, list[PartFinding]]:
@@ -441,22 +444,37 @@ def is_partial(findings: Iterable[Finding]) -> bool:
     return any(finding.kind not in _COMPLETE_KINDS for finding in findings)
 
 
-def _stats(run: _Run, finished: engine.Finished, stored_bytes: int, objects: int) -> BackupStats:
+def _stats(run: _Run, passes: Sequence[engine.Finished], stored_bytes: int, objects: int) -> BackupStats:
+    """Return what the run did. A second pass stores again what was raised; what changed, the first one saw."""
     names = run.vault.repository.classes
+    first, last = passes[0], passes[-1]
+    new_bytes: Counter[int] = Counter()
+    class_stored: Counter[int] = Counter()
+    for finished in passes:
+        new_bytes.update({row.class_id: row.new_bytes for row in finished.classes})
+        class_stored.update({row.class_id: row.stored_bytes for row in finished.classes})
     return BackupStats(
-        files=finished.files,
-        folders=finished.folders,
-        bytes=finished.bytes,
-        new_bytes=finished.new_bytes,
+        files=last.files,
+        folders=last.folders,
+        bytes=last.bytes,
+        new_bytes=sum(finished.new_bytes for finished in passes),
         stored_bytes=stored_bytes,
-        new=finished.new,
-        changed=finished.changed,
-        unchanged=finished.unchanged,
-        removed=finished.removed,
+        new=first.new,
+        changed=first.changed,
+        unchanged=first.unchanged,
+        removed=first.removed,
         seconds=run.vault.env.monotonic() - run.began,
         objects=objects,
         classes=tuple(
-            ClassCount(row.class_id, names.get(row.class_id, ""), row.files, row.bytes, row.new_bytes, row.stored_bytes)
-            for row in finished.classes
+            ClassCount(
+                row.class_id,
+                names.get(row.class_id, ""),
+                row.files,
+                row.bytes,
+                new_bytes[row.class_id],
+                class_stored[row.class_id],
+            )
+            for row in last.classes
         ),
+        detected=tuple(DetectedCount(*row) for row in first.detections),
     )

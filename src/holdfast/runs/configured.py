@@ -81,6 +81,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         one_file_system=job.one_file_system,
         class_rules=tuple(ClassRule(rule.pattern, rule.name) for rule in job.classes),
         default_class=job.default_class,
+        detect=job.detect,
         paranoid=job.paranoid,
         audit_files=job.audit_files,
         tags=job.tags,

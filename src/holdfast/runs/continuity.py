@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.base.data_classes import class_rank
 from holdfast.errors import LocalStateError
-from holdfast.repository.types import class_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,6 +51,8 @@ class Caches:
 
     current: Path
     next: Path
+    raised: Path
+    """Folders that are known to hold something more sensitive than their path says."""
 
     def current_or_none(self) -> str | None:
         """Return the path of the cache to read, or None if there is none."""
@@ -82,7 +84,7 @@ def held(folder: Path, source: str) -> Iterator[Caches]:
                 safe="nothing was read or written.",
                 next="wait for it to end; a run that died holds nothing up.",
             ) from None
-        caches = Caches(folder / f"{source}.cache", folder / f"{source}.cache.new")
+        caches = Caches(folder / f"{source}.cache", folder / f"{source}.cache.new", folder / f"{source}.raised")
         caches.discard()
         try:
             yield caches

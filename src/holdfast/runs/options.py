@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -68,7 +69,9 @@ class BackupOptions:
     exclude_larger_than: int | None = None
     one_file_system: bool = False
     class_rules: tuple[ClassRule, ...] = ()
-    default_class: str = "phi"
+    default_class: str = DEFAULT_CLASS
+    detect: bool = True
+    """Look at the first bytes of new and changed files, and raise the class of those that hold more than their path says."""
     paranoid: bool = False
     """Read every file again, whatever its times say."""
     audit_files: int = 16

@@ -23,6 +23,7 @@ __all__ = [
     "ClassPart",
     "ClassSpace",
     "DamagedPack",
+    "DetectedCount",
     "EntryInfo",
     "ForgetDecision",
     "ForgetPlan",
@@ -53,6 +54,18 @@ class ClassCount:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectedCount:
+    """What one rule of the detectors recognised among new and changed files."""
+
+    rule: str
+    """The rule's word, such as `hl7v2`; see docs/classification.md."""
+    files: int
+    bytes: int
+    raised: int
+    """Files among them whose class it raised above what their path says."""
+
+
+@dataclass(frozen=True, slots=True)
 class BackupStats:
     """What a backup read and wrote. `new` … `removed` count entries against the previous snapshot of the source."""
 
@@ -70,6 +83,8 @@ class BackupStats:
     seconds: float = 0.0
     objects: int = 0
     classes: tuple[ClassCount, ...] = ()
+    detected: tuple[DetectedCount, ...] = ()
+    """What the first bytes of new and changed files showed, where a look could raise anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,12 @@ pub(super) enum Body {
 /// One entry.
 pub(super) struct Item {
     pub path: (u32, u32),
+    /// Position of its data class.
     pub class: u16,
+    /// Position of the class that its path says.
+    pub scanned: u16,
+    /// Position that its content raises it to.
+    pub detected: Option<u16>,
     pub past: Past,
     /// It differed between the beginning and the end of each reading.
     pub unsteady: bool,

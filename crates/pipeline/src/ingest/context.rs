@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
+use super::classify::Classes;
 use super::events::{Event, Finding};
 use super::sides::Sides;
 use super::{IngestOptions, Owners};
@@ -66,6 +67,7 @@ pub(super) struct Context {
     pub owners: Owners,
     pub sides: Sides,
     pub counters: Counters,
+    pub classes: Classes,
     pub stop: AtomicBool,
     pub alive: AtomicUsize,
     /// Hashes of large files that only the cache knew.
@@ -84,6 +86,7 @@ impl Context {
         owners: Owners,
         sides: Sides,
     ) -> Self {
+        let classes = Classes::new(options.detect.clone());
         Self {
             packer,
             limits,
@@ -92,6 +95,7 @@ impl Context {
             owners,
             sides,
             counters: Counters::default(),
+            classes,
             stop: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
             removed: Mutex::default(),

@@ -1,8 +1,10 @@
 //! What a run tells.
+use holdfast_engine::detect::Rule;
 use holdfast_engine::refs::RefSet;
 use holdfast_engine::tree::Root;
 use holdfast_engine::{ClassId, Generation};
 
+use super::classify::{Found, RaisedFolder};
 use super::context::Counts;
 use crate::packer::ledger::{CheckpointReady, LedgerEvent, PackReady, RunReady};
 
@@ -107,4 +109,8 @@ pub struct Finished {
     pub cache_written: bool,
     /// Writer state payload, and whether it is a base; `None` if nothing changed.
     pub state: Option<(Vec<u8>, bool)>,
+    /// What the first bytes of new and changed files showed.
+    pub detections: Vec<(Rule, Found)>,
+    /// Folders that hold something more sensitive than their path says, and its class's position.
+    pub raised: Vec<RaisedFolder>,
 }

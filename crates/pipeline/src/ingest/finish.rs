@@ -56,6 +56,8 @@ pub(super) fn finish(
             counts,
             cache_written: false,
             state: None,
+            detections: Vec::new(),
+            raised: Vec::new(),
         };
         context.tell(Event::Finished(Box::new(nothing)));
         return Ok(());
@@ -77,12 +79,15 @@ pub(super) fn finish(
     check_references(context, &classes)?;
     context.sides.sweep();
     let (cache_written, state) = recorder.finish(std::mem::take(&mut context.removed.lock()))?;
+    let (detections, raised) = context.classes.results();
     let event = Finished {
         classes,
         runs,
         counts: context.counts(),
         cache_written,
         state,
+        detections,
+        raised,
     };
     context.tell(Event::Finished(Box::new(event)));
     Ok(())
@@ -124,6 +129,8 @@ struct Linked {
 
 #[derive(Clone)]
 struct LinkedBody {
+    class: u16,
+    detected: Option<u16>,
     stored: Stored,
     xattrs: Xattrs,
     mark: u64,
@@ -216,19 +223,22 @@ impl<'a> Finisher<'a> {
         if item.unsteady {
             self.find(path, item.class, FindingKind::ChangedWhileReading, 0);
         }
+        self.context.classes.note_folder(path, item);
         if item.silent {
             self.find(path, item.class, FindingKind::SilentChange, 0);
         }
         let mut link_id = None;
         if item.stat.nlink > 1 {
             let id = self.tree(item.class)?.keys.path_hash(path);
-            let key = (item.stat.dev, item.stat.ino, item.class);
+            let key = (item.stat.dev, item.stat.ino, item.scanned);
             let linked = self.linked.entry(key).or_insert(Linked {
                 link_id: id,
                 body: None,
             });
             if linked.body.is_none() {
                 linked.body = Some(LinkedBody {
+                    class: item.class,
+                    detected: item.detected,
                     stored: stored.clone(),
                     xattrs: xattrs.clone(),
                     mark,
@@ -248,7 +258,9 @@ impl<'a> Finisher<'a> {
 
     /// A further name: what the first one holds, as it was when that was read.
     fn same_file(&mut self, path: &[u8], item: &mut Item) -> Result<(), Error> {
-        let linked = self.linked.get(&(item.stat.dev, item.stat.ino, item.class));
+        let linked = self
+            .linked
+            .get(&(item.stat.dev, item.stat.ino, item.scanned));
         let Some(body) = linked.and_then(|linked| linked.body.clone()) else {
             self.find(path, item.class, FindingKind::Vanished, 0);
             return Ok(());
@@ -256,6 +268,7 @@ impl<'a> Finisher<'a> {
         // What the scan saw of this name may be older than the content.
         item.stat = body.stat;
         item.unsteady = body.unsteady;
+        (item.class, item.detected) = (body.class, body.detected);
         self.file(path, item, body.stored, body.xattrs, body.mark)
     }
 

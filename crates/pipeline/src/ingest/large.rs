@@ -98,14 +98,16 @@ pub(super) fn read_open(
 /// Reads a file from front to back, cut or in pages.
 fn read_once(
     context: &Context,
-    item: &Item,
+    item: &mut Item,
     fd: &OwnedFd,
     stat: &FileStat,
     jobs: &Sender<Job>,
 ) -> Result<(Stored, u64, u64), Failure> {
-    let mut head = vec![0; HEAD_BYTES];
+    let mut head = vec![0; HEAD_BYTES.max(context.classes.head_bytes(item))];
     let read = pread(fd, &mut head, 0)?;
     head.truncate(read);
+    context.classes.look(item, &head, stat.size);
+    head.truncate(HEAD_BYTES);
     if let Some(log2) = pages::page_size_log2(&head, item, stat) {
         return pages::read_pages(context, item, fd, stat, log2, jobs);
     }

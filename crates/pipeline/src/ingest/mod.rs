@@ -9,6 +9,7 @@
 //! Every queue is bounded, packs in memory are bounded by what the caller has acknowledged, and no trouble with a file stops
 //! the run: it becomes a [`Finding`].
 pub(crate) mod batch;
+mod classify;
 mod context;
 mod events;
 mod finish;
@@ -43,6 +44,7 @@ use crate::scan::{Scan, ScanConfig};
 use crate::statcache::{CacheReader, CacheWriter};
 
 pub use crate::packer::ledger::{CheckpointReady, PackReady, RunReady};
+pub use classify::{Found as FoundByRule, Raise};
 pub use context::Counts;
 pub use events::{ClassResult, Event, Finding, FindingKind, Finished};
 pub use owners::Owners;
@@ -88,6 +90,8 @@ pub struct IngestOptions {
     pub paranoid: bool,
     /// How many unchanged files to read for an audit, about.
     pub audit_files: u32,
+    /// Look at the first bytes of files, and raise their class by what they are.
+    pub detect: Option<Raise>,
     /// Seconds since 1970 when the run began: files changed since then may change again unseen.
     pub started_s: i64,
 }
@@ -106,6 +110,7 @@ impl Default for IngestOptions {
             },
             paranoid: false,
             audit_files: 16,
+            detect: None,
             started_s: 0,
         }
     }

@@ -8,6 +8,7 @@ use holdfast_engine::state::{StateFile, WriterState};
 use holdfast_engine::{ClassId, Origin};
 
 use super::batch::{Body, PageFile, Past, Stored};
+use super::classify::raised;
 use super::context::Context;
 use super::source::SMALL_BYTES_MAX;
 use crate::Error;
@@ -28,6 +29,8 @@ pub(super) struct Known {
     pub old: Option<Arc<PageFile>>,
     /// It has the size it had, and changed: in place.
     pub rewritten: bool,
+    /// Position that its content raised it to.
+    pub detected: Option<u16>,
 }
 
 impl Known {
@@ -39,6 +42,7 @@ impl Known {
             before: None,
             old: None,
             rewritten: false,
+            detected: None,
         }
     }
 }
@@ -103,7 +107,9 @@ impl Memory {
         let Some(record) = cache.peek_mut().filter(|record| record.path == entry.path) else {
             return Ok(Known::to_be_read(Past::New));
         };
-        let as_it_was = record.class == entry.class && record.matches(&entry.stat);
+        let detected = record.detected;
+        let class = raised(entry.class, detected);
+        let as_it_was = record.class == class && record.matches(&entry.stat);
         let trusted = as_it_was && !record.fresh;
         // Read again only to be sure: that is no change, whatever comes of it.
         let past = if as_it_was && record.fresh {
@@ -113,7 +119,7 @@ impl Memory {
         };
         let held = std::mem::replace(&mut record.held, Held::Other { target: Vec::new() });
         let xattrs = std::mem::take(&mut record.xattrs);
-        let same_class = record.class == entry.class;
+        let same_class = record.class == class;
         let same_size = record.size == entry.stat.size;
         cache.advance();
         let (stored, mark) = match held {
@@ -126,7 +132,7 @@ impl Memory {
         if let Stored::Pages(pages) = &stored {
             context.sides.keep(pages.side);
         }
-        if !trusted || !self.is_stored(context, entry.class, &stored)? {
+        if !trusted || !self.is_stored(context, class, &stored)? {
             let old = match stored {
                 Stored::Pages(pages) if same_class => Some(pages),
                 _ => None,
@@ -134,6 +140,7 @@ impl Memory {
             return Ok(Known {
                 old,
                 rewritten: same_size && !as_it_was,
+                detected,
                 ..Known::to_be_read(past)
             });
         }
@@ -146,14 +153,18 @@ impl Memory {
             return Ok(Known {
                 before,
                 old,
+                detected,
                 ..Known::to_be_read(Past::Audited)
             });
         }
-        Ok(Known::unchanged(Body::File {
-            stored,
-            xattrs,
-            mark,
-        }))
+        Ok(Known {
+            detected,
+            ..Known::unchanged(Body::File {
+                stored,
+                xattrs,
+                mark,
+            })
+        })
     }
 
     /// Passes over what the cache knows before `path`: it is gone.

@@ -55,6 +55,7 @@ impl Recorder {
         record.path.clear();
         record.path.extend_from_slice(&entry.path);
         record.class = item.class;
+        record.detected = item.detected;
         record.fresh = fresh;
         record.mode = item.stat.mode;
         record.size = item.stat.size;

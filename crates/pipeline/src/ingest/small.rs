@@ -71,6 +71,7 @@ fn read_batch(
         match outcome {
             Ok(Some((range, xattrs))) => {
                 let bytes = buffer.get(range.clone()).unwrap_or_default();
+                context.classes.look(item, bytes, bytes.len() as u64);
                 let id = context
                     .packer
                     .keys(usize::from(item.class))?

@@ -41,7 +41,6 @@ pub(super) fn read_stream(
         Ok(child) => Running(child),
         Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
     };
-    let mut file = FileReader::new(context, item.class, jobs)?;
     let Some(mut output) = command.0.stdout.take() else {
         return Ok(failed(0));
     };
@@ -50,6 +49,10 @@ pub(super) fn read_stream(
         return Ok(failed(errno.raw_os_error()));
     }
     let mut buffer = vec![0; STEP_BYTES];
+    // What comes first decides the class, and that where everything goes.
+    let head_bytes = context.classes.head_bytes(item);
+    let mut head = Vec::new();
+    let mut file: Option<FileReader<'_>> = None;
     loop {
         context
             .limits
@@ -61,7 +64,15 @@ pub(super) fn read_stream(
                     .counters
                     .read_bytes
                     .fetch_add(read as u64, Ordering::Relaxed);
-                file.feed(buffer.get(..read).unwrap_or_default())?;
+                let bytes = buffer.get(..read).unwrap_or_default();
+                if let Some(file) = &mut file {
+                    file.feed(bytes)?;
+                } else {
+                    head.extend_from_slice(bytes);
+                    if head.len() >= head_bytes {
+                        file = Some(begin(context, item, &head, jobs)?);
+                    }
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -70,6 +81,10 @@ pub(super) fn read_stream(
             Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
         }
     }
+    let file = match file {
+        Some(file) => file,
+        None => begin(context, item, &head, jobs)?,
+    };
     let (pieces, mark, bytes) = file.finish()?;
     loop {
         context.check_stop()?;
@@ -91,6 +106,19 @@ pub(super) fn read_stream(
         xattrs: Vec::new(),
         mark,
     })
+}
+
+/// A reader of the class that the first bytes say, which has taken them.
+fn begin<'a>(
+    context: &'a Context,
+    item: &mut Item,
+    head: &[u8],
+    jobs: &'a Sender<Job>,
+) -> Result<FileReader<'a>, Error> {
+    context.classes.look(item, head, head.len() as u64);
+    let mut file = FileReader::new(context, item.class, jobs)?;
+    file.feed(head)?;
+    Ok(file)
 }
 
 /// A command that does not outlive the run's interest in it.

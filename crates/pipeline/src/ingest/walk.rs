@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::StreamSpec;
 use super::batch::{Batch, Body, Item, Ordered, Past, ToRead};
+use super::classify::raised;
 use super::context::Context;
 use super::events::FindingKind;
 use super::past::{Known, Memory};
@@ -182,6 +183,7 @@ impl<'a> Walker<'a> {
             before,
             old,
             rewritten,
+            detected,
         } = known;
         let unread = matches!(body, Body::Unread | Body::Attributes { .. });
         let large = matches!(body, Body::Unread) && stat.is_file() && stat.size > SMALL_BYTES_MAX;
@@ -191,7 +193,9 @@ impl<'a> Walker<'a> {
         let path = self.batch.push_path(path);
         self.batch.items.push(Item {
             path,
-            class,
+            class: raised(class, detected),
+            scanned: class,
+            detected,
             past,
             unsteady: false,
             stat,
@@ -232,6 +236,8 @@ impl<'a> Walker<'a> {
         self.batch.items.push(Item {
             path,
             class,
+            scanned: class,
+            detected: None,
             past: Past::New,
             unsteady: false,
             stat,

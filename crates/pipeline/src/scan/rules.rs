@@ -28,6 +28,11 @@ pub struct RuleConfig {
     pub classes: Vec<(String, u16)>,
     /// Class of the root folder.
     pub default_class: u16,
+    /// Folders that are known to hold something of a class (path, class): raised with what is in them. Their names stand in
+    /// the folders above, below the paths asked for, which are raised too, without what is in them.
+    pub raised: Vec<(Vec<u8>, u16)>,
+    /// The paths asked for, whose names are the operator's own.
+    pub roots: Vec<Vec<u8>>,
     /// Leave out what is in folders that hold a valid `CACHEDIR.TAG`.
     pub exclude_caches: bool,
     /// Do not enter other file systems than that of each path asked for.
@@ -41,6 +46,8 @@ pub struct Rules {
     exclude: Gitignore,
     classes: Gitignore,
     class_of: HashMap<String, u16>,
+    /// Per folder: its own class, and that of what is in it.
+    raised: HashMap<Vec<u8>, (u16, u16)>,
     /// Class of the root folder.
     pub default_class: u16,
     /// See [`RuleConfig::exclude_caches`].
@@ -62,6 +69,7 @@ impl Rules {
             exclude: compile(&exclude)?,
             classes: compile(&class_patterns)?,
             class_of: config.classes.iter().cloned().collect(),
+            raised: raised(&config.raised, &config.roots),
             default_class: config.default_class,
             exclude_caches: config.exclude_caches,
             one_file_system: config.one_file_system,
@@ -72,7 +80,7 @@ impl Rules {
 
     /// Whether any decision needs an entry's path.
     pub fn need_paths(&self) -> bool {
-        !self.exclude.is_empty() || !self.classes.is_empty()
+        !self.exclude.is_empty() || !self.classes.is_empty() || !self.raised.is_empty()
     }
 
     /// Whether the entry (and everything under it) is left out.
@@ -95,14 +103,47 @@ impl Rules {
         }
     }
 
+    /// The class of a folder itself, and of what is in it, where its path says `class`.
+    pub fn raised(&self, path: &[u8], class: u16) -> (u16, u16) {
+        match self.raised.get(path) {
+            Some((own, within)) => (class.min(*own), class.min(*within)),
+            None => (class, class),
+        }
+    }
+
     /// The class of a path that no scan has met (a stream): the rules applied from the top down.
     pub fn class_from_top(&self, path: &[u8]) -> u16 {
         let mut class = self.class(b"", true, self.default_class);
         for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            class = self.class(path.get(..at).unwrap_or_default(), true, class);
+            let folder = path.get(..at).unwrap_or_default();
+            class = self.raised(folder, self.class(folder, true, class)).1;
         }
         self.class(path, false, class)
     }
+}
+
+/// Per folder its own class and that of what is in it: names never sink below what they lead to.
+fn raised(folders: &[(Vec<u8>, u16)], roots: &[Vec<u8>]) -> HashMap<Vec<u8>, (u16, u16)> {
+    let root = |path: &[u8]| {
+        let path = path.to_vec();
+        roots.iter().any(|root| {
+            root.strip_prefix(path.as_slice())
+                .is_some_and(|rest| rest.is_empty() || path.is_empty() || rest.starts_with(b"/"))
+        })
+    };
+    let mut found: HashMap<Vec<u8>, (u16, u16)> = HashMap::new();
+    for (folder, class) in folders {
+        let place = found.entry(folder.clone()).or_insert((u16::MAX, u16::MAX));
+        place.1 = place.1.min(*class);
+        let mut path = folder.as_slice();
+        while !root(path) {
+            let place = found.entry(path.to_vec()).or_insert((u16::MAX, u16::MAX));
+            place.0 = place.0.min(*class);
+            let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            path = path.get(..end).unwrap_or_default();
+        }
+    }
+    found
 }
 
 fn as_path(path: &[u8]) -> &Path {
@@ -166,6 +207,29 @@ mod tests {
         assert_eq!(rules.class(b"srv/y/z.dcm", false, 4), 3);
         assert_eq!(rules.class_from_top(b"srv/x/stream"), 2);
         assert_eq!(rules.class_from_top(b"other"), 1);
+    }
+
+    #[test]
+    fn a_raised_folder_raises_what_is_in_it_and_the_names_above() {
+        let config = RuleConfig {
+            default_class: 5,
+            raised: vec![
+                (b"srv/share/ash".to_vec(), 1),
+                (b"srv/share/ash".to_vec(), 3),
+                (b"srv".to_vec(), 4),
+            ],
+            roots: vec![b"srv".to_vec()],
+            ..RuleConfig::default()
+        };
+        let rules = Rules::new(&config, HashSet::new()).expect("patterns");
+        assert!(rules.need_paths());
+        assert_eq!(rules.raised(b"srv/share/ash", 5), (1, 1));
+        assert_eq!(rules.raised(b"srv/share", 5), (1, 5));
+        assert_eq!(rules.raised(b"srv", 5), (5, 4));
+        assert_eq!(rules.raised(b"", 5), (5, 5));
+        assert_eq!(rules.raised(b"srv/share/ash", 0), (0, 0));
+        assert_eq!(rules.class_from_top(b"srv/share/ash/stream"), 1);
+        assert_eq!(rules.class_from_top(b"srv/other/stream"), 4);
     }
 
     #[test]

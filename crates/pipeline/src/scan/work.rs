@@ -269,16 +269,21 @@ impl Shared {
             return None;
         }
         let class = rules.class(path, is_folder, folder.class);
+        let (class, within) = if is_folder {
+            rules.raised(path, class)
+        } else {
+            (class, class)
+        };
         let child = match asked_for {
             Some(node) if is_folder && !node.whole => {
-                Some(folder.child(name, class, None, Some(Arc::clone(node))))
+                Some(folder.child(name, within, None, Some(Arc::clone(node))))
             }
             Some(_) if is_folder => {
                 let device = rules.one_file_system.then_some(stat.dev);
-                Some(folder.child(name, class, device, None))
+                Some(folder.child(name, within, device, None))
             }
             None if is_folder && folder.device.is_none_or(|device| device == stat.dev) => {
-                Some(folder.child(name, class, folder.device, None))
+                Some(folder.child(name, within, folder.device, None))
             }
             _ => None,
         };

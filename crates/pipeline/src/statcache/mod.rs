@@ -14,7 +14,7 @@ use crate::Error;
 use frames::{FrameReader, FrameWriter};
 use record::{Codec, Record};
 
-const MAGIC: &[u8; 8] = b"HFCACH01";
+const MAGIC: &[u8; 8] = b"HFCACH02";
 
 /// The front of a cache: whose entries they are.
 fn header(vault: VaultId, classes: &[(u16, u32)]) -> Vec<u8> {
@@ -117,12 +117,10 @@ impl CacheReader {
             .and_then(|bytes| codec.decode(bytes, record).ok());
         self.ahead = decoded.is_some();
         if self.ahead {
-            let class = self
-                .classes
-                .get(usize::from(self.record.class))
-                .copied()
-                .flatten();
-            self.record.class = class.unwrap_or(u16::MAX);
+            let here = |class: u16| self.classes.get(usize::from(class)).copied().flatten();
+            let detected = self.record.detected.and_then(here);
+            self.record.class = here(self.record.class).unwrap_or(u16::MAX);
+            self.record.detected = detected;
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Record {
     pub path: Vec<u8>,
     /// Position of its class; beyond all classes if it is written to no longer.
     pub class: u16,
+    /// Position of the class that its content raised it to.
+    pub detected: Option<u16>,
     /// Not to be trusted: it may have changed after it was read.
     pub fresh: bool,
     pub mode: u32,
@@ -47,6 +49,7 @@ impl Default for Record {
         Self {
             path: Vec::new(),
             class: 0,
+            detected: None,
             fresh: false,
             mode: 0,
             size: 0,
@@ -102,6 +105,7 @@ impl Codec {
                 | flag(one_time, FLAG_ONE_TIME),
         );
         put_varint(out, u64::from(record.class));
+        put_varint(out, record.detected.map_or(0, |class| u64::from(class) + 1));
         put_varint(out, u64::from(record.mode));
         put_varint(out, record.size);
         put_zigzag(out, record.mtime.0.wrapping_sub(self.mtime));
@@ -203,6 +207,8 @@ impl Codec {
         let flags = reader.u8()?;
         record.fresh = flags & FLAG_FRESH != 0;
         record.class = reader.varint_u32("class of a cache record")? as u16;
+        let detected = reader.varint_u32("class of a cache record")?;
+        record.detected = detected.checked_sub(1).map(|class| class as u16);
         record.mode = reader.varint_u32("mode of a cache record")?;
         record.size = reader.varint()?;
         record.mtime.0 = self.mtime.wrapping_add(reader.zigzag()?);

@@ -82,6 +82,7 @@ fn record() -> impl Strategy<Value = Record> {
         .prop_map(
             |(path, class, (fresh, mode, size, ino), (ms, mns, cs, cns, one), xattrs, held)| {
                 Record {
+                    detected: (mode % 3).checked_sub(1).map(|class| class as u16),
                     path,
                     class,
                     fresh,

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
+from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
 
@@ -73,7 +74,10 @@ class JobSettings(Section):
     exclude_larger_than: Size | None = option(None, "Leave out files larger than this.", unit="bytes", ge=1)
     one_file_system: StrictBool = option(False, "Stay on the file systems of the paths themselves.")
     classes: tuple[ClassRuleSettings, ...] = option((), "Rules that give files their data class.")
-    default_class: Name = option("phi", "The data class of files that no rule matches.")
+    default_class: Name = option(DEFAULT_CLASS, "The data class of files that no rule matches.")
+    detect: StrictBool = option(
+        True, "Look at the first bytes of files, and raise the data class of those that hold more than their path says."
+    )
     paranoid: StrictBool = option(False, "Read every file again, whatever its times say.")
     audit_files: StrictInt = option(
         16,
