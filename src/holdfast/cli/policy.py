@@ -90,18 +90,17 @@ def check_policy_command(*, place: Place, out: Output) -> int:
 def explain_policy_command(*, what: str, job: str, place: Place, out: Output) -> int:
     """Say where a file, a folder or a data class goes, and why.
 
-    For a path the rules are tried out by a dry run; nothing is stored. Examples: `holdfast policy explain imaging`,
-    `holdfast policy explain /srv/ehr/2026 --job ehr`.
+    For a path the job's rules and the content decide, as in a backup; nothing is stored, no vault is opened. Examples:
+    `holdfast policy explain imaging`, `holdfast policy explain /srv/ehr/2026 --job ehr`.
     """
     from holdfast.classes.policy import HEALTHCARE
-    from holdfast.runs.policies import explain_class, policy_book
+    from holdfast.runs.policies import explain_class, explain_path, policy_book
 
     config = _config(place)
     if what in HEALTHCARE and not os.path.lexists(what):
         found: tuple[PolicyExplained, ...] = (explain_class(policy_book(config.settings), what),)
     else:
-        with place.open(config) as vault:
-            found = vault.explain(what, job=job)
+        found = explain_path(config.settings, what, job=job)
     for row in found:
         out.row("policy-explained", row, "\n".join(_lines(row)))
     return 0

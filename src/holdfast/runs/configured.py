@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError, UsageError
 from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
-from holdfast.runs.policies import tiers
+from holdfast.runs.policies import level_for, tiers
 from holdfast.runs.results import RetentionPolicy
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         checkpoint_bytes=backup.checkpoint_bytes,
         checkpoint_seconds=float(backup.checkpoint_seconds),
         pack_bytes=backup.pack_bytes,
-        level=backup.level,
+        level=level_for(settings, job.default_class),
         workers=backup.workers,
         upload_threads=backup.upload_threads,
         limits=limits(settings),

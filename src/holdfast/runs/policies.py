@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.units import format_seconds
 from holdfast.classes.policy import HEALTHCARE, HOME, ClassPolicy, Move, PolicyBook, StoreFacts, problems
-from holdfast.classes.routing import place
-from holdfast.errors import ConfigError
+from holdfast.classes.routing import level_of, place
+from holdfast.errors import ConfigError, UsageError
 from holdfast.runs.tier_results import PolicyExplained, PolicyRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from holdfast.config import PolicySettings, Settings
+    from holdfast.runs.options import PathLike
     from holdfast.runs.tiering import Tiers
 
-__all__ = ["default_book", "explain_class", "policy_book", "policy_problems", "policy_rows", "tiers"]
+__all__ = ["explain_class", "explain_path", "level_for", "policy_book", "policy_problems", "policy_rows", "tiers"]
 
 RESERVED = ("home", "spool")
 DEFAULT = "default"
@@ -69,9 +70,11 @@ def policy_book(settings: Settings) -> PolicyBook:
     return PolicyBook(policies, stores)
 
 
-def default_book() -> PolicyBook:
-    """Return the book of a vault without policies: every class on the home, once."""
-    return PolicyBook({name: ClassPolicy(name, verify_seconds=p.verify_seconds) for name, p in HEALTHCARE.items()})
+def level_for(settings: Settings, class_name: str) -> int:
+    """Return the level of compression of jobs whose default class this is."""
+    if not settings.policies:
+        return settings.backup.level
+    return level_of(policy_book(settings).of(class_name), settings.backup.level)
 
 
 def _policy(name: str, given: PolicySettings | None, home: str) -> ClassPolicy:
@@ -157,6 +160,26 @@ def explain_class(book: PolicyBook, class_name: str, *, files: int = 0, reason: 
         allowed=tuple(sorted(book.allowed(class_name))),
         metadata=HOME,
     )
+
+
+def explain_path(settings: Settings, path: PathLike, *, job: str = "") -> tuple[PolicyExplained, ...]:
+    """Return into which data classes what lies at a path falls, by a job's rules and by its content, and where each goes.
+
+    Nothing is stored, and no name is said. `UsageError` if there is no such job, `SourceMissingError`.
+    """
+    from holdfast.runs.classify import classify
+    from holdfast.runs.configured import backup_options
+
+    if job and job not in settings.jobs:
+        known = ", ".join(sorted(settings.jobs)) or "none"
+        raise UsageError(f"the configuration has no job {job}", next=f"its jobs are: {known}.")
+    book = policy_book(settings)
+    rules = f"by the rules of job {job}" if job else "by the default class"
+    found = []
+    for kind in classify(path, options=backup_options(settings, job) if job else None).kinds:
+        reason = f"recognised as {kind.rule} ({kind.confidence})" if kind.rule else rules
+        found.append(explain_class(book, kind.class_name, files=kind.files, reason=reason))
+    return tuple(found)
 
 
 def _home_name(settings: Settings) -> str:

@@ -17,7 +17,6 @@ from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, job_paths
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.pending import pending
-from holdfast.runs.policies import default_book, explain_class
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
 
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
-    from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending, PolicyExplained
+    from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending
     from holdfast.runs.tiering import Tiers
 
 
@@ -321,19 +320,6 @@ class Vault:
 
         request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due)
         return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
-
-    def explain(self, path: PathLike, *, job: str = "") -> tuple[PolicyExplained, ...]:
-        """Return into which data classes what lies at a path falls, by a dry run of the job's rules, and where each goes.
-
-        Nothing is stored. Without policies every class goes to the home.
-        """
-        config = self._config
-        named = config is not None and job in config.settings.jobs
-        options = backup_options(config.settings, job) if config is not None and named else None
-        found = self.backup(path, options=options, dry_run=True).stats.classes
-        book = self._vault.tiers.book if self._vault.tiers is not None else default_book()
-        reason = f"by the rules of job {job}" if named else "by the default class"
-        return tuple(explain_class(book, c.class_name, files=c.files, reason=reason) for c in found if c.files)
 
     def migrate_plan(self, *, budget_bytes: int | None = None) -> MovePlan:
         """Return what a migration would do: what may not lie where it lies first, then missing copies, then ages.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from holdfast import config
 from holdfast.classes.policy import HEALTHCARE, HOME, ClassPolicy, Move, PolicyBook, StoreFacts, problems
 from holdfast.errors import ConfigError
-from holdfast.runs.configured import access
+from holdfast.runs.configured import access, backup_options
 from holdfast.runs.policies import policy_book, policy_problems, tiers
 
 DAY = 86400
@@ -136,3 +138,17 @@ def test_what_is_allowed_is_named_and_admitted():
     assert book.allowed("public") == {HOME}
     assert not problems(replace(book, policies={"public": ClassPolicy("public")}))
     assert [book.tier_rank(name) for name in ("home", "b", "unknown")] == [0, 1, 7]
+
+
+def test_the_page_s_configuration_is_sound():
+    page = (Path(__file__).parents[3] / "docs" / "tiers.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert not faults(text)
+    assert dict(tiers(settings(text)).urls) == {"second": "store:second", "cold": "store:cold"}
+
+
+def test_the_level_of_a_job_is_its_class_s():
+    text = GOOD + "[policies.imaging]\nstores = ['home', 'second']\nlevel = 12\n[jobs.a]\npaths = ['/x']\n[jobs.b]\n"
+    loaded = settings(text + "default_class = 'imaging'\n")
+    assert (backup_options(loaded, "a").level, backup_options(loaded, "b").level) == (1, 12)
+    assert backup_options(settings(HEAD + "[jobs.a]\n"), "a").level == 1
