@@ -89,9 +89,10 @@ def test_a_pending_backup_and_further_copies_are_said(vault, run):
     vault.answers["backup"] = dataclasses.replace(BACKUP, pending=3)
     code, out, _ = run("backup", "/x")
     assert (code, "PENDING: 3 packs" in out) == (3, True)
-    vault.answers["verify"] = results.VerifyReport(3, 3, 10, 3, copies=5)
+    vault.answers["verify"] = results.VerifyReport(3, 3, 10, 3, copies=5, cold=2)
     _, out, _ = run("verify", "--due")
     assert "5 further copies" in out
+    assert "2 packs lie cold" in out
     assert vault.asked("verify")["due"] is True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -370,3 +371,56 @@ def test_a_medium_that_cannot_be_written_is_said(place: Place, vault: holdfast.V
     with pytest.raises(MediumError, match="cannot be used"):
         vault.courier().export(one)
     assert not [name for name in os.listdir(one) if name.endswith(".new")]
+
+
+def test_a_set_that_was_imported_in_part_is_taken_anew(place: Place, vault: holdfast.Vault) -> None:
+    for number in range(3):
+        (place.source / f"large{number}").write_bytes(random.Random(number).randbytes(1_100_000))
+        vault.backup([place.source], label="rounds", options=BackupOptions(pack_bytes=1 << 20))
+    one, lost, anew, rest = (disk(place, name) for name in ("one", "lost", "anew", "rest"))
+    vault.courier().export(one, size_bytes_max=2_500_000)
+    vault.courier().export(lost)
+    holdfast.courier_import(one, far(place))
+    vault.courier().export(anew, again=1, size_bytes_max=3_500_000)
+    vault.courier().export(rest, again=1)
+    with pytest.raises(MediumGapError, match="another export"):
+        holdfast.courier_import(rest, far(place))
+    holdfast.courier_import(anew, far(place))
+    holdfast.courier_import(rest, far(place))
+    assert objects(far(place)) == objects(place.vault)
+    vault.courier().receipt(receipt_of(rest))
+
+
+def test_a_full_medium_says_so_wherever_it_is_met(
+    place: Place, vault: holdfast.Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Medium.write
+    refused = ["README.txt"]
+
+    def write(self: Medium, name: str, data: bytes) -> None:
+        if any(part in name for part in refused):
+            raise Full
+        real(self, name, data)
+
+    monkeypatch.setattr(Medium, "write", write)
+    one = disk(place, "one")
+    with pytest.raises(MediumError, match="too small for anything"):
+        vault.courier().export(one)
+    refused[:] = ["/manifest"]
+    with pytest.raises(MediumError, match="its own list"):
+        vault.courier().export(one)
+    refused[:] = ["receipts/"]
+    vault.courier().export(one)
+    (got,) = holdfast.courier_import(one, far(place))
+    assert got.receipt.startswith(".courier/")
+    vault.courier().receipt(far(place) / got.receipt)
+
+
+def test_a_disk_that_is_full_is_the_system_s_word(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("holdfast.runs.medium.os.replace", full)
+    with pytest.raises(Full):
+        Medium(disk(place, "one")).write("a/b", b"x")
+    assert not list((disk(place, "one") / "a").iterdir())

@@ -16,6 +16,8 @@ from holdfast.errors import (
     ConfigError,
     DamageError,
     InternalError,
+    Interrupted,
+    PathMissingError,
     RetentionError,
     SpoolFullError,
     StoreFullError,
@@ -23,7 +25,9 @@ from holdfast.errors import (
     StoreUnreachableError,
     UsageError,
 )
-from holdfast.repository.placed import class_of
+from holdfast.repository.copies import apply_step
+from holdfast.repository.placed import class_of, sha_of
+from holdfast.runs import reading
 from holdfast.runs.tiering import Tiers
 from holdfast.stores.layers import HookedStore
 from holdfast.stores.memory import MemoryStore
@@ -428,3 +432,135 @@ def test_a_vault_with_one_store_has_nothing_to_move(tmp_path: Path, monkeypatch:
         assert [(store.store, store.tier) for store in plan.stores] == [("home", "hot")]
         assert vault.snapshots().latest().thaw().exit_code == 0
         assert vault.verify(due=True).sound
+
+
+def test_a_prune_beside_a_migration_leaves_nothing_behind(site: Tiered, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pack that a prune deletes while it is being copied is deleted again; one that is condemned is not copied."""
+    with site.create() as vault:
+        first = site.backup(vault).snapshot
+        assert first is not None
+        site.pass_days(31)
+        plan = vault.migrate_plan()
+        for number in range(3):
+            site.write("imaging", f"f{number}", version=1)
+        site.backup(vault)
+        vault.forget(snapshots=[first.id], reason="test")
+        real = apply_step
+
+        def pruned_meanwhile(*arguments: object) -> object:
+            assert vault.prune(undo_days=0).packs_deleted > 0
+            site.bare["second"].objects.update(before)
+            return real(*arguments)  # type: ignore[arg-type]
+
+        before = {
+            name: data for name, data in site.bare["second"].objects.items() if sha_of(name) == plan.steps[0].pack
+        }
+        monkeypatch.setattr("holdfast.runs.migrate.apply_step", pruned_meanwhile)
+        vault.migrate(plan)
+        assert not site.packs("cold")
+        assert plan.steps[0].pack not in site.packs("second")
+        monkeypatch.setattr("holdfast.runs.migrate.apply_step", real)
+        assert vault.check().problems == ()
+        second = vault.snapshots().latest().id
+        site.write("imaging", "f0", version=2)
+        site.pass_days(31)
+        site.backup(vault)
+        vault.forget(snapshots=[second], reason="test")
+        assert vault.prune(undo_days=7, repack_below=0.0).phase == "waiting"
+        condemned = vault.migrate().packs
+        assert site.restored(vault) == site.content()
+        site.pass_days(8)
+        vault.prune(undo_days=7, repack_below=0.0)
+        assert vault.check().problems == ()
+        assert condemned < 3
+
+
+def test_a_stop_leaves_everything_whole(site: Tiered) -> None:
+    class Stop:
+        def is_set(self) -> bool:
+            return True
+
+    with site.create() as vault:
+        site.down.add("second")
+        site.backup(vault)
+        site.down.clear()
+        site.pass_days(31)
+        with pytest.raises(Interrupted):
+            vault.migrate(stop=Stop())
+        assert vault.pending().packs
+        assert site.restored(vault) == site.content()
+
+
+def test_a_store_that_fails_during_a_migration_is_told_and_waited_for_once(site: Tiered) -> None:
+    events: list[object] = []
+    with site.create() as vault:
+        for number in range(3):
+            site.write("imaging", f"n{number}")
+            site.pass_days(1)
+            site.backup(vault)
+        site.pass_days(31)
+
+        def full(verb: str, _name: str) -> None:
+            if verb == "put":
+                calls.append(verb)
+                raise StoreFullError("no room (a test's)")
+
+        calls: list[str] = []
+        site.wrap(vault, "cold", HookedStore(site.bare["cold"], full))
+        result = vault.migrate(events=events.append)
+        assert (result.exit_code, result.failed, len(calls)) == (7, 3, 1)
+        assert any(isinstance(event, Alert) and event.subject == "cold" for event in events)
+        assert site.restored(vault) == site.content()
+
+
+def test_what_waits_and_cannot_be_read_is_said(site: Tiered) -> None:
+    events: list[object] = []
+    with site.create() as vault:
+        site.down.add("second")
+        site.backup(vault)
+        (pack,) = (Path(vault.state_dir) / "tiers" / "spool" / "data").rglob("??/*")
+        pack.chmod(0o600)
+        pack.write_bytes(b"rot" + pack.read_bytes()[3:])
+        site.down.clear()
+        site.pass_days(1)
+        vault.migrate(events=events.append)
+        assert any(isinstance(event, Note) and "could not be moved" in event.text for event in events)
+        assert not site.packs("cold")
+
+
+def test_a_scrub_reads_what_it_can(site: Tiered) -> None:
+    cold_site(site)
+    with site.create() as vault:
+        site.backup(vault)
+        site.pass_days(100)
+        vault.migrate()
+        report = vault.verify(due=True)
+        assert (report.sound, report.cold, report.packs) == (True, 1, report.packs_total - 1)
+        vault.snapshots().latest().thaw()
+        report = vault.verify(due=True)
+        assert (report.sound, report.cold, report.packs) == (True, 0, 2)
+        assert vault.verify(due=True).packs == 1  # of one pack the copy that lies cold was not asked for
+        (pack,) = site.packs("cold") & site.packs("second")
+        del site.bare["cold"].objects[f"data/{pack[:2]}/{pack}"]
+        del site.bare["third"].objects[next(iter(n for n in site.bare["third"].objects if n.startswith("data/")))]
+        problems = vault.verify(mark_damaged=False).problems
+        assert any("on store cold is damaged or missing; another is whole" in problem for problem in problems)
+
+
+def test_paths_that_are_many_pieces_are_planned_by_the_whole_snapshot(
+    site: Tiered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        snapshot = vault.snapshots().latest()
+        glob = snapshot.restore_plan(include=[f"{site.source}/data*/f?", f"{site.source}/public/**"])
+        assert (glob.whole_snapshot, sorted(store.store for store in glob.stores)) == (False, ["home", "second"])
+        with pytest.raises(PathMissingError):
+            snapshot.restore_plan(include=["/nothing/*"])
+        monkeypatch.setattr(reading, "LISTED", frozenset())
+        assert snapshot.restore_plan(include=[f"{site.source}/public"]).whole_snapshot
+        for name in [name for name in site.bare["home"].objects if name.startswith("data/")]:
+            if class_of(site.bare["home"].objects[name]) == "public":
+                del site.bare["home"].objects[name]
+                placed(vault).placements.drop_copy(sha_of(name), "home")
+        assert snapshot.restore_plan().missing == 1

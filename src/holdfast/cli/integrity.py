@@ -124,6 +124,8 @@ def _verify_summary(report: VerifyReport) -> list[str]:
     )
     if report.copies:
         lines.append(f"  {report.copies} further copies on other stores were read and hashed.")
+    if report.cold:
+        lines.append(f"  {report.cold} packs lie cold and were not read: `holdfast restore … --thaw` asks for them.")
     if report.damaged_list:
         lines.append("  The next backup of each source stores the affected content again.")
     if report.oldest_days is not None:

@@ -6,11 +6,19 @@ can be asked of a store whose objects must be thawed first).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.classes.routing import MoveStep, PackFacts, place
-from holdfast.errors import ObjectMissingError, StoreError, StoreRetainedError, StoreUnreachableError
+from holdfast.errors import (
+    ObjectMissingError,
+    StoreError,
+    StoreFullError,
+    StoreRetainedError,
+    StoreUnreachableError,
+)
 from holdfast.repository.objects import sha256
 from holdfast.repository.placed import PlacedStore, pack_name, sha_of
 from holdfast.repository.spool import SPOOL
@@ -41,16 +49,21 @@ def readable_now(store: Store, name: str) -> bool:
 
 
 def prove(store: PlacedStore, where: str, name: str, size: int) -> bool:
-    """Return whether a store's copy is what its name says; note the answer in the ledger."""
+    """Return whether a store's copy is what its name says; note the answer in the ledger.
+
+    Of a copy that must be thawed first only the size is asked; it does not count as read back.
+    """
+    moment: float | None = None
     try:
         if readable_now(store.stores[where], name):
             sound = sha256(store.read_copy(where, name)) == sha_of(name)
+            moment = store.env.now().timestamp()
         else:
             sound = store.stores[where].size(name) == size
     except ObjectMissingError:
         sound = False
     if sound:
-        store.placements.note_copy(sha_of(name), where, verified_at=store.env.now().timestamp())
+        store.placements.note_copy(sha_of(name), where, verified_at=moment)
     else:
         store.placements.note_bad(sha_of(name), where)
     return sound
@@ -71,6 +84,16 @@ def replace_copy(store: PlacedStore, where: str, name: str, data: bytes) -> None
         )
 
 
+@contextmanager
+def _failure_noted(store: PlacedStore, where: str) -> Iterator[None]:
+    """Note that a store does not answer or is full: the steps that follow do not wait for it again."""
+    try:
+        yield
+    except (StoreUnreachableError, StoreFullError) as error:
+        store.note_failure(where, error)
+        raise
+
+
 def apply_step(store: PlacedStore, step: MoveStep, kept: frozenset[str]) -> StepDone:
     """Do one step of a plan. `kept` are the stores with a copy that stays: one is proved before anything is deleted."""
     name = pack_name(step.pack)
@@ -78,14 +101,16 @@ def apply_step(store: PlacedStore, step: MoveStep, kept: frozenset[str]) -> Step
     if step.copy_to:
         data = store.sound_copy(name)
         for where in step.copy_to:
-            replace_copy(store, where, name, data)
+            with _failure_noted(store, where):
+                replace_copy(store, where, name, data)
             copied += 1
     elif not any(prove(store, where, name, step.size) for where in sorted(kept)):
         return StepDone(0, 0, 0, 0)  # nothing stays that is whole: the next plan sees what was noted
     deleted = retained = 0
     for where in step.delete_from:
         try:
-            store.delete_copy(where, name)
+            with _failure_noted(store, where):
+                store.delete_copy(where, name)
             deleted += 1
         except StoreRetainedError:
             retained += 1

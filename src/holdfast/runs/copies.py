@@ -9,14 +9,15 @@ from holdfast.errors import ObjectMissingError, StoreError
 from holdfast.repository.copies import prove, readable_now
 from holdfast.repository.placed import PlacedStore, pack_name
 from holdfast.repository.spool import SPOOL
+from holdfast.stores.protocol import Capability
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.ledger import Ledger
 
-__all__ = ["Scrubbed", "due_packs", "scrub_copies"]
+__all__ = ["Scrubbed", "due_packs", "scrub_copies", "within_reach"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,27 @@ def _scrub_copy(store: PlacedStore, where: str, pack: str, size: int) -> bool | 
     except StoreError as error:
         store.note_failure(where, error)
         return None
+
+
+def within_reach(vault: OpenVault, packs: Sequence[str]) -> list[str]:
+    """Return the packs of which some copy can be read without thawing it first."""
+    store = vault.store
+    if not isinstance(store, PlacedStore):
+        return [*packs]
+    slow = {name for name, each in store.stores.items() if Capability.STORAGE_CLASS in each.capabilities}
+    return [pack for pack in packs if not slow or _within_reach(store, pack, slow)]
+
+
+def _within_reach(store: PlacedStore, pack: str, slow: set[str]) -> bool:
+    row = store.placements.row(pack)
+    if row is None or not row.sound_on & slow:
+        return True
+    if row.sound_on - slow:
+        return True
+    try:
+        return any(readable_now(store.stores[where], pack_name(pack)) for where in row.sound_on)
+    except (StoreError, ObjectMissingError):
+        return True  # it is missing, or its store is down: reading it says so
 
 
 def due_packs(vault: OpenVault, packs: Iterable[str], ledger: Ledger) -> frozenset[str]:

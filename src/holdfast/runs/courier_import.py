@@ -89,11 +89,12 @@ def courier_import(
         data = disk.read(f"{place}/manifest") or b""
         manifest = open_manifest(data, place, vault, root_public)
         state = _load(into, manifest.courier)
-        if (manifest.set, manifest.medium) <= (state.set, state.medium):
+        sha = sha256(data)
+        if manifest.set < state.set or sha in {part["manifest"] for part in state.media}:
             continue
         _check_order(state, manifest)
         work = _Import(disk, far, vault, manifest, env, events)
-        results.append(work.run(place, sha256(data), state, Path(into)))
+        results.append(work.run(place, sha, state, Path(into)))
     if not results:
         raise UsageError("everything on this medium was imported before", next="insert the next one.")
     return tuple(results)

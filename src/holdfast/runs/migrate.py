@@ -129,6 +129,9 @@ class _Work:
 
     def _step(self, step: MoveStep) -> None:
         row = self.store.placements.row(step.pack)
+        if any(self.store.is_down(where) for where in (*step.copy_to, *step.delete_from)):
+            self.failed += 1
+            return
         kept = (row.sound_on if row is not None else frozenset()) - set(step.delete_from) - {"spool"}
         try:
             done = apply_step(self.store, step, kept)

@@ -195,6 +195,8 @@ class VerifyReport:
     classes_missing: int = 0
     copies: int = 0
     """Further copies of these packs, on other stores, that were read and hashed."""
+    cold: int = 0
+    """Packs that were not read because every copy must be thawed first."""
 
     @property
     def sound(self) -> bool:

@@ -17,7 +17,7 @@ from holdfast.repository import names
 from holdfast.repository.check import check
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.runs.assembly import set_limits
-from holdfast.runs.copies import due_packs, scrub_copies
+from holdfast.runs.copies import due_packs, scrub_copies, within_reach
 from holdfast.runs.damage import attribute, packs_needed
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.results import VerifyReport
@@ -82,6 +82,8 @@ def run_verify(
         if request.due:
             scope &= due_packs(vault, scope, ledger)
         chosen = choose(scope, ledger, {pack: ledger.age_days(pack, now) for pack in scope}, request)
+        reach = within_reach(vault, chosen)
+        cold, chosen = len(chosen) - len(reach), reach
         proof = _Proof(ledger)
         _read(vault, chosen, proof, events, stop)
         further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
@@ -101,6 +103,7 @@ def run_verify(
         damaged_list=listed,
         seconds=vault.env.monotonic() - began,
         copies=further.copies,
+        cold=cold,
         classes_missing=sum(not vault.repository.can_read(class_id) for class_id in classes),
     )
 
