@@ -29,7 +29,7 @@ __all__ = ["classify_command"]
 def classify_command(
     *, paths: Sequence[bytes], rules: Sequence[str], default_class: str | None, exclude: Sequence[str], out: Output
 ) -> int:
-    """Report which data classes there are under PATHS, in counts and bytes.
+    """Report the data classes of files, in counts only.
 
     Looks at the first bytes of every file, for signatures only; shows no name and no content, and stores nothing.
 
