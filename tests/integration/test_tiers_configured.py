@@ -33,7 +33,7 @@ name = "imaging"
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
-    for folder in ("keys", "home", "second", "third", "source/pacs", "source/notes"):
+    for folder in ("keys", "source/pacs", "source/notes"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "source" / "pacs" / "a.dcm").write_bytes(b"a" * 1000)
     (tmp_path / "source" / "notes" / "b.txt").write_bytes(b"b" * 1000)

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 from holdfast.base.data_classes import CLASS_NAMES
 from holdfast.base.events import Alert
 from holdfast.classes.routing import Placement, place
-from holdfast.errors import DamageError, InternalError, ObjectMissingError, StoreError, StoreUnreachableError
+from holdfast.errors import (
+    ConfigError,
+    DamageError,
+    InternalError,
+    ObjectMissingError,
+    StoreError,
+    StoreUnreachableError,
+)
 from holdfast.repository.objects import sha256
 from holdfast.repository.spool import SPOOL, Spool
 from holdfast.stores.layers import CountingStore, Counts, Wrapper
@@ -45,6 +52,8 @@ __all__ = [
 ]
 
 PACKS = "data/"
+MEMBER = "member/"
+"""On a store beside the home: an object that says by its name to which vault the store belongs."""
 DOWN_SECONDS = 60.0
 """How long a store that failed after all its retries is left alone."""
 SOUND_KEPT = 2
@@ -95,6 +104,7 @@ class PlacedStore(Wrapper):
         others: Mapping[str, CountingStore],
         *,
         home_name: str,
+        vault_id: str,
         book: PolicyBook,
         placements: Placements,
         spool: Spool,
@@ -103,6 +113,7 @@ class PlacedStore(Wrapper):
         """`home_name` is what policies call the home."""
         super().__init__(home)
         self.stores: dict[str, CountingStore] = {home_name: home, **others}
+        self.vault_id = vault_id
         self.book = book
         self.placements = placements
         self.spool = spool
@@ -113,6 +124,7 @@ class PlacedStore(Wrapper):
         self._sound: OrderedDict[str, bytes] = OrderedDict()
         self._read: set[str] = set()
         self._relied: set[str] = set()
+        self._joined: set[str] = set()
 
     # --- what it is -----------------------------------------------------------------------------------------------------
 
@@ -248,14 +260,37 @@ class PlacedStore(Wrapper):
         if store not in self.book.allowed(class_name):
             message = f"a pack of class {class_name or 'unknown'} was about to go to a store that it may not lie on"
             raise InternalError(message)
+        self._join(store, claim=True)
         self.stores[store].put(name, data)
         lock = self.book.stores[store].lock_seconds
         if lock:
             self.stores[store].retain_until(name, self.env.now() + timedelta(seconds=lock))
         self.placements.note_copy(sha_of(name), store)
 
+    def _join(self, name: str, *, claim: bool) -> None:
+        """Make sure that a store beside the home holds packs of this vault and no other; `claim` an empty one.
+
+        What another vault put there would look like garbage here, and be pruned. `ConfigError` then, whatever else goes on.
+        """
+        store = self.stores[name]
+        if store is self.inner or name in self._joined:
+            return
+        own = f"{MEMBER}{self.vault_id}"
+        members = [info.name for info in store.list(MEMBER)]
+        if members != [own]:
+            if members or next(iter(store.list(PACKS)), None) is not None:
+                raise ConfigError(
+                    f"store {name} holds packs of another vault",
+                    next="give each vault a place of its own on a store: another folder or prefix.",
+                )
+            if not claim:
+                return
+            store.put(own, self.vault_id.encode())
+        self._joined.add(name)
+
     def delete_copy(self, store: str, name: str) -> None:
         """Delete one copy of a data pack."""
+        self._join(store, claim=False)
         self.stores[store].delete(name)
         self.placements.drop_copy(sha_of(name), store)
 
@@ -409,11 +444,11 @@ class PlacedStore(Wrapper):
 
     def inventory(self, prefix: str = PACKS, *, skip_home: bool = False) -> dict[str, tuple[ObjectInfo, ...]]:
         """Return the data packs of each store and of the spool, asked now. `StoreUnreachableError` if one is down."""
-        found = {
-            name: tuple(store.list(prefix))
-            for name, store in self.stores.items()
-            if not (skip_home and store is self.inner)
-        }
+        found = {}
+        for name, store in self.stores.items():
+            if not (skip_home and store is self.inner):
+                self._join(name, claim=False)
+                found[name] = tuple(store.list(prefix))
         found[SPOOL] = tuple(info for info in self.spool.listed() if info.name.startswith(prefix))
         return found
 

@@ -58,7 +58,9 @@ class OpenVault:
         self.limits = limits
         self.state_dir = state_root() / repository.vault_id.hex()
         if tiers is not None and open_other is not None:
-            self.store = open_placed(store, tiers, state=self.folder("tiers"), env=env, open_store=open_other)
+            self.store = open_placed(
+                store, tiers, state=self.folder("tiers"), vault_id=self.vault_id, env=env, open_store=open_other
+            )
             repository.use_store(self.store)
         self.indexes = Indexes(repository, self.folder("index"))
         self._view: IndexView | None = None
@@ -231,7 +233,11 @@ def create_vault(
         secrets.append(Passphrase(passphrase))
     store.create()
     repository = Repository.create(store, env, secrets=secrets, label=label)
-    return OpenVault(store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores))
+    made = OpenVault(store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores))
+    if isinstance(made.store, PlacedStore):
+        for other in made.store.stores.values():
+            other.create()
+    return made
 
 
 def _key_file_read_or_made(path: Path, env: Environment) -> KeyFile:

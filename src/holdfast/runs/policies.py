@@ -115,6 +115,7 @@ def policy_problems(settings: Settings) -> tuple[str, ...]:
         if ref is not None and ref.scheme == "file"
     }
     found += problems(book, key_files=keys, folders=_folders(settings))
+    found += _twins(settings)
     return tuple(dict.fromkeys(found))
 
 
@@ -186,6 +187,19 @@ def _home_name(settings: Settings) -> str:
     """Return what the stores' table calls the home, or `home`."""
     url = settings.vault.url
     return url.removeprefix(_STORE) if url.startswith(_STORE) else HOME
+
+
+def _twins(settings: Settings) -> list[str]:
+    """Return the stores that are one place under two names: their two copies would be one."""
+    folders = _folders(settings)
+    places: dict[str, str] = {}
+    found = []
+    rest = {name: store.url for name, store in settings.stores.items()}
+    for name, where in {**rest, **folders}.items():
+        if where in places:
+            found.append(f"stores.{name}: it is the same place as {places[where]}: two copies there would be one")
+        places[where] = name
+    return found
 
 
 def _folders(settings: Settings) -> Mapping[str, str]:

@@ -61,6 +61,8 @@ def run_restore(
         trees = Trees(vault, info, classes)
         include = resolved(trees, request.include)
         set_limits(vault.limits, limits)
+    if isinstance(vault.store, PlacedStore):
+        vault.store.take_read()  # what was read before, for other ends
     with engine.translated(), engine.written_to_target():
         extract = engine.Extract(
             reader=trees.reader,

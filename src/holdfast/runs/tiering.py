@@ -43,6 +43,7 @@ def open_placed(
     tiers: Tiers,
     *,
     state: Path,
+    vault_id: str,
     env: Environment,
     open_store: Callable[[str], CountingStore],
 ) -> PlacedStore:
@@ -65,6 +66,7 @@ def open_placed(
         home,
         others,
         home_name=HOME,
+        vault_id=vault_id,
         book=tiers.book,
         placements=Placements(state / LEDGER_FILE),
         spool=Spool(spool, tiers.spool_bytes_max),

@@ -13,6 +13,7 @@ from holdfast.base.environment import ManualClock
 from holdfast.classes.policy import HEALTHCARE, ClassPolicy, PolicyBook, StoreFacts
 from holdfast.classes.routing import MoveStep
 from holdfast.errors import (
+    ConfigError,
     DamageError,
     LocalStateError,
     ObjectMissingError,
@@ -51,6 +52,7 @@ class Site:
             self.hooked("home"),
             {"a": self.hooked("a"), "b": self.hooked("b")},
             home_name="home",
+            vault_id="ab" * 16,
             book=PolicyBook(policies, {name: StoreFacts(name) for name in self.bare}),
             placements=Placements(tmp_path / "ledger"),
             spool=Spool(MemoryStore("spool"), 1000),
@@ -203,7 +205,7 @@ def test_a_copy_that_is_not_kept_as_it_was_put_is_an_error(site: Site) -> None:
     name, data = pack(PHI)
 
     def rot(verb: str, _name: str) -> None:
-        if verb == "put":
+        if verb == "put" and _name == name:
             site.bare["a"].objects[name] = b"rot" + data[3:]
 
     site.store.stores["a"] = CountingStore(HookedStore(site.bare["a"], None, rot))
@@ -229,6 +231,22 @@ def test_a_step_s_failure_is_noted_with_its_store(site: Site) -> None:
     with pytest.raises(StoreError):
         apply_step(site.store, MoveStep(sha_of(name), "phi", len(data), ("b",), (), "a test", 1), frozenset({"a"}))
     assert site.store.is_down("b")
+
+
+def test_a_store_of_another_vault_is_refused(site: Site) -> None:
+    name, data = pack(IMAGING)
+    assert site.store.inventory()["a"] == ()
+    site.bare["a"].objects["member/" + "cd" * 16] = b""
+    for call in (lambda: site.store.put(name, data), lambda: site.store.delete(name), lambda: site.store.list("data/")):
+        with pytest.raises(ConfigError, match="store a holds packs of another vault"):
+            call()
+    del site.bare["a"].objects["member/" + "cd" * 16]
+    site.bare["a"].objects[name] = data
+    with pytest.raises(ConfigError):
+        site.store.put(name, data)
+    del site.bare["a"].objects[name]
+    site.store.put(name, data)
+    assert set(site.bare["a"].objects) == {name, "member/" + "ab" * 16}
 
 
 def test_without_a_spool_the_outage_is_the_error(site: Site) -> None:

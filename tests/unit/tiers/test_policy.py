@@ -124,6 +124,12 @@ def test_a_key_beside_the_data_is_found(place):
     assert not faults(GOOD.replace('"/srv/vault"', '"/srv/vault"\npassphrase = "file:/etc/holdfast/p"'))
 
 
+def test_two_names_of_one_place_are_found():
+    assert "stores.cold: it is the same place as second" in faults(GOOD.replace('"/mnt/c"', '"/mnt/../mnt/b"'))
+    assert "the same place as" in faults(GOOD.replace('"/mnt/b"', '"s3://b/p"').replace('"/mnt/c"', '"s3://b/p"'))
+    assert "same place" in faults(GOOD.replace('"/mnt/b"', '"/srv/vault"'))
+
+
 def test_a_store_that_is_no_folder_has_no_neighbours():
     assert not faults(GOOD.replace('"/mnt/b"', '"s3://bucket/p"').replace('"/mnt/c"', '"memory:c"'))
 
