@@ -120,7 +120,7 @@ class Shape:
 def shape(cls: type) -> tuple[Shape, ...]:
     """Return the fields of a dataclass as its record has them, with the sentences written below them in the source."""
     # Modules may import for the type checker only what their annotations name.
-    hints = get_type_hints(cls, localns={**vars(events), **vars(results), "datetime": datetime})
+    hints = get_type_hints(cls, localns={**vars(events), **vars(results), **vars(tier_results), "datetime": datetime})
     said = _sentences(cls)
     return tuple(
         Shape(field.name, _kind(hints[field.name]), said.get(field.name, ""), hints[field.name])

@@ -15,7 +15,6 @@ from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
-from holdfast.runs.tiering import Tiers, open_placed
 from holdfast.stores.assembly import layered, locate
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import ClassSecrets
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.options import Limits, PathLike
+    from holdfast.runs.tiering import Tiers
     from holdfast.stores.layers import CountingStore
     from holdfast.stores.protocol import Data
 
@@ -58,6 +58,8 @@ class OpenVault:
         self.limits = limits
         self.state_dir = state_root() / repository.vault_id.hex()
         if tiers is not None and open_other is not None:
+            from holdfast.runs.tiering import open_placed
+
             self.store = open_placed(
                 store, tiers, state=self.folder("tiers"), vault_id=self.vault_id, env=env, open_store=open_other
             )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
-from holdfast.runs.tier_results import RestorePlan
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.base.events import Finding
+    from holdfast.runs.tier_results import RestorePlan
 
 __all__ = [
     "BackupResult",

@@ -11,12 +11,10 @@ from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
 from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
-from holdfast.runs import migrate
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, job_paths
 from holdfast.runs.options import BackupOptions, raw_path
-from holdfast.runs.pending import pending
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
 
@@ -326,6 +324,8 @@ class Vault:
 
         Asks every store. `UsageError` for a vault without policies, `StoreUnreachableError` if a store does not answer.
         """
+        from holdfast.runs import migrate
+
         return migrate.migrate_plan(self._vault, budget_bytes=budget_bytes)
 
     def migrate(
@@ -343,6 +343,8 @@ class Vault:
         Each pack is copied, read back and hashed before an old copy is deleted: every snapshot is restorable at each
         moment, and after a crash at any of them. `budget_bytes` bounds what is copied; the rest is for the next call.
         """
+        from holdfast.runs import migrate
+
         return migrate.run_migrate(
             self._vault, plan, budget_bytes=budget_bytes, dry_run=dry_run, limits=limits, events=events, stop=stop
         )
@@ -353,10 +355,14 @@ class Vault:
         What `verify` found damaged is known; what is missing is seen here, by asking every store. A pack without any
         sound copy is counted and left alone.
         """
+        from holdfast.runs import migrate
+
         return migrate.run_repair_copies(self._vault, dry_run=dry_run, events=events)
 
     def pending(self) -> Pending | None:
         """Return what waits because a store was down, by this host's ledger; None for a vault with one store."""
+        from holdfast.runs.pending import pending
+
         return pending(self._vault)
 
     def courier(self, name: str = "default") -> Courier:
