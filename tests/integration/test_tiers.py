@@ -28,9 +28,11 @@ from holdfast.errors import (
 from holdfast.repository.copies import apply_step
 from holdfast.repository.placed import class_of, sha_of
 from holdfast.runs import reading
+from holdfast.runs.pending import drain
 from holdfast.runs.tiering import Tiers
 from holdfast.stores.layers import HookedStore
 from holdfast.stores.memory import MemoryStore
+from holdfast.stores.protocol import Readiness, StorageState
 
 
 @pytest.fixture
@@ -564,3 +566,38 @@ def test_paths_that_are_many_pieces_are_planned_by_the_whole_snapshot(
                 del site.bare["home"].objects[name]
                 placed(vault).placements.drop_copy(sha_of(name), "home")
         assert snapshot.restore_plan().missing == 1
+
+
+def test_a_drain_can_be_stopped_and_a_lost_reference_set_hides_no_pack(site: Tiered) -> None:
+    with site.create() as vault:
+        site.down.add("second")
+        site.backup(vault)
+        site.down.clear()
+        site.pass_days(1)
+        assert drain(vault._vault, stopped=lambda: True) == 0
+        assert drain(vault._vault) == vault.pending().packs + 2
+        state = Path(vault.state_dir)
+    for name in [name for name in site.bare["home"].objects if name.startswith("refs/")]:
+        del site.bare["home"].objects[name]
+    shutil.rmtree(state)
+    site.pass_days(100)
+    with site.open() as vault:
+        # Without the sets no pack has a time: nothing is old, nothing moves, and nothing is forgotten about.
+        assert {(step.class_name, step.urgency) for step in vault.migrate_plan().steps} <= {("phi", 2)}
+        assert {row.class_name for row in placed(vault).placements.rows()} == {"phi", "imaging", "database", "public"}
+
+
+def test_what_was_asked_for_before_is_not_asked_for_again(site: Tiered) -> None:
+    class Slow(MemoryStore):
+        def storage_state(self, name: str) -> StorageState:
+            found = super().storage_state(name)
+            return StorageState(found.storage_class, Readiness.THAWING) if found.readiness is Readiness.COLD else found
+
+    cold_site(site)
+    site.bare["cold"] = Slow("cold", site.env, "cold")
+    with site.create() as vault:
+        site.backup(vault)
+        site.pass_days(31)
+        vault.migrate()
+        asked = vault.snapshots().latest().thaw()
+        assert (asked.asked, asked.thawing, asked.exit_code) == (0, 1, 3)

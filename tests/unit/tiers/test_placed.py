@@ -28,6 +28,7 @@ from holdfast.repository.placed import PlacedStore, pack_name, present, sha_of
 from holdfast.repository.placements import Placements
 from holdfast.repository.spool import SPOOL, Spool
 from holdfast.repository.stock import _class_by_header, known_facts
+from holdfast.runs.copies import _scrub_copy, _within_reach
 from holdfast.stores.layers import CountingStore, HookedStore
 from holdfast.stores.memory import MemoryStore
 
@@ -358,3 +359,28 @@ def test_a_spooled_pack_is_read_from_the_spool_first(site: Site) -> None:
     assert site.store.size(name) == len(data)
     assert sha_of(name) in site.store.take_read()
     assert not site.store.take_read()
+
+
+def test_a_scrub_does_not_wait_for_a_store_that_fails(site: Site) -> None:
+    name, data = pack(PHI)
+    site.store.put(name, data)
+    site.down.add(("a", "get_range"))
+    assert _scrub_copy(site.store, "a", sha_of(name), len(data)) is None
+    assert site.store.is_down("a")
+    assert _scrub_copy(site.store, "b", sha_of(name), len(data)) is True
+
+
+def test_a_copy_that_a_cold_store_lost_is_missing_not_cold(site: Site) -> None:
+    name, data = pack(PHI)
+    cold = MemoryStore("cold", site.clock.environment(), "cold")
+    site.store.stores["b"] = CountingStore(cold)
+    site.store.put(name, data)
+    assert _scrub_copy(site.store, "b", sha_of(name), len(data)) is None
+    assert prove(site.store, "b", name, len(data)) is True
+    assert prove(site.store, "b", name, 1) is False
+    site.store.placements.note_copy(sha_of(name), "b")
+    site.store.placements.drop_copy(sha_of(name), "a")
+    assert _within_reach(site.store, sha_of(name), {"b"}) is False
+    del cold.objects[name]
+    assert _within_reach(site.store, sha_of(name), {"b"}) is True
+    assert _scrub_copy(site.store, "b", sha_of(name), len(data)) is False
