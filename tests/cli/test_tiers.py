@@ -258,3 +258,15 @@ def test_help_of_each_command_has_an_example(capfd):
     ):  # fmt: skip
         assert main([*words, "--help"]) == 0
         assert "xample" in capfd.readouterr().out
+
+
+def test_exposed_copies_are_listed_with_the_snapshots_that_need_them(vault, run, config):
+    config(GOOD)
+    vault.answers["exposed"] = (tier_results.Exposure("ehr", "public", "phi", ("b",), 2, 2000, (ID,)),)
+    code, out, _ = run("policy", "exposed")
+    assert code == 3
+    assert f"ehr: 2 files (2 kB) that are phi now were stored as public, on b, by 1 snapshots:\n  {ID}" in out
+    assert run("policy", "exposed", "--json")[0] == 3
+    vault.answers["exposed"] = ()
+    code, out, _ = run("policy", "exposed")
+    assert (code, "No older copy" in out) == (0, True)

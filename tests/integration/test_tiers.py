@@ -601,3 +601,25 @@ def test_what_was_asked_for_before_is_not_asked_for_again(site: Tiered) -> None:
         vault.migrate()
         asked = vault.snapshots().latest().thaw()
         assert (asked.asked, asked.thawing, asked.exit_code) == (0, 1, 3)
+
+
+def test_older_copies_of_what_rose_are_reported_until_they_are_erased(site: Tiered) -> None:
+    policies = {"phi": ClassPolicy("phi", ("home", "second"), copies=2), "public": ClassPolicy("public", ("third",))}
+    site.rules = book(None, **policies)
+    site.tiers = Tiers(site.rules, site.tiers.urls)
+    with site.create() as vault:
+        site.backup(vault)
+        assert vault.exposed() == ()
+        first = vault.snapshots().latest().id
+        rose = site.source / "public" / "f0"
+        rose.write_bytes(b"MSH|^~\\&|LAB|H|EHR|H|20260101||ORU^R01|1|P|2.5\rPID|1||1234567||Ash^Elm||19700101|F\r")
+        site.pass_days(1)
+        site.backup(vault)
+        site.pass_days(1)
+        site.backup(vault)
+        # What lies beside it is raised with it: a folder takes the highest class found in it.
+        (found,) = vault.exposed()
+        assert (found.source, found.was, found.now, found.stores) == ("ehr", "public", "phi", ("third",))
+        assert (found.files >= 1, found.snapshots) == (True, (first,))
+        vault.forget(snapshots=[first], reason="test")
+        assert vault.exposed() == ()

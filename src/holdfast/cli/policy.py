@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.base.units import format_seconds
+from holdfast.base.units import format_bytes, format_seconds
 from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.errors import UsageError
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from holdfast.config import Config
     from holdfast.runs.tier_results import PolicyExplained
 
-__all__ = ["check_policy_command", "explain_policy_command", "policy_command", "show_policy_command"]
+__all__ = [
+    "check_policy_command",
+    "explain_policy_command",
+    "exposed_command",
+    "policy_command",
+    "show_policy_command",
+]
+
+EXIT_EXPOSED = 3
 
 
 @click.group("policy")
@@ -114,3 +122,24 @@ def _lines(row: PolicyExplained) -> list[str]:
     lines += [f"  later on {move}" for move in row.moves]
     lines.append(f"  never anywhere but on {', '.join(row.allowed)}; names and structure, sealed, on {row.metadata}")
     return lines
+
+
+@policy_command.command("exposed")
+@vault_options
+def exposed_command(*, place: Place, out: Output) -> int:
+    """List older copies that lie where they may not lie any more, because their files' class rose since. Exit code 3 if any do.
+
+    They go with the snapshots that need them: forget those, then prune, to erase them early. Counts only, no names.
+    Example: `holdfast policy exposed --config /etc/holdfast.toml`.
+    """
+    with place.open(_config(place)) as vault:
+        found = vault.exposed()
+    for row in found:
+        text = (
+            f"{row.source}: {row.files} files ({format_bytes(row.bytes)}) that are {row.now} now were stored as {row.was},"
+            f" on {', '.join(row.stores)}, by {len(row.snapshots)} snapshots:"
+        )
+        out.row("exposure", row, "\n".join([text, *(f"  {snapshot}" for snapshot in row.snapshots)]))
+    if not found:
+        out.say("No older copy lies where it may not.")
+    return EXIT_EXPOSED if found else 0

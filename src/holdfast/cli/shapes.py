@@ -44,6 +44,7 @@ RECORDS: dict[str, type] = {
     "policy": tier_results.PolicyRow,
     "policy-check": tier_results.PolicyChecked,
     "policy-explained": tier_results.PolicyExplained,
+    "exposure": tier_results.Exposure,
     "export": tier_results.ExportResult,
     "import": tier_results.ImportResult,
     "receipt": tier_results.ReceiptResult,

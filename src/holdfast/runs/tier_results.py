@@ -13,6 +13,7 @@ __all__ = [
     "CourierSet",
     "CourierStatus",
     "ExportResult",
+    "Exposure",
     "ImportResult",
     "MigrateResult",
     "MoveRow",
@@ -80,6 +81,25 @@ class PolicyExplained:
     """The only stores that a pack of the class may ever lie on."""
     metadata: str
     """Names and structure, sealed, stay on this store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Older copies of files whose class rose since, on stores that the new class may not lie on."""
+
+    source: str
+    """The source's label, or the beginning of its id."""
+    was: str
+    """The class that they were stored in."""
+    now: str
+    """The class that they have now."""
+    stores: tuple[str, ...]
+    """Where such copies may lie."""
+    files: int
+    """The most of them in one snapshot."""
+    bytes: int
+    snapshots: tuple[str, ...]
+    """The snapshots that need the copies: to forget these, and then prune, erases them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
-    from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending
+    from holdfast.runs.tier_results import CopyRepair, Exposure, MigrateResult, Pending
     from holdfast.runs.tiering import Tiers
 
 
@@ -364,6 +364,16 @@ class Vault:
         from holdfast.runs.pending import pending
 
         return pending(self._vault)
+
+    def exposed(self) -> tuple[Exposure, ...]:
+        """Return where older copies lie that may not lie there any more, because their files' class rose since.
+
+        In counts, by source and change of class, with the snapshots to forget if they are to go early. Reads trees: it
+        takes about as long as listing every snapshot.
+        """
+        from holdfast.runs.exposure import exposed
+
+        return exposed(self._vault)
 
     def courier(self, name: str = "default") -> Courier:
         """Return the courier to a far side behind an air gap: export onto media, take receipts, see what is open.
