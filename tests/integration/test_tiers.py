@@ -464,7 +464,8 @@ def test_a_prune_beside_a_migration_leaves_nothing_behind(site: Tiered, monkeypa
         monkeypatch.setattr("holdfast.runs.migrate.apply_step", real)
         assert vault.check().problems == ()
         second = vault.snapshots().latest().id
-        site.write("imaging", "f0", version=2)
+        for number in range(3):
+            site.write("imaging", f"f{number}", version=2)
         site.pass_days(31)
         site.backup(vault)
         vault.forget(snapshots=[second], reason="test")
@@ -623,3 +624,19 @@ def test_older_copies_of_what_rose_are_reported_until_they_are_erased(site: Tier
         assert (found.files >= 1, found.snapshots) == (True, (first,))
         vault.forget(snapshots=[first], reason="test")
         assert vault.exposed() == ()
+
+
+def test_a_policy_that_asks_for_more_copies_is_for_a_migration_and_its_budget(site: Tiered) -> None:
+    """Not for the next backup, which would begin by copying the whole history."""
+    with site.create() as vault:
+        for number in range(3):
+            site.write("database", f"n{number}")
+            site.backup(vault)
+        rules = book(None, database=ClassPolicy("database", ("second", "third", "home"), copies=3))
+        placed(vault).book = rules
+        assert (site.backup(vault).exit_code, vault.pending().packs) == (0, 0)
+        assert all(class_of(d) != "database" for n, d in site.bare["home"].objects.items() if n.startswith("data/"))
+        done = vault.migrate(budget_bytes=1)
+        assert (done.copies, done.later, done.copied_bytes > 0) == (1, 2, True)
+        assert vault.migrate().copies == 2
+        assert vault.check().problems == ()

@@ -39,6 +39,8 @@ class PackFacts:
     on: frozenset[str]
     bad: frozenset[str] = frozenset()
     spooled: bool = False
+    waits: bool = False
+    """A store was down when it was put."""
     restored_ago: float | None = None
 
 

@@ -144,6 +144,8 @@ def drain_pack(store: PlacedStore, pack: PackFacts) -> int:
             store.note_failure(where, error)
             continue
         made += 1
-    if made == len(missing) and pack.spooled:
-        release_spooled(store, name)
+    if made == len(missing):
+        store.placements.note_waiting(pack.name, waits=False)
+        if pack.spooled:
+            release_spooled(store, name)
     return made

@@ -218,12 +218,15 @@ class PlacedStore(Wrapper):
             return
         class_name = class_of(data)
         wanted = place(self.book, class_name)
-        if not self._put_copies(name, data, wanted):
+        done = self._put_copies(name, data, wanted)
+        if not done:
             if not self.book.of(class_name).spool:
                 raise self._last_outage(wanted)
             self.spool.put(name, data)
             self.placements.note_copy(sha_of(name), SPOOL)
         self.placements.note_pack(sha_of(name), class_name, len(data), self.env.now().timestamp())
+        if done < len(wanted.stores):
+            self.placements.note_waiting(sha_of(name), waits=True)
 
     def _put_copies(self, name: str, data: Data, wanted: Placement) -> int:
         done = 0

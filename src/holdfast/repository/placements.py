@@ -27,7 +27,7 @@ VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL, class TEXT NOT NULL, size INTEGER NOT NULL,
-    stored_at REAL, restored_at REAL);
+    stored_at REAL, restored_at REAL, waits INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS copies (
     name TEXT NOT NULL, store TEXT NOT NULL, bad INTEGER NOT NULL DEFAULT 0, verified_at REAL,
     PRIMARY KEY (name, store)) WITHOUT ROWID;
@@ -45,13 +45,17 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class PackRow:
-    """One pack, and its copies. `stored_at` None: not known, which counts as just now."""
+    """One pack, and its copies. `stored_at` None: not known, which counts as just now.
+
+    `waits`: a store was down when it was put, and it was not brought to all its stores since.
+    """
 
     name: str
     class_name: str
     size: int
     stored_at: float | None
     restored_at: float | None
+    waits: bool
     copies: tuple[Copy, ...]
 
     @property
@@ -118,6 +122,11 @@ class Placements:
                 " stored_at = MIN(COALESCE(stored_at, excluded.stored_at), COALESCE(excluded.stored_at, stored_at))",
                 (name, class_name, size, stored_at),
             )
+
+    def note_waiting(self, name: str, *, waits: bool) -> None:
+        """Note whether a pack waits for a store that was down."""
+        with self._use() as rows:
+            rows.execute("UPDATE packs SET waits = ? WHERE name = ?", (waits, name))
 
     def note_copy(self, name: str, store: str, *, verified_at: float | None = None) -> None:
         """Note that a store has a copy which is sound as far as is known."""
@@ -188,15 +197,15 @@ class Placements:
 
     def _query(self, where: str, values: tuple[str, ...]) -> list[PackRow]:
         statement = (
-            "SELECT p.name, p.class, p.size, p.stored_at, p.restored_at, c.store, c.bad, c.verified_at"  # noqa: S608 - constants
+            "SELECT p.name, p.class, p.size, p.stored_at, p.restored_at, p.waits, c.store, c.bad, c.verified_at"  # noqa: S608 - constants
             f" FROM packs p LEFT JOIN copies c ON c.name = p.name {where} ORDER BY p.seq, c.store"
         )
         with self._lock, _usable():
             found = self._rows.execute(statement, values).fetchall()
-        packs: dict[str, tuple[tuple[str, str, int, float | None, float | None], list[Copy]]] = {}
+        packs: dict[str, tuple[tuple[str, str, int, float | None, float | None, bool], list[Copy]]] = {}
         for *facts, store, bad, verified in found:
-            name, class_name, size, stored_at, restored_at = facts
-            known = packs.setdefault(name, ((name, class_name, size, stored_at, restored_at), []))
+            name, class_name, size, stored_at, restored_at, waits = facts
+            known = packs.setdefault(name, ((name, class_name, size, stored_at, restored_at, bool(waits)), []))
             if store is not None:
                 known[1].append(Copy(store, bool(bad), verified))
         return [PackRow(*facts, copies=tuple(copies)) for facts, copies in packs.values()]

@@ -59,6 +59,7 @@ def _facts(row: PackRow, now: float) -> PackFacts:
         on=row.sound_on - {SPOOL},
         bad=frozenset(copy.store for copy in row.copies if copy.bad) - {SPOOL},
         spooled=SPOOL in row.sound_on,
+        waits=row.waits,
         restored_ago=None if row.restored_at is None else max(0.0, now - row.restored_at),
     )
 

@@ -22,8 +22,11 @@ ALERT = "store-outage"
 
 
 def waiting(store: PlacedStore) -> tuple[PackFacts, ...]:
-    """Return the packs that lie in the spool or on fewer stores than their first day asks for, in order."""
-    return tuple(pack for pack in known_facts(store) if pack.spooled or _missing(store, pack))
+    """Return the packs that lie in the spool, or on fewer stores than asked for since one was down, in order.
+
+    What a policy asks for that was changed since is no outage: a migration brings it there, within its budget.
+    """
+    return tuple(pack for pack in known_facts(store) if pack.spooled or (pack.waits and _missing(store, pack)))
 
 
 def _missing(store: PlacedStore, pack: PackFacts) -> bool:

@@ -305,9 +305,10 @@ def test_the_ledger_keeps_the_earliest_time_and_the_last_word(tmp_path: Path) ->
     ledger.note_bad("p", "b")
     ledger.note_copy("p", "b")
     ledger.note_restored(["p", "unknown"], 300.0)
+    ledger.note_waiting("p", waits=True)
     row = ledger.row("p")
     assert row is not None
-    assert (row.stored_at, row.restored_at, row.sound_on) == (100.0, 300.0, {"b"})
+    assert (row.stored_at, row.restored_at, row.waits, row.sound_on) == (100.0, 300.0, True, {"b"})
     assert [(copy.store, copy.bad, copy.verified_at) for copy in row.copies] == [("a", True, 5.0), ("b", False, None)]
     ledger.close()
     ledger = Placements(tmp_path / "ledger")
