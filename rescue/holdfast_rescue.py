@@ -13,6 +13,7 @@ snapshot; 6 wrong key; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import base64
 import datetime
 import hashlib
 import heapq
@@ -187,8 +188,19 @@ def command_restore(vault: Vault, options: argparse.Namespace, voice: Voice) -> 
             voice.progress(f"{restorer.files} files, {restorer.bytes} bytes")
         if not found and path:
             voice.entry("missing", path, "is not in this snapshot")
+    for path, content in beside(snapshot):
+        if any(not wanted or path.startswith(wanted + b"/") for wanted in paths):
+            restorer.put(path, content)
     restorer.finish()
     print(f"restored {restorer.files} files, {restorer.bytes} bytes, to {options.to}")
+
+
+def beside(snapshot: Snapshot) -> Iterator[tuple[bytes, bytes]]:
+    """Small files that belong to an application's copy and are in no tree: its evidence holds them."""
+    for part in snapshot.parts:
+        evidence = part.body.get("evidence", {})
+        for row in evidence.get("beside", []):
+            yield clean(base64.b64decode(row["path"])), base64.b64decode(row["content"])
 
 
 def _above(

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from holdfast.errors import HoldfastError
     from holdfast.runs.classify import Classification, classify
     from holdfast.runs.courier_import import courier_import
+    from holdfast.runs.drill.drills import DrillReport
+    from holdfast.runs.drill.options import BareSite, DrillOptions
+    from holdfast.runs.drill.plan import DrillPlan
+    from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         BackupStats,
@@ -35,10 +40,12 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
+    from holdfast.runs.services import ServiceRestore
     from holdfast.runs.snapshot import Snapshot, SnapshotList
     from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending, RestorePlan
     from holdfast.runs.tiering import Tiers
     from holdfast.runs.vault import Vault
+    from holdfast.sources.connectors.protocol import Evidence
 
 __version__ = "0.1.0"
 
@@ -51,6 +58,11 @@ _HOMES = {
     "Progress": "base.events",
     "HoldfastError": "errors",
     "courier_import": "runs.courier_import",
+    "BareSite": "runs.drill.options",
+    "DrillOptions": "runs.drill.options",
+    "DrillPlan": "runs.drill.plan",
+    "DrillRecord": "runs.drill.record",
+    "DrillReport": "runs.drill.drills",
     "Classification": "runs.classify",
     "classify": "runs.classify",
     "BackupOptions": "runs.options",
@@ -72,6 +84,10 @@ _HOMES = {
     "SnapshotInfo": "runs.results",
     "VaultStats": "runs.results",
     "VerifyReport": "runs.results",
+    "ServiceRestore": "runs.services",
+    "Evidence": "sources.connectors.protocol",
+    "Prepared": "runs.recovery",
+    "RecoveryTarget": "runs.recovery",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
     "CopyRepair": "runs.tier_results",
@@ -87,14 +103,20 @@ __all__ = [
     "BackupOptions",
     "BackupResult",
     "BackupStats",
+    "BareSite",
     "Change",
     "CheckReport",
     "ClassRule",
     "Classification",
     "CopyRepair",
+    "DrillOptions",
+    "DrillPlan",
+    "DrillRecord",
+    "DrillReport",
     "EntryInfo",
     "Event",
     "Events",
+    "Evidence",
     "Finding",
     "ForgetPlan",
     "ForgetResult",
@@ -104,12 +126,15 @@ __all__ = [
     "MigrateResult",
     "Note",
     "Pending",
+    "Prepared",
     "Progress",
     "PruneResult",
+    "RecoveryTarget",
     "RepairResult",
     "RestorePlan",
     "RestoreResult",
     "RetentionPolicy",
+    "ServiceRestore",
     "Snapshot",
     "SnapshotInfo",
     "SnapshotList",

@@ -160,6 +160,15 @@ class PackData:
 def put_file(path: str, data: Buffer, limits: Limits | None = None) -> None:
     """Write a new file durably. `FileExistsError` if the name is taken, `OSError` otherwise."""
 
+def check_pages(
+    path: bytes | str, first_block: int, page_bytes: int, trusted_below: int, limits: Limits | None = None
+) -> tuple[int, list[tuple[int, int]], int]:
+    """Judge each page of a PostgreSQL data file whose first page is block `first_block` of its relation.
+
+    Return the pages read, the bad ones as (block in the file, LSN), and how many do not match but were changed since the LSN
+    `trusted_below`, so that the log brings them back. A page that does not match is read again first. `OSError`.
+    """
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 @final

@@ -193,7 +193,9 @@ def test_configured_jobs_run_one_after_another_and_the_worst_code_counts(vault, 
     vault.answers["backup"] = lambda **_: next(answers)
     code, _, _ = run("backup", "--exclude", "*.tmp")
     assert code == 3
-    assert vault.asked("open") == {
+    asked = vault.asked("open")
+    assert set(asked.pop("config").settings.jobs) == {"ehr", "pacs"}
+    assert asked == {
         "url": "/configured",
         "key_file": None,
         "passphrase": None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from option_cases import HEAD
 
-_POLICY = HEAD + "[policies.0]\n"
-_MOVE = HEAD + "[[policies.0.moves]]\n"
-_TIER = HEAD + "[tiers.0]\n"
+_POLICY = HEAD + "[policies.a]\n"
+_MOVE = HEAD + "[[policies.a.moves]]\n"
+_TIER = HEAD + "[tiers.a]\n"
 
 CASES: dict[str, tuple[str, object]] = {
     "policies.*.stores": (_POLICY + 'stores = ["home", "second"]', ("home", "second")),

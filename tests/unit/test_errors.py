@@ -17,7 +17,11 @@ CODES = {
     "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1, "limit": 1,
     "store-capability": 7, "store-access": 7, "store-clock": 7, "store-retained": 7,
     "spool-full": 7, "medium": 1, "medium-gap": 1, "medium-damaged": 4, "receipt": 1,
-    "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
+    "drill": 1, "drill-refused": 2, "drill-space": 1, "isolation-missing": 1, "drill-program": 1, "evidence": 4,
+    "report-tool": 1, "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
+    "application": 1, "application-unreachable": 1, "application-access": 6, "application-unsuitable": 1,
+    "application-busy": 1, "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1,
+    "watchdog": 1, "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@
 //! | [`pack`], [`repack`], [`directory`] | how segments become one object |
 //! | [`record`], [`sorted`], [`merge`], [`index_set`] | which pack holds what |
 //! | [`entry`], [`content`], [`locations`], [`node`], [`tree`], [`cursor`], [`diff`] | the files of a snapshot |
+//! | [`postgres`] | whether a page of a database is what its server wrote |
 //! | [`detect`] | what kind of data a file holds, by its first bytes |
 //! | [`group`], [`refs`], [`state`] | page maps, reference sets, a writer's memory |
 //!
@@ -35,6 +36,7 @@ pub mod locations;
 pub mod merge;
 pub mod node;
 pub mod pack;
+pub mod postgres;
 pub mod record;
 pub mod refs;
 pub mod repack;

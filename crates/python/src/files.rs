@@ -184,9 +184,38 @@ fn put_file(
     .map_err(|error| errors::os(&error))
 }
 
+/// Judges each page of a `PostgreSQL` data file: (pages, bad ones as (block, LSN), moving ones).
+#[pyfunction]
+#[pyo3(signature = (path, first_block, page_bytes, trusted_below, limits=None))]
+fn check_pages(
+    py: Python<'_>,
+    path: std::path::PathBuf,
+    first_block: u32,
+    page_bytes: usize,
+    trusted_below: u64,
+    limits: Option<&Limits>,
+) -> PyResult<(u64, Vec<(u32, u64)>, u64)> {
+    if !page_bytes.is_power_of_two() || !(1024..=32_768).contains(&page_bytes) {
+        return Err(PyValueError::new_err("a page has 1 to 32 KiB"));
+    }
+    let limits = limits.map(|limits| Arc::clone(&limits.inner));
+    py.detach(|| {
+        pipeline::postgres::check_pages(
+            &path,
+            first_block,
+            page_bytes,
+            trusted_below,
+            limits.as_deref(),
+        )
+    })
+    .map(|counts| (counts.pages, counts.bad, counts.moving))
+    .map_err(|error| errors::os(&error))
+}
+
 /// Adds the classes and functions to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Limits>()?;
     module.add_class::<PackData>()?;
+    module.add_function(wrap_pyfunction!(check_pages, module)?)?;
     module.add_function(wrap_pyfunction!(put_file, module)?)
 }

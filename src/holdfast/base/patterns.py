@@ -13,11 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _GLOB = re.compile(r"[*?\[]")
+_SPECIAL = re.compile(r"([\\*?\[\]!#{}])")
 
 
 def has_glob(pattern: str) -> bool:
     """Return whether a pattern has wildcards."""
     return _GLOB.search(pattern) is not None
+
+
+def literal(path: str) -> str:
+    """Return a path as a gitignore-like pattern that matches nothing else."""
+    return _SPECIAL.sub(r"\\\1", path)
 
 
 def literal_folder(pattern: str) -> bytes:

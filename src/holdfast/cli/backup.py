@@ -69,7 +69,7 @@ def backup_command(
         raise UsageError("--job needs a configuration", next="give --config FILE (or HOLDFAST_CONFIG).")
     if jobs and paths:
         raise UsageError("either paths or --job")
-    plans: list[tuple[Sequence[str | bytes], str, BackupOptions]] = []
+    plans: list[tuple[Sequence[str | bytes], str, BackupOptions, Sequence[str]]] = []
     if config is not None and not paths and not given["streams"]:
         for job in jobs or config.settings.jobs:
             options = (
@@ -77,18 +77,23 @@ def backup_command(
                 if job in config.settings.jobs
                 else None
             )
-            plans.append((configured.job_paths(config.settings, job), label or job, options or BackupOptions()))
+            paths_of_job = configured.job_paths(config.settings, job)
+            applications = config.settings.jobs[job].applications
+            plans.append((paths_of_job, label or job, options or BackupOptions(), applications))
     else:
         base = BackupOptions(limits=configured.limits(config.settings)) if config else BackupOptions()
-        plans.append((paths, label, _options(base, given)))
-    if not plans or not any(source or options.streams for source, _, options in plans):
+        plans.append((paths, label, _options(base, given), ()))
+    if not plans or not any(source or options.streams or found for source, _, options, found in plans):
         raise UsageError("nothing to back up", next="give paths, --stdin-command, or a configuration with jobs.")
 
     codes = []
     with place.open(config) as vault, interruptible() as stop:
-        for source, name, options in plans:
+        for source, name, options, named in plans:
+            more = {"applications": named} if named else {}
             with out.events("backup") as events:
-                result = vault.backup(source, label=name, options=options, dry_run=dry_run, events=events, stop=stop)
+                result = vault.backup(
+                    source, label=name, options=options, dry_run=dry_run, events=events, stop=stop, **more
+                )
             codes.append(out.result("backup", result, result.exit_code, summary(result)))
     return combined(*codes)
 
@@ -167,6 +172,9 @@ def summary(result: BackupResult) -> list[str]:
     ]
     if len(stats.classes) > 1:
         lines += [f"  {count.class_name}: {count.files} files, {format_bytes(count.bytes)}" for count in stats.classes]
+    for row in result.evidence:
+        held = f"held for {row.hold_ms:.0f} ms" if row.attempts else "never held"
+        lines.append(f"  {row.application} ({row.connector} {row.version}): verdict {row.verdict}, {held}")
     if result.snapshot is not None:
         lines.append(f"Snapshot {result.snapshot.id} is stored.")
     if result.pending:

@@ -91,7 +91,9 @@ class Place:
         """Open the vault. `UsageError` if none was named; else what `Vault.open` raises."""
         import holdfast
 
+        config = config or self.load()
         found = self.access(config)
+        more: dict[str, Any] = {"config": config} if config is not None else {}
         return holdfast.Vault.open(
             found.url,
             key_file=found.key_file,
@@ -99,6 +101,7 @@ class Place:
             credential=found.credential,
             stores=found.stores,
             tiers=found.tiers,
+            **more,
         )
 
     def _url(self) -> str:

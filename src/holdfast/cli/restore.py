@@ -16,7 +16,7 @@ from holdfast.cli.signals import interruptible
 from holdfast.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from holdfast.runs.options import Overwrite
+    from holdfast.runs.options import Limits, Overwrite
     from holdfast.runs.results import RestoreResult
     from holdfast.runs.tier_results import RestorePlan, ThawResult
 
@@ -38,6 +38,8 @@ __all__ = ["restore_command", "summary"]
 @click.option("--owners/--no-owners", default=None, help="Restore owners; by default if root.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second from the vault.")
 @click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
+@click.option("--service", "services", multiple=True, metavar="NAME",
+              help="Restore configured services, and what they need before them, each into a folder of its name.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be restored, from where, in what time and at what cost.")
 @click.option(
     "--thaw", is_flag=True, help="Ask the stores for what lies cold, write nothing, and say when it is ready."
@@ -56,6 +58,7 @@ def restore_command(
     owners: bool | None,
     limit_read: int | None,
     limit_write: int | None,
+    services: Sequence[str],
     dry_run: bool,
     thaw: bool,
     place: Place,
@@ -76,6 +79,10 @@ def restore_command(
         raise UsageError("give one of --to DIR, --in-place and --stdout")
     if to_stdout:
         return _to_stdout(place, snapshot, paths)
+    if services:
+        if target is None or snapshot != "latest" or paths or exclude or classes:
+            raise UsageError("--service takes --to DIR and no snapshot, paths, --exclude or --class")
+        return _services(place, services, target, Limits(limit_read, limit_write), out, dry_run=dry_run)
     with (
         place.open() as vault,
         interruptible() as stop,
@@ -95,6 +102,18 @@ def restore_command(
             stop=stop,
         )
     return out.result("restore", result, result.exit_code, summary(result))
+
+
+def _services(place: Place, names: Sequence[str], target: bytes, limits: Limits, out: Output, *, dry_run: bool) -> int:
+    with place.open() as vault, interruptible() as stop, out.events("restore") as events:
+        result = vault.restore_service(names, target, dry_run=dry_run, limits=limits, events=events, stop=stop)
+    verb = "Would restore" if dry_run else "Restored"
+    lines = [f"{verb} {len(result.services)} services in {format_seconds(result.seconds)}:"]
+    for found in result.services:
+        state = " DAMAGED" if found.damaged else f" PARTIAL: {found.findings} findings" if found.findings else ""
+        state += " (was complete already)" if found.resumed else ""
+        lines.append(f"  {found.wave}. {found.service}: {found.files} files, {format_bytes(found.bytes)}{state}")
+    return out.result("restore-service", result, result.exit_code, lines)
 
 
 def _to_stdout(place: Place, snapshot: str, paths: Sequence[bytes]) -> int:

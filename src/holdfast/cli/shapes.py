@@ -14,8 +14,10 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, keys, retention, settings, vault
-from holdfast.runs import classify, demo, results, tier_results
+from holdfast.cli import catalog, connectors, drill, keys, recover, report_drill, retention, settings, vault
+from holdfast.runs import classify, demo, results, services, start, tier_results
+from holdfast.runs.drill import drills, plan, record, scenarios
+from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -52,6 +54,23 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "restore-service": services.ServiceRestore,
+    "drill": record.DrillRecord,
+    "drill-record": record.DrillRecord,
+    "drill-plan": plan.DrillPlan,
+    "drill-standing": drill.StandingRow,
+    "drill-scenario": drill.ScenarioRow,
+    "drill-sweep": drill.DrillSwept,
+    "scenario": scenarios.ScenarioReport,
+    "report": report_drill.ReportWritten,
+    "report-proof": drills.Proof,
+    "connector": connectors.ConnectorListed,
+    "grants": connectors.Grants,
+    "application": connectors.ApplicationChecked,
+    "wal-pushed": spool.Pushed,
+    "recovery-prepared": recover.RecoveryPrepared,
+    "recovery-checked": start.RecoveryReport,
+    "wal-status": spool.SpoolState,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
@@ -84,6 +103,17 @@ RESULTS = {
     "key",
     "classify",
     "demo",
+    "restore-service",
+    "drill",
+    "drill-plan",
+    "drill-sweep",
+    "scenario",
+    "report",
+    "report-proof",
+    "wal-pushed",
+    "wal-status",
+    "recovery-prepared",
+    "recovery-checked",
 }
 """Records that end a command and carry its `exit_code`."""
 

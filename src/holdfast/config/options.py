@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -134,7 +134,10 @@ def _unfold(key: str, annotation: Any) -> tuple[str, type[BaseModel] | None, str
         kinds = [part for part in arguments if part is not type(None)]
         return _unfold(key, kinds[0])
     if origin is dict:
-        return _unfold(f"{key}.*", arguments[1])
+        inner_key, model, kind = _unfold(f"{key}.*", arguments[1])
+        return (inner_key, model, kind) if model is not None else (key, None, f"table of {kind}s")
+    if origin is Literal:
+        return key, None, "one of " + ", ".join(f"`{word}`" for word in arguments)
     if origin is tuple:
         inner_key, model, kind = _unfold(f"{key}.*", arguments[0])
         return (inner_key, model, kind) if model is not None else (key, None, f"list of {kind}s")

@@ -22,7 +22,10 @@ _SAMPLE_VALUES = {
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
+    "services.*.checks.*.name": '"patients"',
+    "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
+    "applications.*.connector": '"postgresql"',
 }
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}
 
@@ -55,10 +58,9 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
-    first, _, rest = section.partition(".*")
-    if rest.endswith(".*"):
-        return f"[[{first}.NAME{rest.removesuffix('.*')}]]"
-    return f"[{first}.NAME{rest}]" if section != first else f"[{section}]"
+    """Return a section's heading: the first `*` of a key is a name, a later one a place in a list."""
+    named = section.replace(".*", ".NAME", 1)
+    return f"[[{named.removesuffix('.*')}]]" if named.endswith(".*") else f"[{named}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -77,13 +79,8 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = (
-            _table(section)
-            .replace("jobs.NAME", "jobs.ehr")
-            .replace("policies.NAME", "policies.phi")
-            .replace(".NAME", ".main")
-        )
-        optional = "*" in section and section != "jobs.*"
+        shown = _table(section).replace(".NAME", ".ehr")
+        optional = "*" in section and not any(option.key in _SAMPLE_SET for option in _direct(section))
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

@@ -39,8 +39,29 @@
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ DrillError                  a drill could not be held
+    │  ├─ DrillRefusedError        its place could touch production
+    │  ├─ DrillSpaceError          its place has no room
+    │  ├─ IsolationError           the system gives it no namespaces
+    │  └─ DrillProgramError        a program of the application is missing
+    ├─ EvidenceError               a record or a report is not what was signed
+    ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
-    └─ InternalError               a fault of Holdfast itself
+    ├─ InternalError               a fault of Holdfast itself
+    └─ ApplicationError            an application could not be backed up as configured
+       ├─ ApplicationUnreachableError
+       ├─ ApplicationAccessError     wrong password, missing right
+       ├─ ApplicationUnsuitableError wrong version, role or setting
+       ├─ ApplicationBusyError       another backup of it is under way
+       ├─ ApplicationChangedError    it restarted or failed over meanwhile
+       ├─ CaptureError               what was captured did not pass its checks
+       ├─ FreezeOverrunError         a budget was exceeded; thawed first
+       ├─ StillFrozenError           it did not come back: act now
+       ├─ WatchdogError              nothing is frozen without one
+       ├─ DriverMissingError         a driver or program is not installed
+       ├─ WalConflictError           one name, two contents
+       ├─ WalMissingError            in none of the places
+       └─ RecoveryError              a restored application does not come up
 
 A low layer raises the precise class; an upper layer adds facts and notes and never wraps it again. A problem with one
 file of many is a `Finding` in the result, not an exception: an exception means "I stopped".
@@ -53,6 +74,22 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.applications import (
+    ApplicationAccessError,
+    ApplicationBusyError,
+    ApplicationChangedError,
+    ApplicationError,
+    ApplicationUnreachableError,
+    ApplicationUnsuitableError,
+    CaptureError,
+    DriverMissingError,
+    FreezeOverrunError,
+    RecoveryError,
+    StillFrozenError,
+    WalConflictError,
+    WalMissingError,
+    WatchdogError,
+)
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -87,6 +124,14 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.drills import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    IsolationError,
+)
+from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
 from holdfast.errors.tiers import (
     MediumDamageError,
@@ -99,13 +144,28 @@ from holdfast.errors.tiers import (
 __all__ = [
     "AccessError",
     "AmbiguousSnapshotError",
+    "ApplicationAccessError",
+    "ApplicationBusyError",
+    "ApplicationChangedError",
+    "ApplicationError",
+    "ApplicationUnreachableError",
+    "ApplicationUnsuitableError",
     "CapabilityError",
+    "CaptureError",
     "ConfigError",
     "DamageError",
+    "DrillError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
+    "DriverMissingError",
+    "EvidenceError",
+    "FreezeOverrunError",
     "HeldError",
     "HoldfastError",
     "InternalError",
     "Interrupted",
+    "IsolationError",
     "LimitError",
     "LocalStateError",
     "MediumDamageError",
@@ -116,6 +176,8 @@ __all__ = [
     "ObjectMissingError",
     "PathMissingError",
     "ReceiptError",
+    "RecoveryError",
+    "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
@@ -123,6 +185,7 @@ __all__ = [
     "SnapshotMissingError",
     "SourceMissingError",
     "SpoolFullError",
+    "StillFrozenError",
     "StoreAccessError",
     "StoreClockError",
     "StoreError",
@@ -137,6 +200,9 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "WalConflictError",
+    "WalMissingError",
+    "WatchdogError",
     "WrongKeyError",
     "error_classes",
 ]

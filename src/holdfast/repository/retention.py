@@ -32,6 +32,9 @@ class RetentionPolicy:
     """Keep everything admitted in the last so many days (minimum retention)."""
     tags: frozenset[str] = field(default_factory=frozenset)
     """Keep every snapshot that has one of these tags."""
+    pitr_days: int = 30
+    """Keep what recovery to any moment needs: the logs since the oldest kept base backup of the last so many days. Those that
+    a base backup itself rests on are kept with it, however old it is."""
 
     @property
     def keeps_anything(self) -> bool:

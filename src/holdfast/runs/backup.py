@@ -31,19 +31,21 @@ from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import continuity
 from holdfast.runs.assembly import class_keys, engine_index, set_limits
 from holdfast.runs.catalog import after_backup
+from holdfast.runs.conclusion import concluded, moves, sealed_evidence
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from holdfast.base.events import Events
     from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.conclusion import Conclusions
     from holdfast.runs.continuity import Caches, Source
     from holdfast.runs.options import BackupOptions, Cancel
 
@@ -65,6 +67,11 @@ class BackupRequest:
     label: str
     options: BackupOptions
     dry_run: bool = False
+    moving: tuple[bytes, ...] = ()
+    """Absolute folders whose files may change or vanish while they are read without harm: no finding of that is made."""
+    conclude: Callable[[Sequence[Finding]], Conclusions] | None = None
+    """Called once, when everything is read and before the snapshot is committed, with the findings so far. Such a run is
+    never begun again by itself: what it copied is of one moment only."""
 
 
 @dataclass(slots=True)
@@ -116,6 +123,8 @@ def run_backup(
             try:
                 return attempt()
             except RevokedError:
+                if request.conclude is not None:
+                    raise
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
@@ -166,13 +175,16 @@ def _attempt(run: _Run) -> BackupResult:
         run.findings[:] = [finding for finding in run.findings if finding.kind == "silent-change"]
         passes.append(_pass(run, session, class_ids))
     finished = passes[-1]
-    info = session.commit(_draft(run, finished, parent))
+    end = concluded(request.conclude, run.findings, run.events)
+    info = session.commit(_draft(run, finished, parent, end))
     run.caches.accept()
     if request.options.update_catalog:
         after_backup(vault, run.events)
     counts = vault.store.counts()
     stats = _stats(run, passes, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
-    return BackupResult(info, info.partial, stats, tuple(run.findings), pending=packs_pending(vault))
+    return BackupResult(
+        info, info.partial, stats, tuple(run.findings), pending=packs_pending(vault), evidence=end.evidence
+    )
 
 
 def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
@@ -342,6 +354,8 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
 
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:
     finding = Finding(event.path, event.kind, event.detail, event.class_id)
+    if moves(finding, run.request.moving):
+        return
     run.findings.append(finding)
     if finding not in run.told:
         run.told.add(finding)
@@ -364,7 +378,7 @@ def _payloads(runs: Iterable[tuple[int, int, bytes]]) -> list[RunPayload]:
     return [RunPayload(class_id, generation, payload) for class_id, generation, payload in runs]
 
 
-def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) -> SnapshotDraft:
+def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, end: Conclusions) -> SnapshotDraft:
     """Return the snapshot to commit."""
     if not finished.classes:
         raise InternalError("the engine finished without a tree")
@@ -393,6 +407,7 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None) ->
         paths=run.source.paths,
         tags=run.request.options.tags,
         retain_until=retain_until(run.vault, [row.class_id for row in finished.classes], run.started),
+        evidence=sealed_evidence(end),
     )
 
 

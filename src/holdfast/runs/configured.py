@@ -61,8 +61,10 @@ def job_paths(settings: Settings, name: str) -> tuple[str, ...]:
     if job is None:
         known = ", ".join(sorted(settings.jobs)) or "none"
         raise UsageError(f"the configuration has no job {name}", next=f"its jobs are: {known}.")
-    if not job.paths and not job.streams:
-        raise UsageError(f"the job {name} has neither paths nor streams", next="give it some in the configuration.")
+    if not job.paths and not job.streams and not job.applications:
+        raise UsageError(
+            f"the job {name} has neither paths nor streams nor applications", next="give it some in the configuration."
+        )
     return job.paths
 
 
@@ -107,5 +109,6 @@ def retention_policy(settings: Settings) -> RetentionPolicy:
         monthly=keep.monthly,
         yearly=keep.yearly,
         within_days=keep.within_days,
+        pitr_days=keep.pitr_days,
         tags=frozenset(keep.tags),
     )

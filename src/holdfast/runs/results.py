@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
+from holdfast.sources.connectors.protocol import Evidence
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,6 +26,7 @@ __all__ = [
     "DamagedPack",
     "DetectedCount",
     "EntryInfo",
+    "Evidence",
     "ForgetDecision",
     "ForgetPlan",
     "ForgetResult",
@@ -98,6 +100,8 @@ class BackupResult:
     dry_run: bool = False
     pending: int = 0
     """Packs that are not yet on as many of their stores as their policies ask for: `holdfast migrate` brings them there."""
+    evidence: tuple[Evidence, ...] = ()
+    """How each application of the job was captured, for how long it stood still, and what proves it."""
 
     @property
     def exit_code(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from holdfast.base.events import Events, ignore
@@ -14,9 +15,12 @@ from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.configured import access, backup_options, job_paths
+from holdfast.runs.configured import limits as configured_limits
+from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
+from holdfast.runs.tier_surface import TierSurface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +28,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from holdfast.base.environment import Environment
-    from holdfast.classes.routing import MovePlan
     from holdfast.config import Config, StoreSettings
     from holdfast.runs.assembly import OpenVault
-    from holdfast.runs.courier import Courier
     from holdfast.runs.options import Cancel, Limits, PathLike
+    from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
         BackupResult,
         CheckReport,
@@ -39,11 +42,10 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
-    from holdfast.runs.tier_results import CopyRepair, Exposure, MigrateResult, Pending
     from holdfast.runs.tiering import Tiers
 
 
-class Vault:
+class Vault(DrillSurface, TierSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -88,24 +90,25 @@ class Vault:
         credential: PathLike | None = None,
         stores: Mapping[str, StoreSettings] | None = None,
         tiers: Tiers | None = None,
+        config: Config | None = None,
         env: Environment | None = None,
     ) -> Vault:
-        """Open a vault by its store, or by a configuration file (`*.toml`).
+        """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
 
         `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
 
         A secret given here goes before the configured one.
         """
-        config = _configuration(url)
-        if config is not None:
-            known = access(config, os.environ)
+        named = _configuration(url)
+        if named is not None:
+            known = access(named, os.environ)
             url, stores, tiers = known.url, known.stores, known.tiers
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
         opened = open_vault(
             url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, stores=stores, tiers=tiers
         )
-        return cls(opened, config)
+        return cls(opened, config or named)
 
     def close(self) -> None:
         """Release files and connections. Runs must be over."""
@@ -147,6 +150,7 @@ class Vault:
         *,
         label: str = "",
         options: BackupOptions | None = None,
+        applications: Sequence[str] = (),
         dry_run: bool = False,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -155,18 +159,32 @@ class Vault:
 
         When it returns, the snapshot is committed, durable and readable; `partial` if some file could not be read
         whole, each of which is a finding. `label` names the source: the same host, label and paths continue the same
-        history. A dry run scans, counts by class, and writes nothing.
+        history. A dry run scans, counts by class, and writes nothing. `applications` are names of the configuration: they
+        are captured together, as one consistency group with the paths, and how is the result's `evidence`.
 
         Errors: `SourceMissingError` (a path that does not exist), `RevokedError`, `Interrupted` (`stop` was set: a
-        checkpoint is kept and the next run uploads nothing twice). After any error no earlier snapshot is touched.
+        checkpoint is kept and the next run uploads nothing twice), `ApplicationError` (and its children: the application runs
+        on). After any error no earlier snapshot is touched.
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
             label = label or paths
             options = options or backup_options(self._config.settings, paths)
+            applications = applications or self._config.settings.jobs[paths].applications
             paths = job_paths(self._config.settings, paths)
         given: list[PathLike] = [paths] if isinstance(paths, str | bytes | os.PathLike) else [*paths]
         request = BackupRequest(tuple(map(raw_path, given)), label, options or BackupOptions(), dry_run=dry_run)
-        return run_backup(self._vault, request, events=events, stop=stop)
+        if not applications:
+            return run_backup(self._vault, request, events=events, stop=stop)
+        from holdfast.runs.applications import members_of, run_application_backup
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        settings, vault = self._config.settings, self._vault
+        return run_application_backup(
+            vault, request, lambda: members_of(vault, settings, applications), events=events, stop=stop
+        )
 
     def snapshots(self, source: str = "") -> SnapshotList:
         """Return the committed snapshots, oldest first; only those of a source (label, or id prefix) if given."""
@@ -213,8 +231,11 @@ class Vault:
 
     def plan_forget(self, policy: RetentionPolicy, *, source: str = "") -> ForgetPlan:
         """Return what retention would forget. Nothing changes."""
+        from holdfast.runs.wal import keep_logs
+
         chosen = [snapshot.info for snapshot in self.snapshots(source)]
-        return forget.plan(self._vault.repository, policy, chosen)
+        plan = forget.plan(self._vault.repository, policy, chosen)
+        return keep_logs(plan, self._vault.snapshots(), policy.pitr_days, self._vault.env.now())
 
     def forget(
         self,
@@ -319,76 +340,57 @@ class Vault:
         request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due)
         return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
 
-    def migrate_plan(self, *, budget_bytes: int | None = None) -> MovePlan:
-        """Return what a migration would do: what may not lie where it lies first, then missing copies, then ages.
-
-        Asks every store. `UsageError` for a vault without policies, `StoreUnreachableError` if a store does not answer.
-        """
-        from holdfast.runs import migrate
-
-        return migrate.migrate_plan(self._vault, budget_bytes=budget_bytes)
-
-    def migrate(
-        self,
-        plan: MovePlan | None = None,
-        *,
-        budget_bytes: int | None = None,
-        dry_run: bool = False,
-        limits: Limits | None = None,
-        events: Events = ignore,
-        stop: Cancel | None = None,
-    ) -> MigrateResult:
-        """Bring what waits, and every pack that has reached an age, to the stores that its class's policy names.
-
-        Each pack is copied, read back and hashed before an old copy is deleted: every snapshot is restorable at each
-        moment, and after a crash at any of them. `budget_bytes` bounds what is copied; the rest is for the next call.
-        """
-        from holdfast.runs import migrate
-
-        return migrate.run_migrate(
-            self._vault, plan, budget_bytes=budget_bytes, dry_run=dry_run, limits=limits, events=events, stop=stop
-        )
-
-    def repair_copies(self, *, dry_run: bool = False, events: Events = ignore) -> CopyRepair:
-        """Make missing and damaged copies anew from sound ones, and move what lies where its class may not lie.
-
-        What `verify` found damaged is known; what is missing is seen here, by asking every store. A pack without any
-        sound copy is counted and left alone.
-        """
-        from holdfast.runs import migrate
-
-        return migrate.run_repair_copies(self._vault, dry_run=dry_run, events=events)
-
-    def pending(self) -> Pending | None:
-        """Return what waits because a store was down, by this host's ledger; None for a vault with one store."""
-        from holdfast.runs.pending import pending
-
-        return pending(self._vault)
-
-    def exposed(self) -> tuple[Exposure, ...]:
-        """Return where older copies lie that may not lie there any more, because their files' class rose since.
-
-        In counts, by source and change of class, with the snapshots to forget if they are to go early. Reads trees: it
-        takes about as long as listing every snapshot.
-        """
-        from holdfast.runs.exposure import exposed
-
-        return exposed(self._vault)
-
-    def courier(self, name: str = "default") -> Courier:
-        """Return the courier to a far side behind an air gap: export onto media, take receipts, see what is open.
-
-        The far side takes media by `holdfast.courier_import`, which needs no key.
-        """
-        from holdfast.runs.courier import Courier
-
-        return Courier(self._vault, name)
-
     def stats(self, *, by_snapshot: bool = True) -> VaultStats:
         """Return where the space goes: by class, source and snapshot."""
         from holdfast.runs.stats import run_stats
 
         return run_stats(self._vault, by_snapshot=by_snapshot)
+
+    def store_wal(self, application: str, *, events: Events = ignore, stop: Cancel | None = None) -> BackupResult:
+        """Store a configured PostgreSQL application's WAL spool as a snapshot, and empty the spool of what is stored.
+
+        Between base backups, as often as the recovery point asks for. Gaps raise the alert `wal-gap`. `ConfigError` if the
+        application has no spool.
+        """
+        from holdfast.runs.applications import spool_of
+        from holdfast.runs.wal import store_log
+
+        if self._config is None:
+            raise UsageError(
+                "applications are named in a configuration", next="open the vault by its configuration file."
+            )
+        spool = spool_of(self._config.settings, application)
+        options = BackupOptions(limits=configured_limits(self._config.settings))
+        return store_log(self._vault, application, raw_path(spool), options, events=events, stop=stop)
+
+    def prepare_recovery(
+        self,
+        application: str,
+        to: PathLike,
+        *,
+        target: RecoveryTarget,
+        snapshot: str = "",
+        events: Events = ignore,
+        stop: Cancel | None = None,
+    ) -> Prepared:
+        """Restore a PostgreSQL application into an empty folder, with its WAL and the settings that bring it to a target.
+
+        `snapshot` selects the base backup; without it the newest that ended before the target is taken. What comes back can
+        be tried out (`holdfast.runs.start.check_recovery`) or started. Nothing of the running application is touched.
+        `SnapshotMissingError`, `RecoveryError`.
+        """
+        from holdfast.runs.recovery import prepare_recovery
+
+        return prepare_recovery(
+            self._vault,
+            self._vault.snapshots(),
+            application,
+            Path(os.path.abspath(os.fsdecode(to))),
+            target=target,
+            selected=self.snapshot(snapshot).info if snapshot else None,
+            events=events,
+            stop=stop,
+        )
 
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
         """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""

@@ -22,7 +22,7 @@ def test_every_option_has_a_case_that_sets_it():
 def test_an_option_is_set_differs_from_its_default_and_knows_its_line(key):
     text, expected = CASES[key]
     loaded = config.loads(text, environ={})
-    name = key.replace("jobs.*", "jobs.a").replace("stores.*", "stores.a").replace("*", "0")
+    name = key.replace(".*", ".a", 1).replace("*", "0")
     assert loaded.value(name) == expected
     option = config.option_for(key)
     assert option is not None
@@ -189,3 +189,25 @@ deep = 1
     assert found["jobs", "a", "classes", 1, "more", "deep"] == 17
     assert line_of(found, ("jobs", "a", "paths", 1)) == 7
     assert line_of(found, ("nothing",)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('[services.a]\nneeds = ["b"]', "a needs b, which is no service"),
+        ('[services.a]\nneeds = ["b"]\n[services.b]\nneeds = ["a"]', "in a circle"),
+        ('[services.a]\nrto = "15m"\nneeds = ["b"]\n[services.b]\nrto = "1h"', "needs b, which may take 1 h 0 min"),
+        ('[services.a]\nrto = "15m"\nsize = "1TB"\nrestore_bytes_per_s = "100MB"', "data alone takes 2 h 46 min"),
+        ('[[services.a.checks]]\nname = "c"\n[[services.a.checks]]\nname = "c"', "two checks named c"),
+    ],
+)
+def test_services_that_cannot_be_are_refused_at_load(text, wrong):
+    with pytest.raises(ConfigError) as caught:
+        config.loads(HEAD + text, "site.toml", environ={})
+    assert wrong in str(caught.value)
+    assert "services" in str(caught.value)
+
+
+def test_an_objective_that_arithmetic_allows_is_taken():
+    text = '[services.a]\nneeds = ["b"]\nsize = "1GB"\nrestore_bytes_per_s = "100MB"\n[services.b]\nrto = "15m"'
+    assert config.loads(HEAD + text, environ={}).settings.services["a"].needs == ("b",)

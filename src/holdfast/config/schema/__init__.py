@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.policy import MoveSettings, PolicySettings, SpoolSettings, TierSettings
+from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.stores import StoreSettings
 from holdfast.config.schema.vault import (
     BackupSettings,
@@ -23,14 +25,18 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "ApplicationSettings",
     "BackupSettings",
     "ClassRuleSettings",
+    "DrillCheckSettings",
+    "DrillSettings",
     "JobSettings",
     "LimitSettings",
     "MoveSettings",
     "PolicySettings",
     "PruneSettings",
     "RetentionSettings",
+    "ServiceSettings",
     "Settings",
     "SpoolSettings",
     "StoreSettings",
@@ -50,8 +56,11 @@ class Settings(Section):
     policies: dict[Name, PolicySettings] = Field(default_factory=dict)
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
+    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    services: Services = Field(default_factory=dict)
+    drill: DrillSettings = Field(default_factory=DrillSettings)

@@ -69,6 +69,9 @@ class JobSettings(Section):
 
     paths: Texts = option((), "Files and folders to back up.")
     streams: tuple[StreamSettings, ...] = option((), "Commands whose standard output is stored as a file.")
+    applications: tuple[Name, ...] = option(
+        (), "Applications that are captured with the paths and streams, all of them as one consistency group."
+    )
     exclude: Texts = option((), "gitignore-like patterns of what is left out, from `/`.")
     exclude_caches: StrictBool = option(True, "Leave out folders that a CACHEDIR.TAG marks as caches.")
     exclude_larger_than: Size | None = option(None, "Leave out files larger than this.", unit="bytes", ge=1)
@@ -122,6 +125,13 @@ class RetentionSettings(Section):
         0, "Everything admitted in the last so many days, whatever else is said.", unit="days", ge=0, le=36_500
     )
     tags: Texts = option((), "Every snapshot that has one of these tags.")
+    pitr_days: StrictInt = option(
+        30,
+        "Databases can be recovered to any moment since the oldest kept base backup of the last so many days.",
+        unit="days",
+        ge=0,
+        le=36_500,
+    )
 
 
 class PruneSettings(Section):
