@@ -141,14 +141,42 @@ class RefSet:
 # --- files: durable put, limits ---------------------------------------------------------------------------------------
 
 @final
+class LimitsUsed:
+    """What passed through limits, and how long threads waited, summed over them."""
+
+    read_bytes: int
+    write_bytes: int
+    network_bytes: int
+    operations: int
+    waited_s: list[float]
+    """By reason: read, write, network, operations, cpu, threads, pause."""
+
+@final
 class Limits:
-    """Rates in bytes per second (None: no limit) and a pause switch, settable while running."""
+    """What a run may take (None: no limit) and a pause switch, settable while it runs, obeyed in the middle of a file.
+
+    `operations_per_s`: calls that a disk must answer. `cpu_cores`: CPU time of the whole process per second. `threads`:
+    that compute at the same time. `memory_bytes`: of packs in memory.
+    """
 
     def __new__(cls, read_bytes_per_s: int | None = None, write_bytes_per_s: int | None = None) -> Limits: ...
     read_bytes_per_s: int | None
     write_bytes_per_s: int | None
+    network_bytes_per_s: int | None
+    operations_per_s: int | None
+    cpu_cores: float | None
+    threads: int | None
+    memory_bytes: int | None
     def pause(self) -> None: ...
     def resume(self) -> None: ...
+    @property
+    def paused(self) -> bool: ...
+    def used(self) -> LimitsUsed: ...
+    def take_network(self, count: int) -> None:
+        """Wait until so many bytes may go through the network; for stores that speak from Python."""
+
+    def take_disk(self, count: int, *, write: bool) -> None:
+        """Wait until so many bytes may be read from, or written to, a disk; for what reads and writes in Python."""
 
 @final
 class PackData:

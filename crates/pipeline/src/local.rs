@@ -13,6 +13,8 @@ use crate::error::{Error, Step};
 pub const WRITE_STEP_BYTES: usize = 1 << 20;
 /// Bytes after which the kernel is told to start writing back, so that the final `fsync` has little left to do.
 pub const WRITEBACK_BYTES: usize = 8 << 20;
+/// The same beside an application that waits for the disk: its commits stand behind whatever is dirty.
+pub const WRITEBACK_GENTLE_BYTES: usize = 512 << 10;
 /// Names of unfinished objects begin so; a listing leaves them out and anyone may delete old ones.
 pub const TEMPORARY_PREFIX: &str = ".tmp-";
 
@@ -20,6 +22,16 @@ pub const TEMPORARY_PREFIX: &str = ".tmp-";
 pub trait Rate {
     /// Returns when `bytes` more may move; [`Error::Stopped`] when they never will.
     fn spend(&self, bytes: u64) -> Result<(), Error>;
+
+    /// How much to write at once.
+    fn step_bytes(&self) -> usize {
+        WRITE_STEP_BYTES
+    }
+
+    /// After how much the kernel is told to write back: little where others wait for the same disk.
+    fn writeback_bytes(&self) -> usize {
+        WRITEBACK_BYTES
+    }
 }
 
 /// No limit.
@@ -132,11 +144,12 @@ fn write_new(
     };
     let mut flushed = 0_usize;
     let mut written = 0_usize;
-    for step in data.chunks(WRITE_STEP_BYTES) {
+    while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
+        let (step, _) = rest.split_at(rate.step_bytes().clamp(1, rest.len()));
         rate.spend(step.len() as u64)?;
         write_all(file.as_fd(), step)?;
         written += step.len();
-        if written - flushed >= WRITEBACK_BYTES {
+        if written - flushed >= rate.writeback_bytes() {
             start_writeback(file.as_fd(), flushed as u64, (written - flushed) as u64);
             flushed = written;
         }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use holdfast_pipeline as pipeline;
-use holdfast_pipeline::local::{Rate, Unlimited};
+use holdfast_pipeline::limits::Resource;
+use holdfast_pipeline::local::{
+    Rate, Unlimited, WRITE_STEP_BYTES, WRITEBACK_BYTES, WRITEBACK_GENTLE_BYTES,
+};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
@@ -14,11 +17,34 @@ use pyo3::types::{PyBytes, PyMemoryView};
 
 use crate::errors;
 
-/// Rates in bytes per second and a pause switch, settable while running.
+/// What a run may take, and a pause switch: settable while it runs, obeyed in the middle of a file. None is no limit.
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct Limits {
     /// The pipeline's own.
     pub inner: Arc<pipeline::limits::Limits>,
+}
+
+/// What passed through limits, and how long threads waited, summed over them.
+#[pyclass(frozen, get_all, module = "holdfast._core")]
+pub struct LimitsUsed {
+    read_bytes: u64,
+    write_bytes: u64,
+    network_bytes: u64,
+    operations: u64,
+    /// Seconds by reason: read, write, network, operations, cpu, threads, pause.
+    waited_s: [f64; 7],
+}
+
+// Set from whole numbers below 2^53, and given back as such.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(rate: Option<f64>) -> Option<u64> {
+    rate.map(|rate| rate as u64)
+}
+
+// A rate beyond 2^53 per second is no limit worth its last digit.
+#[allow(clippy::cast_precision_loss)]
+fn as_rate(rate: Option<u64>) -> Option<f64> {
+    rate.map(|rate| rate as f64)
 }
 
 #[pymethods]
@@ -36,7 +62,7 @@ impl Limits {
 
     #[getter]
     fn read_bytes_per_s(&self) -> Option<u64> {
-        self.inner.rates().0
+        whole(self.inner.rate(Resource::Read))
     }
 
     #[setter]
@@ -46,12 +72,67 @@ impl Limits {
 
     #[getter]
     fn write_bytes_per_s(&self) -> Option<u64> {
-        self.inner.rates().1
+        whole(self.inner.rate(Resource::Write))
     }
 
     #[setter]
     fn set_write_bytes_per_s(&self, rate: Option<u64>) {
         self.inner.set_write(rate);
+    }
+
+    #[getter]
+    fn network_bytes_per_s(&self) -> Option<u64> {
+        whole(self.inner.rate(Resource::Network))
+    }
+
+    #[setter]
+    fn set_network_bytes_per_s(&self, rate: Option<u64>) {
+        self.inner.set(Resource::Network, as_rate(rate));
+    }
+
+    #[getter]
+    fn operations_per_s(&self) -> Option<u64> {
+        whole(self.inner.rate(Resource::Operations))
+    }
+
+    #[setter]
+    fn set_operations_per_s(&self, rate: Option<u64>) {
+        self.inner.set(Resource::Operations, as_rate(rate));
+    }
+
+    #[getter]
+    fn cpu_cores(&self) -> Option<f64> {
+        self.inner.rate(Resource::Cpu)
+    }
+
+    #[setter]
+    fn set_cpu_cores(&self, cores: Option<f64>) -> PyResult<()> {
+        if cores.is_some_and(|cores| !cores.is_finite() || cores < 0.0) {
+            return Err(PyValueError::new_err("a share of cores is not negative"));
+        }
+        self.inner.set(Resource::Cpu, cores);
+        Ok(())
+    }
+
+    #[getter]
+    fn threads(&self) -> Option<usize> {
+        self.inner.threads()
+    }
+
+    #[setter]
+    fn set_threads(&self, threads: Option<usize>) {
+        self.inner.set_threads(threads);
+    }
+
+    #[getter]
+    fn memory_bytes(&self) -> Option<usize> {
+        let room = self.inner.memory_room(usize::MAX);
+        (room < usize::MAX).then_some(room)
+    }
+
+    #[setter]
+    fn set_memory_bytes(&self, bytes: Option<usize>) {
+        self.inner.set_memory(bytes);
     }
 
     fn pause(&self) {
@@ -66,6 +147,60 @@ impl Limits {
     fn paused(&self) -> bool {
         self.inner.is_paused()
     }
+
+    /// What passed so far.
+    // Nanoseconds of waiting: a float holds a hundred days of them.
+    #[allow(clippy::cast_precision_loss)]
+    fn used(&self) -> LimitsUsed {
+        let used = self.inner.used();
+        LimitsUsed {
+            read_bytes: used.read_bytes,
+            write_bytes: used.write_bytes,
+            network_bytes: used.network_bytes,
+            operations: used.operations,
+            waited_s: used.waited_ns.map(|ns| ns as f64 / 1e9),
+        }
+    }
+
+    /// Waits until bytes may go through the network, in pieces of what the rate allows in a moment.
+    fn take_network(&self, py: Python<'_>, mut count: u64) -> PyResult<()> {
+        let never = AtomicBool::new(false);
+        while count > 0 {
+            let most = usize::try_from(count).unwrap_or(usize::MAX);
+            let step = self.inner.step(Resource::Network, most) as u64;
+            py.detach(|| self.inner.take_network(step, &never))
+                .map_err(errors::pipeline)?;
+            py.check_signals()?;
+            count -= step.min(count);
+        }
+        Ok(())
+    }
+
+    /// Waits for reads (`write` false) or writes of a store that is no folder of this machine's engine.
+    #[pyo3(signature = (count, *, write))]
+    fn take_disk(&self, py: Python<'_>, mut count: u64, write: bool) -> PyResult<()> {
+        let never = AtomicBool::new(false);
+        let resource = if write {
+            Resource::Write
+        } else {
+            Resource::Read
+        };
+        while count > 0 {
+            let most = usize::try_from(count).unwrap_or(usize::MAX);
+            let step = self.inner.step(resource, most) as u64;
+            py.detach(|| {
+                if write {
+                    self.inner.take_write(step, &never)
+                } else {
+                    self.inner.take_read(step, &never)
+                }
+            })
+            .map_err(errors::pipeline)?;
+            py.check_signals()?;
+            count -= step.min(count);
+        }
+        Ok(())
+    }
 }
 
 struct WriteRate(Arc<pipeline::limits::Limits>);
@@ -73,6 +208,18 @@ struct WriteRate(Arc<pipeline::limits::Limits>);
 impl Rate for WriteRate {
     fn spend(&self, bytes: u64) -> Result<(), pipeline::Error> {
         self.0.take_write(bytes, &AtomicBool::new(false))
+    }
+
+    fn step_bytes(&self) -> usize {
+        self.0.step(Resource::Write, WRITE_STEP_BYTES)
+    }
+
+    fn writeback_bytes(&self) -> usize {
+        if self.0.is_limited() {
+            WRITEBACK_GENTLE_BYTES
+        } else {
+            WRITEBACK_BYTES
+        }
     }
 }
 
@@ -215,6 +362,7 @@ fn check_pages(
 /// Adds the classes and functions to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Limits>()?;
+    module.add_class::<LimitsUsed>()?;
     module.add_class::<PackData>()?;
     module.add_function(wrap_pyfunction!(check_pages, module)?)?;
     module.add_function(wrap_pyfunction!(put_file, module)?)

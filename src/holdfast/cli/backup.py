@@ -100,10 +100,10 @@ def backup_command(
 
 def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:
     """Lay what the command line says over a job's options: lists are added to, flags switch on."""
-    from holdfast.runs.options import Limits
-
-    limits = Limits(
-        given["limit_read"] or base.limits.read_bytes_per_s, given["limit_write"] or base.limits.write_bytes_per_s
+    limits = dataclasses.replace(
+        base.limits,
+        read_bytes_per_s=given["limit_read"] or base.limits.read_bytes_per_s,
+        write_bytes_per_s=given["limit_write"] or base.limits.write_bytes_per_s,
     )
     return dataclasses.replace(
         base,

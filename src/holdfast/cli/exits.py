@@ -14,7 +14,7 @@ EXIT_CODES = {
     6: "wrong key or not permitted",
     7: "store unreachable, full or refusing",
     8: "drill missed its objective",
-    9: "paused by its window, checkpoint kept",
+    9: "paused by its window or an operator, checkpoint kept",
     130: "interrupted by SIGINT, checkpoint kept",
     143: "interrupted by SIGTERM, checkpoint kept",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,12 @@ def verify_command(
     stores the content again.
     """
     from holdfast.config import VerifySettings
+    from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
 
     config = place.load()
     settings = config.settings.verify if config is not None else VerifySettings()
-    reading = limit_read or (config.settings.limits.read_bytes_per_s if config is not None else None)
+    general = limits(config.settings) if config is not None else Limits()
     with place.open(config) as vault, interruptible() as stop, out.events("verify") as events:
         report = vault.verify(
             sample=settings.sample if sample is None else sample,
@@ -103,7 +105,7 @@ def verify_command(
             show_paths=out.show_paths,
             mark_damaged=not no_mark,
             due=due,
-            limits=Limits(read_bytes_per_s=reading),
+            limits=dataclasses.replace(general, read_bytes_per_s=limit_read or general.read_bytes_per_s),
             events=events,
             stop=stop,
         )

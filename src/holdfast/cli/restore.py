@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,7 @@ def restore_command(
     SNAPSHOT is an id, the beginning of one, `latest`, `latest:SOURCE` or `SOURCE@TIME`. PATHS are files, folders and globs; none
     means all. An interrupted restore goes on where it stopped when it is called again.
     """
+    from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
 
     if thaw:
@@ -83,8 +85,10 @@ def restore_command(
         if target is None or snapshot != "latest" or paths or exclude or classes:
             raise UsageError("--service takes --to DIR and no snapshot, paths, --exclude or --class")
         return _services(place, services, target, Limits(limit_read, limit_write), out, dry_run=dry_run)
+    config = place.load()
+    general = limits(config.settings) if config is not None else Limits()
     with (
-        place.open() as vault,
+        place.open(config) as vault,
         interruptible() as stop,
         out.events("restore") as events,
     ):
@@ -98,7 +102,11 @@ def restore_command(
             dry_run=dry_run,
             owners=owners,
             events=events,
-            limits=Limits(limit_read, limit_write),
+            limits=dataclasses.replace(
+                general,
+                read_bytes_per_s=limit_read or general.read_bytes_per_s,
+                write_bytes_per_s=limit_write or general.write_bytes_per_s,
+            ),
             stop=stop,
         )
     return out.result("restore", result, result.exit_code, summary(result))

@@ -14,8 +14,8 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, connectors, drill, keys, recover, report_drill, retention, settings, vault
-from holdfast.runs import classify, demo, results, services, start, tier_results
+from holdfast.cli import catalog, connectors, drill, governor, keys, recover, report_drill, retention, settings, vault
+from holdfast.runs import classify, demo, results, services, start, steer, tier_results
 from holdfast.runs.drill import drills, plan, record, scenarios
 from holdfast.sources import spool
 
@@ -71,6 +71,8 @@ RECORDS: dict[str, type] = {
     "recovery-prepared": recover.RecoveryPrepared,
     "recovery-checked": start.RecoveryReport,
     "wal-status": spool.SpoolState,
+    "run": steer.RunStatus,
+    "pause": governor.PauseSet,
     "setting": settings.Setting,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
@@ -101,6 +103,7 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "pause",
     "classify",
     "demo",
     "restore-service",

@@ -21,6 +21,10 @@ _SAMPLE_VALUES = {
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
+    "governor.probes.*.sql": '"postgresql://probe@localhost/ehr"',
+    "windows.*.days": '["workday"]',
+    "windows.*.start": '"07:00"',
+    "windows.*.end": '"18:00"',
     "jobs.*.streams.*.path": '"/dumps/ehr.sql"',
     "services.*.checks.*.name": '"patients"',
     "services.*.criticality": '"vital"',
@@ -60,7 +64,9 @@ def manual() -> str:
 def _table(section: str) -> str:
     """Return a section's heading: the first `*` of a key is a name, a later one a place in a list."""
     named = section.replace(".*", ".NAME", 1)
-    return f"[[{named.removesuffix('.*')}]]" if named.endswith(".*") else f"[{named}]"
+    if named.endswith(".*"):
+        return f"[[{named.removesuffix('.*')}]]"
+    return f"[{named}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -79,7 +85,7 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = _table(section).replace(".NAME", ".ehr")
+        shown = _table(section).replace("jobs.NAME", "jobs.ehr").replace(".NAME", ".main")
         optional = "*" in section and not any(option.key in _SAMPLE_SET for option in _direct(section))
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):

@@ -8,11 +8,13 @@
     │  ├─ AmbiguousSnapshotError   a prefix or a selector fits several snapshots
     │  ├─ SourceMissingError       a path to back up does not exist
     │  ├─ TargetNotEmptyError      a restore target holds something already
+    │  ├─ ProbeUnusableError       a probe of the application cannot be used as configured
     │  └─ TargetInsideVaultError   a restore target or a source lies in the vault
     ├─ MissingError                what was asked for is not there
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
-    │  └─ PathMissingError
+    │  ├─ PathMissingError
+    │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
@@ -46,6 +48,8 @@
     │  └─ DrillProgramError        a program of the application is missing
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
+    ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
+    ├─ SteeringError               a run does not answer on its control socket
     ├─ Interrupted                 SIGINT or SIGTERM: checkpoint kept
     ├─ InternalError               a fault of Holdfast itself
     └─ ApplicationError            an application could not be backed up as configured
@@ -131,6 +135,7 @@ from holdfast.errors.drills import (
     DrillSpaceError,
     IsolationError,
 )
+from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
 from holdfast.errors.tiers import (
@@ -175,16 +180,20 @@ __all__ = [
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
+    "PausedError",
+    "ProbeUnusableError",
     "ReceiptError",
     "RecoveryError",
     "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RunMissingError",
     "Safety",
     "SnapshotMissingError",
     "SourceMissingError",
     "SpoolFullError",
+    "SteeringError",
     "StillFrozenError",
     "StoreAccessError",
     "StoreClockError",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.base import environment
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
+from holdfast.governor.plan import GovernorPlan
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
@@ -70,6 +71,8 @@ class OpenVault:
         """Snapshots that were there before the index was read: all they need is in it."""
         self._keyring: engine.KeyRing | None = None
         self._lock = threading.RLock()
+        self.governor: Callable[[], GovernorPlan] = GovernorPlan
+        """How runs are governed, made anew for each run: its probes have connections."""
 
     @property
     def vault_id(self) -> str:
@@ -189,9 +192,11 @@ def engine_index(view: IndexView) -> engine.Index:
 
 
 def set_limits(limits: engine.Limits, wanted: Limits | None) -> None:
-    """Set the rates of a run; without any, there is no limit."""
-    limits.read_bytes_per_s = wanted.read_bytes_per_s if wanted else None
-    limits.write_bytes_per_s = wanted.write_bytes_per_s if wanted else None
+    """Set the limits of what is no governed run; without any, there is no limit."""
+    from holdfast.governor.budget import apply
+    from holdfast.runs.options import usual_budget
+
+    apply(limits, usual_budget(wanted))
 
 
 def class_keys(secrets: ClassSecrets) -> engine.ClassKeys:

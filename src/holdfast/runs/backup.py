@@ -18,22 +18,20 @@ from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.errors import (
     DamageError,
     InternalError,
-    Interrupted,
     NotPermittedError,
     RevokedError,
-    SourceMissingError,
-    TargetInsideVaultError,
-    UsageError,
 )
 from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
-from holdfast.runs import continuity
-from holdfast.runs.assembly import class_keys, engine_index, set_limits
+from holdfast.runs import continuity, parents
+from holdfast.runs.assembly import class_keys, engine_index
 from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, moves, sealed_evidence
+from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.raising import RaisedFolders, detectable
+from holdfast.runs.refusals import check_paths, check_texts
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
 
@@ -83,7 +81,7 @@ class _Run:
     source: Source
     caches: Caches
     events: Events
-    stop: Cancel | None
+    governed: GovernedRun
     started: datetime
     began: float
     raised: RaisedFolders
@@ -94,13 +92,34 @@ class _Run:
 
 
 def run_backup(
-    vault: OpenVault, request: BackupRequest, *, events: Events = ignore, stop: Cancel | None = None
+    vault: OpenVault,
+    request: BackupRequest,
+    *,
+    events: Events = ignore,
+    stop: Cancel | None = None,
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
     request = replace(request, paths=_absolute(request.paths))
-    _check_paths(vault, request)
-    _check_texts(request)
+    check_paths(vault, request)
+    check_texts(request)
     source = continuity.identify(vault.repository, request.paths, request.label)
+    with governed(
+        vault,
+        request.options.limits,
+        kind="backup",
+        label=request.label,
+        events=events,
+        stop=stop,
+        can_yield=True,
+        last_good=lambda: parents.last_good(vault, source),
+    ) as steered:
+        result = steered.attempts(lambda: _attempts(vault, request, source, events, steered))
+        return replace(result, governor=steered.record())
+
+
+def _attempts(
+    vault: OpenVault, request: BackupRequest, source: Source, events: Events, steered: GovernedRun
+) -> BackupResult:
     if not request.dry_run:
         begin(vault, events)
     with continuity.held(vault.folder("cache"), source.id) as caches:
@@ -112,7 +131,7 @@ def run_backup(
                 source,
                 caches,
                 events,
-                stop,
+                steered,
                 vault.env.now(),
                 vault.env.monotonic(),
                 RaisedFolders.read(caches.raised),
@@ -135,28 +154,6 @@ def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(os.path.normpath(os.path.join(here, path)) for path in paths))
 
 
-def _check_paths(vault: OpenVault, request: BackupRequest) -> None:
-    if not request.paths and not request.options.streams:
-        raise UsageError("nothing to back up was named", next="give at least one path.")
-    missing = sum(not os.path.lexists(path) for path in request.paths)
-    if missing:
-        raise SourceMissingError(f"{missing} of the {len(request.paths)} paths to back up do not exist")
-    if any(map(vault.owns, request.paths)):
-        raise TargetInsideVaultError("a path to back up lies in the vault or in Holdfast's own state")
-
-
-def _check_texts(request: BackupRequest) -> None:
-    """Refuse what could not be stored or listed: labels and tags that are no line of text, streams without a place."""
-    for text in (request.label, *request.options.tags):
-        if not text.isprintable():
-            raise UsageError("a label or a tag is one line of printable text")
-    names = [os.fsencode(stream.path).strip(b"/") for stream in request.options.streams]
-    if len(set(names)) != len(names):
-        raise UsageError("two streams have the same name")
-    if any(part in {b"", b".", b".."} or b"\0" in part for name in names for part in name.split(b"/")):
-        raise UsageError("the name of a stream is a path without `.` and `..`")
-
-
 def _attempt(run: _Run) -> BackupResult:
     """One session, from its announcement to its commit."""
     vault, request = run.vault, run.request
@@ -165,7 +162,7 @@ def _attempt(run: _Run) -> BackupResult:
     class_ids = _class_ids(vault, request.options)
     if request.dry_run:
         return _dry_run(run, class_ids)
-    parent = _parent(vault, run.source)
+    parent = parents.newest(vault, run.source)
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
     passes = [_pass(run, session, class_ids)]
     if run.raised.learn(passes[0].raised):
@@ -213,12 +210,6 @@ def _dry_run(run: _Run, class_ids: Sequence[int]) -> BackupResult:
     )
 
 
-def _parent(vault: OpenVault, source: Source) -> SnapshotInfo | None:
-    """Return the newest snapshot of the source that this writer made."""
-    mine = [row for row in vault.snapshots() if row.source == source.id]
-    return mine[-1] if mine else None
-
-
 def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
     """Return the classes that entries can fall into, most sensitive first. `UsageError` for one that the credential lacks."""
     names = {options.default_class}
@@ -232,7 +223,6 @@ def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
 def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
     """Start the engine on the request."""
     vault, options = run.vault, run.request.options
-    set_limits(vault.limits, options.limits)
     return engine.Ingest(
         plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
@@ -300,8 +290,10 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
     Without a session (a dry run) the engine hands out nothing to be stored.
     """
     told = run.vault.env.monotonic()
+    has_objective = run.governed.governor.plan.rpo is not None
+    expected = parents.expected_bytes(run.vault, run.source) if has_objective else None
     while True:
-        if run.stop is not None and run.stop.is_set():
+        if run.governed.is_over():
             ingest.stop()
         event = ingest.poll(POLL_SECONDS)
         if uploads is not None:
@@ -310,7 +302,7 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             if uploads is not None:
                 uploads.drain()
             if event is None:
-                raise Interrupted
+                raise run.governed.why()
             run.events(_progress(run, ingest.progress_now(), "commit"))
             return event
         if isinstance(event, engine.FindingReady):
@@ -319,7 +311,9 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             _store(run, event, session, ingest, uploads)
         if run.vault.env.monotonic() - told >= POLL_SECONDS:
             told = run.vault.env.monotonic()
-            run.events(_progress(run, ingest.progress_now(), "read"))
+            progress = ingest.progress_now()
+            run.governed.governor.progress(progress.bytes, expected)
+            run.events(_progress(run, progress, "read"))
 
 
 def _store(

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     # Types only: a command without a configuration does not pay for reading one.
     from holdfast.config import Config, SecretRef, Settings, StoreSettings
+    from holdfast.governor.plan import GovernorPlan
     from holdfast.runs.tiering import Tiers
 
-__all__ = ["Access", "access", "backup_options", "job_paths", "limits", "retention_policy"]
+__all__ = ["Access", "access", "backup_options", "governor_plan", "job_paths", "limits", "retention_policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,19 @@ def job_paths(settings: Settings, name: str) -> tuple[str, ...]:
     return job.paths
 
 
-def limits(settings: Settings) -> Limits:
-    """Return the configured limits."""
-    return Limits(settings.limits.read_bytes_per_s, settings.limits.write_bytes_per_s)
+def limits(settings: Settings, job: str = "") -> Limits:
+    """Return the configured limits of a run; those of a job go before, one by one."""
+    general = settings.limits.model_dump()
+    own = settings.jobs[job].limits if job in settings.jobs else None
+    named = own.model_dump(exclude_none=True) if own is not None else {}
+    return Limits(**(general | named))
+
+
+def governor_plan(settings: Settings, environ: Mapping[str, str]) -> GovernorPlan:
+    """Return how runs are governed. `ProbeUnusableError` if a probe cannot be used."""
+    from holdfast.runs.governor_settings import plan_of
+
+    return plan_of(settings, environ)
 
 
 def backup_options(settings: Settings, name: str) -> BackupOptions:
@@ -94,7 +105,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         level=level_for(settings, job.default_class),
         workers=backup.workers,
         upload_threads=backup.upload_threads,
-        limits=limits(settings),
+        limits=limits(settings, name),
     )
 
 

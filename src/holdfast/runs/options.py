@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, Protocol
 
 from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES
+from holdfast.governor.budget import UNLIMITED, Budget
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Overwrite = Literal["never", "older", "always"]
@@ -52,10 +53,26 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How hard a run may press; None is no limit. Obeyed within a second."""
+    """How hard a run may press; None is no limit. Obeyed within a second, and changeable while it runs."""
 
     read_bytes_per_s: int | None = None
     write_bytes_per_s: int | None = None
+    network_bytes_per_s: int | None = None
+    operations_per_s: int | None = None
+    """Opens, reads and listings that disks must answer."""
+    cpu_cores: float | None = None
+    """CPU time of the whole process: 0.5 is half a core."""
+    threads: int | None = None
+    """Threads that compute at the same time."""
+    memory_bytes: int | None = None
+    """Packs in memory."""
+
+
+def usual_budget(limits: Limits | None) -> Budget:
+    """Return a run's own limits as a budget."""
+    if limits is None:
+        return UNLIMITED
+    return Budget(**{each.name: getattr(limits, each.name) for each in fields(Budget)})
 
 
 @dataclass(frozen=True, slots=True)

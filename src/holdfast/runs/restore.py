@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
-from holdfast.errors import Interrupted, TargetInsideVaultError, TargetNotEmptyError, UsageError
+from holdfast.errors import TargetInsideVaultError, TargetNotEmptyError, UsageError
 from holdfast.repository.placed import PlacedStore
-from holdfast.runs.assembly import set_limits
+from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.reading import refuse_cold, restore_plan
 from holdfast.runs.restore_paths import resolved
 from holdfast.runs.results import RestoreResult
@@ -51,6 +51,15 @@ def run_restore(
     stop: Cancel | None = None,
 ) -> RestoreResult:
     """Restore; see `Snapshot.restore`."""
+    safe = "files that have their names are whole and verified; nothing else was touched."
+    with governed(vault, limits, kind="restore", label=info.label, events=events, stop=stop, safe=safe) as steered:
+        result = _restored(vault, info, request, events, steered)
+        return replace(result, governor=steered.record())
+
+
+def _restored(
+    vault: OpenVault, info: SnapshotInfo, request: RestoreRequest, events: Events, steered: GovernedRun
+) -> RestoreResult:
     began = vault.env.monotonic()
     target = os.path.abspath(request.to)
     _check_target(vault, target, request)
@@ -60,7 +69,6 @@ def run_restore(
     with engine.translated():
         trees = Trees(vault, info, classes)
         include = resolved(trees, request.include)
-        set_limits(vault.limits, limits)
     if isinstance(vault.store, PlacedStore):
         vault.store.take_read()  # what was read before, for other ends
     with engine.translated(), engine.written_to_target():
@@ -78,7 +86,7 @@ def run_restore(
             limits=vault.limits,
         )
         findings: list[Finding] = []
-        finished = _pump(vault, extract, findings, events, stop)
+        finished = _pump(vault, extract, findings, events, steered)
     if isinstance(vault.store, PlacedStore) and not request.dry_run:
         vault.store.placements.note_restored(vault.store.take_read(), vault.env.now().timestamp())
     return RestoreResult(
@@ -113,13 +121,13 @@ def _check_target(vault: OpenVault, target: bytes, request: RestoreRequest) -> N
 
 
 def _pump(
-    vault: OpenVault, extract: engine.Extract, findings: list[Finding], events: Events, stop: Cancel | None
+    vault: OpenVault, extract: engine.Extract, findings: list[Finding], events: Events, steered: GovernedRun
 ) -> engine.ExtractFinished:
     """Report until the engine is finished. `Interrupted` if told to stop: what is whole stays, the rest goes on later."""
     began = vault.env.monotonic()
     stopping = False
     while True:
-        if not stopping and stop is not None and stop.is_set():
+        if not stopping and steered.is_over():
             stopping = True
             extract.stop()
         event = extract.poll(POLL_SECONDS)
@@ -143,4 +151,4 @@ def _pump(
                 )
             )
         elif stopping and extract.stopped:
-            raise Interrupted(safe="files that have their names are whole and verified; nothing else was touched.")
+            raise steered.why()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.governor.record import GovernorRecord
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
 from holdfast.sources.connectors.protocol import Evidence
@@ -102,6 +103,8 @@ class BackupResult:
     """Packs that are not yet on as many of their stores as their policies ask for: `holdfast migrate` brings them there."""
     evidence: tuple[Evidence, ...] = ()
     """How each application of the job was captured, for how long it stood still, and what proves it."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def exit_code(self) -> int:
@@ -128,6 +131,8 @@ class RestoreResult:
     """Some content is damaged in the vault: exit code 4."""
     plan: RestorePlan | None = None
     """After a dry run: what would be read from which store, in what time and at what cost."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def partial(self) -> bool:
@@ -201,6 +206,8 @@ class VerifyReport:
     """Further copies of these packs, on other stores, that were read and hashed."""
     cold: int = 0
     """Packs that were not read because every copy must be thawed first."""
+    governor: GovernorRecord | None = None
+    """What the run used against what it was allowed, over time."""
 
     @property
     def sound(self) -> bool:

@@ -14,7 +14,7 @@ from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.configured import access, backup_options, job_paths
+from holdfast.runs.configured import access, backup_options, governor_plan, job_paths
 from holdfast.runs.configured import limits as configured_limits
 from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.options import BackupOptions, raw_path
@@ -56,6 +56,8 @@ class Vault(DrillSurface, TierSurface):
         """Use :meth:`open` or :meth:`create`."""
         self._vault = vault
         self._config = config
+        if config is not None:
+            vault.governor = lambda: governor_plan(config.settings, os.environ)
 
     @classmethod
     def create(

@@ -7,18 +7,18 @@ chunk id recomputed. What is damaged goes into a signed list, so that the next b
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
-from holdfast.errors import HoldfastError, Interrupted, StoreUnreachableError
+from holdfast.errors import HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check
 from holdfast.repository.rounds import read_damaged, write_damaged
-from holdfast.runs.assembly import set_limits
 from holdfast.runs.copies import due_packs, scrub_copies, within_reach
 from holdfast.runs.damage import attribute, packs_needed
+from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.results import VerifyReport
 
@@ -70,8 +70,14 @@ def run_verify(
     stop: Cancel | None = None,
 ) -> VerifyReport:
     """Verify; see `Vault.verify`."""
+    safe = "nothing was changed; what was proved is noted and not read again first."
+    with governed(vault, limits, kind="verify", events=events, stop=stop, safe=safe) as steered:
+        report = _verified(vault, request, events, steered)
+        return replace(report, governor=steered.record())
+
+
+def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered: GovernedRun) -> VerifyReport:
     began = vault.env.monotonic()
-    set_limits(vault.limits, limits)
     with engine.translated():
         structure = check(vault.repository)
         rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
@@ -85,7 +91,7 @@ def run_verify(
         reach = within_reach(vault, chosen)
         cold, chosen = len(chosen) - len(reach), reach
         proof = _Proof(ledger)
-        _read(vault, chosen, proof, events, stop)
+        _read(vault, chosen, proof, events, steered)
         further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
         ledger.forget(proof.damaged)
         ledger.save(live)
@@ -128,7 +134,7 @@ class _Proof:
             self.sound.add(name)
 
 
-def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, stop: Cancel | None) -> None:
+def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, steered: GovernedRun) -> None:
     """Prove the chosen packs. `Interrupted` keeps what is proved in the ledger."""
     began = vault.env.monotonic()
     verify = engine.Verify(
@@ -140,11 +146,11 @@ def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, st
     )
     unsaved: list[str] = []
     while not verify.finished:
-        if stop is not None and stop.is_set():
+        if steered.is_over():
             verify.stop()
             proof.ledger.note(unsaved, vault.env.now())
             proof.ledger.save(proof.ledger.proved)
-            raise Interrupted(safe="nothing was changed; what was proved is noted and not read again first.")
+            raise steered.why()
         event = verify.poll(POLL_SECONDS)
         if isinstance(event, engine.PackVerdict):
             proof.take(event)

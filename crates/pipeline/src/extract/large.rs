@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::attributes::Attributes;
 use super::folders::Folder;
 use super::window::{FirstLink, Place};
-use crate::local::start_writeback;
+use crate::local::{WRITEBACK_GENTLE_BYTES, start_writeback};
 
 /// Files of many pieces that are open at once.
 const OPEN_MAX: usize = 128;
@@ -140,19 +140,25 @@ impl LargeFile {
         self.state.lock().refused.get_or_insert(errno);
     }
 
-    /// Writes bytes at their offset.
+    /// Writes bytes at their offset; `gently`, the kernel writes them back in small steps.
     pub fn write(
         self: &Arc<Self>,
         staging: &Staging,
         folder: BorrowedFd<'_>,
         offset: u64,
         bytes: &[u8],
+        gently: bool,
     ) -> Result<(), Errno> {
         let file = self.file(staging, folder)?;
         pwrite_all(file.as_fd(), bytes, offset)?;
         let mut state = self.state.lock();
         state.unflushed += bytes.len() as u64;
-        let flush = state.unflushed >= WRITEBACK_BYTES;
+        let enough = if gently {
+            WRITEBACK_GENTLE_BYTES as u64
+        } else {
+            WRITEBACK_BYTES
+        };
+        let flush = state.unflushed >= enough;
         if flush {
             state.unflushed = 0;
         }

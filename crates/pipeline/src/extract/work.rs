@@ -14,6 +14,7 @@ use super::run::{FindingKind, Run, count};
 use super::special;
 use super::window::{Batch, Direct, Need, Owner, Piece, SmallFile, Window};
 use crate::Error;
+use crate::limits::Resource;
 use crate::reader::{Segment, is_of_one_segment};
 use crate::source::object_name;
 
@@ -262,14 +263,14 @@ impl Worker<'_> {
 
     /// Writes proved bytes to the file that they are for.
     fn deliver(&mut self, piece: &Piece, bytes: &[u8]) -> Result<(), Error> {
-        for step in bytes.chunks(LIMIT_STEP_BYTES as usize) {
-            self.run
-                .limits
-                .take_write(step.len() as u64, &self.run.stop)?;
-        }
         match piece.owner {
             Owner::Small(file) => match self.window.small.get(file as usize) {
-                Some(file) => self.small(file, bytes),
+                Some(file) => {
+                    self.run
+                        .limits
+                        .take_write(bytes.len() as u64, &self.run.stop)?;
+                    self.small(file, bytes)
+                }
                 None => Err(Error::Internal("a piece of no file")),
             },
             Owner::Large(file) => {
@@ -278,12 +279,22 @@ impl Worker<'_> {
                     .large
                     .get(file as usize)
                     .ok_or(Error::Internal("a piece of no file"))?;
-                let written = self
-                    .folders
-                    .get(&file.place.folder)
-                    .and_then(|folder| file.write(self.staging, folder, piece.offset, bytes));
-                if let Err(errno) = written {
-                    file.refuse(errno);
+                let mut done = 0;
+                while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+                    let step = self.run.limits.step(Resource::Write, rest.len());
+                    let (part, _) = rest.split_at(step);
+                    self.run.limits.take_write(step as u64, &self.run.stop)?;
+                    let gently = self.run.limits.is_limited();
+                    let offset = piece.offset + done as u64;
+                    let written = self
+                        .folders
+                        .get(&file.place.folder)
+                        .and_then(|folder| file.write(self.staging, folder, offset, part, gently));
+                    if let Err(errno) = written {
+                        file.refuse(errno);
+                        break;
+                    }
+                    done += step;
                 }
                 self.piece_done(file)
             }

@@ -12,7 +12,7 @@ use super::{IngestOptions, Owners};
 use crate::Error;
 use crate::limits::Limits;
 use crate::packer::{Bench, Packer, SealJob};
-use crate::scan::Opener;
+use crate::scan::{Opener, Pace};
 
 /// Work for a thread that has a bench.
 pub(super) type Job = Box<dyn FnOnce(&Context, &mut Bench) -> Result<(), Error> + Send>;
@@ -67,8 +67,8 @@ pub(super) struct Context {
     pub owners: Owners,
     pub sides: Sides,
     pub counters: Counters,
+    pub stop: Arc<AtomicBool>,
     pub classes: Classes,
-    pub stop: AtomicBool,
     pub alive: AtomicUsize,
     /// Hashes of large files that only the cache knew.
     pub removed: Mutex<Vec<u64>>,
@@ -79,7 +79,7 @@ pub(super) struct Context {
 impl Context {
     pub fn new(
         packer: Packer,
-        limits: Arc<Limits>,
+        pace: Pace,
         opener: Opener,
         events: Sender<Event>,
         options: IngestOptions,
@@ -89,14 +89,14 @@ impl Context {
         let classes = Classes::new(options.detect.clone());
         Self {
             packer,
-            limits,
+            limits: pace.limits,
             opener,
             options,
             owners,
             sides,
             counters: Counters::default(),
+            stop: pace.stop,
             classes,
-            stop: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
             removed: Mutex::default(),
             failure: Mutex::new(None),
@@ -208,6 +208,8 @@ impl Drop for Alive {
 pub(super) fn work(context: &Context, jobs: &Receiver<Job>) -> Result<(), Error> {
     let mut bench = Bench::new(context.options.level)?;
     for job in jobs {
+        // No place is given once the run is stopped, and none is needed for what is left to do.
+        let _place = context.limits.place(&context.stop);
         match job(context, &mut bench) {
             Err(Error::Stopped) => {}
             done => done?,

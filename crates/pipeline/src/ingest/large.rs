@@ -50,6 +50,7 @@ pub(super) fn read_files(
             let Some(item) = batch.items.get_mut(at) else {
                 continue;
             };
+            context.limits.take_operations(1, &context.stop)?;
             let opened = source::open_file(context, item.folder.as_ref(), &name);
             let read = opened.map_err(Failure::from);
             match read.and_then(|(fd, stat)| read_open(context, item, &fd, stat, jobs)) {

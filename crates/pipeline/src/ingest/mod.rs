@@ -40,7 +40,7 @@ use crate::Error;
 use crate::limits::Limits;
 use crate::packer::ledger::{CheckpointRule, Ledger};
 use crate::packer::{ClassSetup, Packer};
-use crate::scan::{Scan, ScanConfig};
+use crate::scan::{Pace, Scan, ScanConfig};
 use crate::statcache::{CacheReader, CacheWriter};
 
 pub use crate::packer::ledger::{CheckpointReady, PackReady, RunReady};
@@ -159,13 +159,15 @@ impl Ingest {
             Box::new(move |event| drop(ledger_out.send(Event::from(event)))),
             config.options.checkpoint,
             PACK_ROOM_BYTES,
-        );
+        )
+        .limited(Arc::clone(&config.limits));
         let index = Arc::clone(&config.index);
         let packer = Packer::new(config.classes, index, ledger, config.options.pack_bytes);
-        let scan = Scan::start(&config.scan)?;
+        let pace = Pace::new(config.limits, Arc::new(AtomicBool::new(false)));
+        let scan = Scan::start_paced(&config.scan, Some(pace.clone()))?;
         let context = Arc::new(Context::new(
             packer,
-            config.limits,
+            pace,
             scan.opener(),
             event_out,
             config.options.clone(),

@@ -14,6 +14,7 @@ use rustix::io::{Errno, pread};
 use super::batch::Xattrs;
 use super::context::Context;
 use crate::Error;
+use crate::limits::Resource;
 use crate::scan::{FileStat, Folder, open_quietly};
 
 /// A file of at most this many bytes is read in one go, among its neighbours.
@@ -87,7 +88,8 @@ pub(super) fn read_at(
     let wanted = begin + bytes;
     out.reserve(bytes);
     while out.len() < wanted {
-        let step = (wanted - out.len()).min(READ_STEP_BYTES);
+        let most = (wanted - out.len()).min(READ_STEP_BYTES);
+        let step = context.limits.step(Resource::Read, most);
         context.limits.take_read(step as u64, &context.stop)?;
         let at = offset + (out.len() - begin) as u64;
         let had = out.len();
@@ -122,7 +124,7 @@ pub(super) fn read_small(
     size: usize,
     out: &mut Vec<u8>,
 ) -> Result<usize, Failure> {
-    context.limits.take_read(size as u64, &context.stop)?;
+    context.limits.take_file(size as u64, &context.stop)?;
     let begin = out.len();
     // One byte more than there should be: a short answer is the end.
     out.resize(begin + size + 1, 0);

@@ -15,6 +15,7 @@ use super::context::{Context, Job};
 use super::events::FindingKind;
 use super::large::FileReader;
 use crate::Error;
+use crate::limits::Resource;
 
 /// What is read from the command at once.
 const STEP_BYTES: usize = 256 << 10;
@@ -54,12 +55,14 @@ pub(super) fn read_stream(
     let mut head = Vec::new();
     let mut file: Option<FileReader<'_>> = None;
     loop {
-        context
-            .limits
-            .take_read(STEP_BYTES as u64 / 4, &context.stop)?;
-        match output.read(&mut buffer) {
+        // What the pipe gives is known afterwards: the next read waits for it.
+        let step = context.limits.step(Resource::Read, STEP_BYTES);
+        let part = buffer.get_mut(..step).unwrap_or_default();
+        context.limits.take_operations(0, &context.stop)?;
+        match output.read(part) {
             Ok(0) => break,
             Ok(read) => {
+                context.limits.take_read(read as u64, &context.stop)?;
                 context
                     .counters
                     .read_bytes

@@ -10,6 +10,7 @@ use holdfast_engine::{Origin, PackKind, PackName};
 use parking_lot::{Condvar, Mutex};
 
 use crate::Error;
+use crate::limits::Limits;
 
 /// A pack to be stored.
 pub struct PackReady {
@@ -91,6 +92,7 @@ pub struct Ledger {
     rule: CheckpointRule,
     last: Mutex<Instant>,
     room_bytes: usize,
+    limits: Option<Arc<Limits>>,
 }
 
 impl Ledger {
@@ -104,11 +106,21 @@ impl Ledger {
             rule,
             last,
             room_bytes,
+            limits: None,
         }
     }
 
+    /// Books whose room is also what the limits leave for packs, at any time.
+    #[must_use]
+    pub fn limited(mut self, limits: Arc<Limits>) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     pub(super) fn room_bytes(&self) -> usize {
-        self.room_bytes
+        self.limits.as_ref().map_or(self.room_bytes, |limits| {
+            limits.memory_room(self.room_bytes)
+        })
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
@@ -116,7 +128,7 @@ impl Ledger {
     }
 
     pub(super) fn is_tight(&self) -> bool {
-        self.book.lock().held_bytes > self.room_bytes
+        self.book.lock().held_bytes > self.room_bytes()
     }
 
     pub(super) fn grew(&self, bytes: usize) {
@@ -126,7 +138,7 @@ impl Ledger {
     /// Waits while packs not yet stored take too much memory.
     pub(super) fn wait_for_room(&self, stop: &AtomicBool) -> Result<(), Error> {
         let mut book = self.book.lock();
-        while book.held_bytes > self.room_bytes && !book.waiting.is_empty() {
+        while book.held_bytes > self.room_bytes() && !book.waiting.is_empty() {
             if stop.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }

@@ -21,6 +21,7 @@ pub use folder::{DescriptorPool, Folder, open_quietly};
 pub use roots::RootNode;
 pub use rules::{RuleConfig, Rules};
 pub use stat::FileStat;
+pub use work::Pace;
 
 use folder::{Looked, Names};
 use work::Shared;
@@ -123,6 +124,11 @@ pub struct Scan {
 impl Scan {
     /// Begins to look ahead.
     pub fn start(config: &ScanConfig) -> Result<Self, ScanError> {
+        Self::start_paced(config, None)
+    }
+
+    /// Begins to look ahead, at a run's limits.
+    pub fn start_paced(config: &ScanConfig, pace: Option<Pace>) -> Result<Self, ScanError> {
         let roots = RootNode::from_paths(&config.roots).ok_or(ScanError::BadRoot)?;
         let rules = Rules::new(&config.rules, identities(&config.own_paths))?;
         let stat = statat(CWD, c"/", rustix::fs::AtFlags::empty())
@@ -132,7 +138,11 @@ impl Scan {
         let device = (roots.whole && rules.one_file_system).then_some(stat.dev);
         let forced = (!roots.whole).then(|| Arc::new(roots));
         let top = Folder::top(class, forced, device);
-        let shared = Arc::new(Shared::new(rules, DescriptorPool::new(FOLDERS_OPEN_MAX)));
+        let shared = Arc::new(Shared::new(
+            rules,
+            DescriptorPool::new(FOLDERS_OPEN_MAX),
+            pace,
+        ));
         shared.begin(&top);
         let walkers = (0..config.walkers)
             .filter_map(|_| Shared::spawn(&shared))

@@ -12,11 +12,31 @@ use rustix::io::Errno;
 use super::folder::{DescriptorPool, Folder, Looked, Names, SLICE_ENTRIES, Slice};
 use super::rules::{CACHEDIR_SIGNATURE, Rules};
 use super::stat::FileStat;
+use crate::limits::Limits;
 
 /// Entries looked at ahead of the consumer.
 const LOOKED_MAX: usize = 48 * 1024;
 /// How often who waits for a walker looks whether all of them live.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Neighbours whose attributes a disk reads together.
+const ENTRIES_PER_OPERATION: usize = 16;
+
+/// The limits that a scan keeps to, and what ends its waiting.
+#[derive(Clone)]
+pub struct Pace {
+    /// How fast.
+    pub limits: Arc<Limits>,
+    /// Set to wait no longer.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Pace {
+    /// Waits as the limits say, until `stop` is set.
+    pub fn new(limits: Arc<Limits>, stop: Arc<AtomicBool>) -> Self {
+        Self { limits, stop }
+    }
+}
 
 struct Job {
     folder: Arc<Folder>,
@@ -39,10 +59,11 @@ pub(super) struct Shared {
     pub broken: AtomicBool,
     queue: Mutex<Queue>,
     wake: Condvar,
+    pace: Option<Pace>,
 }
 
 impl Shared {
-    pub fn new(rules: Rules, pool: DescriptorPool) -> Self {
+    pub fn new(rules: Rules, pool: DescriptorPool, pace: Option<Pace>) -> Self {
         Self {
             rules,
             pool,
@@ -50,6 +71,7 @@ impl Shared {
             broken: AtomicBool::new(false),
             queue: Mutex::default(),
             wake: Condvar::new(),
+            pace,
         }
     }
 
@@ -157,6 +179,7 @@ impl Shared {
         }
         progress.claimed = true;
         drop(progress);
+        self.ask(1);
         let listed = folder.list(&self.pool).map(|mut names| {
             names.is_cache = self.rules.exclude_caches && self.holds_cache_tag(folder, &names);
             Arc::new(names)
@@ -176,6 +199,13 @@ impl Shared {
             }));
             drop(queue);
             self.wake.notify_all();
+        }
+    }
+
+    /// Waits until the disk may be asked that often. A stopped run does not wait: its consumer ends the scan.
+    fn ask(&self, operations: u64) {
+        if let Some(pace) = &self.pace {
+            drop(pace.limits.take_operations(operations, &pace.stop));
         }
     }
 
@@ -199,6 +229,7 @@ impl Shared {
         let begin = slice * SLICE_ENTRIES;
         let end = names.len().min(begin + SLICE_ENTRIES);
         let mut looked = Vec::with_capacity(end.saturating_sub(begin));
+        self.ask(end.saturating_sub(begin).div_ceil(ENTRIES_PER_OPERATION) as u64);
         let fd = match folder.open(&self.pool) {
             Ok(fd) => fd,
             Err(errno) => {
@@ -351,7 +382,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_walker_that_panicked() {
         let rules = Rules::new(&RuleConfig::default(), std::collections::HashSet::new());
-        let shared = Shared::new(rules.expect("rules"), DescriptorPool::new(4));
+        let shared = Shared::new(rules.expect("rules"), DescriptorPool::new(4), None);
         let folder = Folder::top(1, None, None);
         folder.progress.lock().claimed = true;
         std::thread::scope(|scope| {

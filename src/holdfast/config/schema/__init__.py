@@ -9,6 +9,7 @@ from pydantic import Field
 
 from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
+from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
 from holdfast.config.schema.policy import MoveSettings, PolicySettings, SpoolSettings, TierSettings
 from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.stores import StoreSettings
@@ -16,7 +17,6 @@ from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
     JobSettings,
-    LimitSettings,
     PruneSettings,
     RetentionSettings,
     StreamSettings,
@@ -30,10 +30,12 @@ __all__ = [
     "ClassRuleSettings",
     "DrillCheckSettings",
     "DrillSettings",
+    "GovernorSettings",
     "JobSettings",
     "LimitSettings",
     "MoveSettings",
     "PolicySettings",
+    "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
     "ServiceSettings",
@@ -44,6 +46,7 @@ __all__ = [
     "TierSettings",
     "VaultSettings",
     "VerifySettings",
+    "WindowSettings",
 ]
 
 
@@ -64,3 +67,5 @@ class Settings(Section):
     verify: VerifySettings = Field(default_factory=VerifySettings)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)
+    governor: GovernorSettings = Field(default_factory=GovernorSettings)
+    windows: dict[Name, WindowSettings] = Field(default_factory=dict, max_length=100)

@@ -10,12 +10,12 @@ from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
+from holdfast.config.schema.governor import LimitSettings
 
 __all__ = [
     "BackupSettings",
     "ClassRuleSettings",
     "JobSettings",
-    "LimitSettings",
     "PruneSettings",
     "RetentionSettings",
     "StreamSettings",
@@ -90,6 +90,7 @@ class JobSettings(Section):
         le=1_000_000,
     )
     tags: Texts = option((), "Tags of the snapshots, sealed with them.")
+    limits: LimitSettings | None = option(None, "How hard this job may press; what it leaves out, `[limits]` says.")
 
 
 class BackupSettings(Section):
@@ -103,13 +104,6 @@ class BackupSettings(Section):
         GIB, "A checkpoint is written after so many new bytes.", unit="bytes", ge=MIB, le=1024 * GIB
     )
     checkpoint_seconds: Seconds = option(300, "A checkpoint is written after so long.", unit="seconds", ge=1, le=DAY)
-
-
-class LimitSettings(Section):
-    """How hard a run may press on the machine. Without a value there is no limit."""
-
-    read_bytes_per_s: Size | None = option(None, "Reading from the sources.", unit="bytes per second", ge=1024)
-    write_bytes_per_s: Size | None = option(None, "Writing to the store.", unit="bytes per second", ge=1024)
 
 
 class RetentionSettings(Section):
