@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
     from holdfast.runs.classify import Classification, classify
+    from holdfast.runs.courier_import import courier_import
     from holdfast.runs.drill.drills import DrillReport
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.drill.plan import DrillPlan
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     )
     from holdfast.runs.services import ServiceRestore
     from holdfast.runs.snapshot import Snapshot, SnapshotList
+    from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending, RestorePlan
+    from holdfast.runs.tiering import Tiers
     from holdfast.runs.vault import Vault
     from holdfast.sources.connectors.protocol import Evidence
 
@@ -54,6 +57,7 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "courier_import": "runs.courier_import",
     "BareSite": "runs.drill.options",
     "DrillOptions": "runs.drill.options",
     "DrillPlan": "runs.drill.plan",
@@ -86,6 +90,11 @@ _HOMES = {
     "RecoveryTarget": "runs.recovery",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
+    "CopyRepair": "runs.tier_results",
+    "MigrateResult": "runs.tier_results",
+    "Pending": "runs.tier_results",
+    "RestorePlan": "runs.tier_results",
+    "Tiers": "runs.tiering",
     "Vault": "runs.vault",
 }
 
@@ -99,6 +108,7 @@ __all__ = [
     "CheckReport",
     "ClassRule",
     "Classification",
+    "CopyRepair",
     "DrillOptions",
     "DrillPlan",
     "DrillRecord",
@@ -113,12 +123,15 @@ __all__ = [
     "FoundEntry",
     "HoldfastError",
     "Limits",
+    "MigrateResult",
     "Note",
+    "Pending",
     "Prepared",
     "Progress",
     "PruneResult",
     "RecoveryTarget",
     "RepairResult",
+    "RestorePlan",
     "RestoreResult",
     "RetentionPolicy",
     "ServiceRestore",
@@ -126,11 +139,13 @@ __all__ = [
     "SnapshotInfo",
     "SnapshotList",
     "Stream",
+    "Tiers",
     "Vault",
     "VaultStats",
     "VerifyReport",
     "__version__",
     "classify",
+    "courier_import",
 ]
 
 

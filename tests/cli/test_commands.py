@@ -43,6 +43,7 @@ def test_init_makes_a_vault(vault, run):
         "passphrase": None,
         "label": "site",
         "stores": {},
+        "tiers": None,
     }
     assert vault.id in out
     code, out, _ = run("init", "--json")
@@ -194,7 +195,14 @@ def test_configured_jobs_run_one_after_another_and_the_worst_code_counts(vault, 
     assert code == 3
     asked = vault.asked("open")
     assert set(asked.pop("config").settings.jobs) == {"ehr", "pacs"}
-    assert asked == {"url": "/configured", "key_file": None, "passphrase": None, "credential": "/c", "stores": {}}
+    assert asked == {
+        "url": "/configured",
+        "key_file": None,
+        "passphrase": None,
+        "credential": "/c",
+        "stores": {},
+        "tiers": None,
+    }
     first, second = [arguments for name, arguments in vault.calls if name == "backup"]
     assert first["args"] == (("/srv/ehr",),)
     assert first["label"] == "ehr"
@@ -431,7 +439,7 @@ def test_verify_reports(vault, run):
     del asked["events"], asked["stop"]
     assert asked == {
         "sample": 0.1, "older_than_days": 2.0, "snapshots": (ID,), "show_paths": False, "mark_damaged": False,
-        "limits": Limits(9000, None),
+        "due": False, "limits": Limits(9000, None),
     }  # fmt: skip
     assert "hash; 2 files in 1 snapshots" in out
     assert "not counted" in out

@@ -41,6 +41,9 @@ def test_the_examples_live_a_vault_s_life(place, capsys):
     assert example("restore", place.root / "restored") == 0
     with closing(sqlite3.connect(place.root / "restored" / "databases" / "ehr.sqlite")) as copy:
         assert copy.execute("SELECT count(*) FROM patient").fetchone() == (0,)
+    disk = place.root / "disk"
+    disk.mkdir()
+    assert example("courier", disk, place.root / "far") == 0
     assert example("forget") == 0
     assert run == {path.stem for path in EXAMPLES.glob("*.py")}
 

@@ -69,6 +69,7 @@ class Part(click.ParamType[float]):
 @click.option("--sample", type=Part(), help="Read only this part of all packs, those that waited longest first.")
 @click.option("--older-than-days", type=click.FloatRange(0), help="Read only packs not verified for so long.")
 @click.option("--snapshot", "snapshots", multiple=True, help="Read only what a snapshot needs.")
+@click.option("--due", is_flag=True, help="Read only packs of which a copy is due by its class's policy.")
 @click.option("--no-mark", is_flag=True, help="Do not tell writers about damage.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
 @vault_options
@@ -77,6 +78,7 @@ def verify_command(
     sample: float | None,
     older_than_days: float | None,
     snapshots: Sequence[str],
+    due: bool,
     no_mark: bool,
     limit_read: int | None,
     place: Place,
@@ -84,8 +86,9 @@ def verify_command(
 ) -> int:
     """Read packs back and prove every byte.
 
-    Without a key to content: each pack against its name. With one: every segment is opened and every id recomputed. Exit code 4
-    if there is damage; what it costs is said, and the next backup of each source stores the content again.
+    With several stores every copy is read. Without a key to content: each pack against its name. With one: every segment is
+    opened and every id recomputed. Exit code 4 if there is damage; what it costs is said, and the next backup of each source
+    stores the content again.
     """
     from holdfast.config import VerifySettings
     from holdfast.runs.configured import limits
@@ -101,6 +104,7 @@ def verify_command(
             snapshots=snapshots,
             show_paths=out.show_paths,
             mark_damaged=not no_mark,
+            due=due,
             limits=dataclasses.replace(general, read_bytes_per_s=limit_read or general.read_bytes_per_s),
             events=events,
             stop=stop,
@@ -120,6 +124,10 @@ def _verify_summary(report: VerifyReport) -> list[str]:
         f"Verified {report.packs} of {report.packs_total} packs, {report.segments} segments, {format_bytes(report.bytes)}"
         f" in {format_seconds(report.seconds)}: {'no damage' if report.sound else f'{len(report.damaged)} packs damaged'}"
     )
+    if report.copies:
+        lines.append(f"  {report.copies} further copies on other stores were read and hashed.")
+    if report.cold:
+        lines.append(f"  {report.cold} packs lie cold and were not read: `holdfast restore … --thaw` asks for them.")
     if report.damaged_list:
         lines.append("  The next backup of each source stores the affected content again.")
     if report.oldest_days is not None:

@@ -91,6 +91,7 @@ class Place:
             passphrase=self.secret(confirm=confirm) or found.passphrase,
             credential=self.credential or found.credential,
             stores=found.stores,
+            tiers=found.tiers,
         )
 
     def open(self, config: Config | None = None) -> Vault:
@@ -106,6 +107,7 @@ class Place:
             passphrase=found.passphrase,
             credential=found.credential,
             stores=found.stores,
+            tiers=found.tiers,
             **more,
         )
 

@@ -12,6 +12,7 @@ from holdfast.cli.signals import interruptible
 
 if TYPE_CHECKING:
     from holdfast.runs.results import RepairResult
+    from holdfast.runs.tier_results import CopyRepair
 
 __all__ = ["repair_command"]
 
@@ -19,19 +20,36 @@ EXIT_DAMAGE = 4
 
 
 @click.command("repair")
-@click.argument("what", type=click.Choice(["index"]))
+@click.argument("what", type=click.Choice(["index", "copies"]))
 @click.option("--everything", is_flag=True, help="Read all packs, not only those that no readable index run lists.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read and change nothing.")
 @vault_options
-def repair_command(*, what: str, everything: bool, dry_run: bool, place: Place, out: Output) -> int:  # noqa: ARG001 - one choice so far
-    """Make the index anew from the packs' own directories.
+def repair_command(*, what: str, everything: bool, dry_run: bool, place: Place, out: Output) -> int:
+    """Make the index anew from the packs' own directories, or missing copies of packs from the others.
 
-    Safe at any time, beside running backups too: nothing is deleted but index runs that cannot be read, once what
-    replaces them is stored. Exits 4 if packs are damaged themselves; `holdfast verify` names what rests on them.
+    Safe at any time, beside running backups too. `index`: nothing is deleted but index runs that cannot be read, once what
+    replaces them is stored. `copies`: a copy that is missing, or that `holdfast verify` found damaged, is made anew from a
+    sound one on another store. Exits 4 if packs are damaged themselves; `holdfast verify` names what rests on them.
+    Example: `holdfast repair copies --config /etc/holdfast.toml`.
     """
+    if what == "copies":
+        with place.open() as vault, interruptible(at_once=True), out.events("repair") as events:
+            repaired = vault.repair_copies(dry_run=dry_run, events=events)
+        return out.result("copies", repaired, repaired.exit_code, _copies_summary(repaired))
     with place.open() as vault, interruptible(at_once=True), out.events("repair") as events:
         result = vault.repair_index(everything=everything, dry_run=dry_run, events=events)
     return out.result("repair", result, EXIT_DAMAGE if result.packs_damaged else 0, _summary(result))
+
+
+def _copies_summary(result: CopyRepair) -> list[str]:
+    if result.dry_run:
+        return [f"Would make {result.missing} copies anew and move {result.misplaced} misplaced packs."]
+    lines = [f"Made {result.healed} copies anew; {result.packs} packs looked at, {result.misplaced} were misplaced."]
+    if result.failed:
+        lines.append(f"  {result.failed} packs could not be helped now: a store does not answer, or refuses.")
+    if result.lost:
+        lines.append(f"DAMAGE: {result.lost} packs have no sound copy; `holdfast verify` names what rests on them")
+    return lines
 
 
 def _summary(result: RepairResult) -> list[str]:

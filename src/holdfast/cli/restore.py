@@ -19,6 +19,7 @@ from holdfast.errors import TargetError, UsageError
 if TYPE_CHECKING:
     from holdfast.runs.options import Limits, Overwrite
     from holdfast.runs.results import RestoreResult
+    from holdfast.runs.tier_results import RestorePlan, ThawResult
 
 __all__ = ["restore_command", "summary"]
 
@@ -42,7 +43,10 @@ __all__ = ["restore_command", "summary"]
               help="Restore configured services, and what they need before them, each into a folder of its name.")  # fmt: skip
 @click.option("--break-glass", default="", metavar="REASON",
               help="An emergency: restore without the approvals that the vault asks for. It alerts, and is recorded.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be restored, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be restored, from where, in what time and at what cost.")
+@click.option(
+    "--thaw", is_flag=True, help="Ask the stores for what lies cold, write nothing, and say when it is ready."
+)
 @vault_options
 def restore_command(
     *,
@@ -60,6 +64,7 @@ def restore_command(
     services: Sequence[str],
     break_glass: str,
     dry_run: bool,
+    thaw: bool,
     place: Place,
     out: Output,
 ) -> int:
@@ -71,6 +76,10 @@ def restore_command(
     from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
 
+    if thaw:
+        with place.open() as vault:
+            asked = vault.snapshot(snapshot).thaw(include=paths, classes=classes)
+        return out.result("thaw", asked, asked.exit_code, _thaw_summary(asked))
     if (target is not None) + in_place + to_stdout != 1:
         raise UsageError("give one of --to DIR, --in-place and --stdout")
     if to_stdout:
@@ -132,6 +141,33 @@ def _to_stdout(place: Place, snapshot: str, paths: Sequence[bytes]) -> int:
     return 0
 
 
+def _thaw_summary(result: ThawResult) -> list[str]:
+    if result.ready_after is None:
+        return [f"All {result.ready} packs can be read now."]
+    return [
+        f"Asked for {result.asked} packs; {result.thawing} were asked for before, {result.ready} can be read now.",
+        f"  The rest is ready at about {result.ready_after:%Y-%m-%d %H:%M} UTC: restore then.",
+    ]
+
+
+def _plan_lines(plan: RestorePlan) -> list[str]:
+    """Return what a restore reads, store by store."""
+    lines = []
+    for store in plan.stores:
+        time = "" if store.seconds is None else f", {format_seconds(store.seconds)}"
+        cold = f", {store.thaw_packs} to be thawed ({format_seconds(store.thaw_seconds)})" if store.thaw_packs else ""
+        cost = f", cost {store.cost:.2f}" if store.cost else ""
+        lines.append(
+            f"  from {store.store} ({store.tier}): {store.packs} packs, {format_bytes(store.bytes)},"
+            f" {store.requests} requests{time}{cold}{cost}"
+        )
+    if plan.whole_snapshot:
+        lines.append("  (figures of the whole snapshot)")
+    if plan.missing:
+        lines.append(f"DAMAGE: {plan.missing} packs are on no store")
+    return lines
+
+
 def summary(result: RestoreResult) -> list[str]:
     """Return the end of a restore as an administrator reads it."""
     verb = "Would restore" if result.dry_run else "Restored"
@@ -139,6 +175,8 @@ def summary(result: RestoreResult) -> list[str]:
         f"{verb} {result.files} files, {result.folders} folders, {format_bytes(result.bytes)}"
         f" of snapshot {result.snapshot[:12]} in {format_seconds(result.seconds)}"
     ]
+    if result.plan is not None:
+        lines += _plan_lines(result.plan)
     if result.skipped:
         lines.append(f"  {result.skipped} left as they were (--overwrite)")
     if result.classes_missing:

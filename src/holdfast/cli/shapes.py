@@ -33,7 +33,7 @@ from holdfast.cli import (
 )
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.reports import compliance
-from holdfast.runs import classify, demo, results, services, start, steer
+from holdfast.runs import classify, demo, results, services, start, steer, tier_results
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
 from holdfast.sources import spool
@@ -59,6 +59,17 @@ RECORDS: dict[str, type] = {
     "check": results.CheckReport,
     "verify": results.VerifyReport,
     "repair": results.RepairResult,
+    "copies": tier_results.CopyRepair,
+    "migrate": tier_results.MigrateResult,
+    "thaw": tier_results.ThawResult,
+    "policy": tier_results.PolicyRow,
+    "policy-check": tier_results.PolicyChecked,
+    "policy-explained": tier_results.PolicyExplained,
+    "exposure": tier_results.Exposure,
+    "export": tier_results.ExportResult,
+    "import": tier_results.ImportResult,
+    "receipt": tier_results.ReceiptResult,
+    "courier": tier_results.CourierStatus,
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
@@ -121,6 +132,14 @@ RESULTS = {
     "check",
     "verify",
     "repair",
+    "copies",
+    "migrate",
+    "thaw",
+    "policy-check",
+    "export",
+    "import",
+    "receipt",
+    "courier",
     "stats",
     "catalog",
     "key",
@@ -187,7 +206,7 @@ class Shape:
 def shape(cls: type) -> tuple[Shape, ...]:
     """Return the fields of a dataclass as its record has them, with the sentences written below them in the source."""
     # Modules may import for the type checker only what their annotations name.
-    hints = get_type_hints(cls, localns={**vars(events), **vars(results), "datetime": datetime})
+    hints = get_type_hints(cls, localns={**vars(events), **vars(results), **vars(tier_results), "datetime": datetime})
     said = _sentences(cls)
     return tuple(
         Shape(field.name, _kind(hints[field.name]), said.get(field.name, ""), hints[field.name])

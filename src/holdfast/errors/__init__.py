@@ -27,6 +27,7 @@
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
+    │  │  └─ SpoolFullError        nor has the spool any room
     │  ├─ StoreRefusedError
     │  ├─ CapabilityError          it cannot do what was asked
     │  ├─ StoreAccessError         it does not accept the credential
@@ -36,6 +37,10 @@
     │  ├─ ObjectMissingError       an object that must exist does not
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
+    │  └─ MediumDamageError        a medium holds other bytes than its list says
+    ├─ MediumError                 a courier's medium is full, swapped, or not ours
+    │  └─ MediumGapError           one before it is missing
+    ├─ ReceiptError                a receipt that confirms nothing exported here
     ├─ VaultExistsError            there is a vault already
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
@@ -152,6 +157,13 @@ from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
 from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
+from holdfast.errors.tiers import (
+    MediumDamageError,
+    MediumError,
+    MediumGapError,
+    ReceiptError,
+    SpoolFullError,
+)
 from holdfast.errors.volumes import (
     FrozenElsewhereError,
     VolumeBusyError,
@@ -194,12 +206,16 @@ __all__ = [
     "IsolationError",
     "LimitError",
     "LocalStateError",
+    "MediumDamageError",
+    "MediumError",
+    "MediumGapError",
     "MissingError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
     "PausedError",
     "ProbeUnusableError",
+    "ReceiptError",
     "RecoveryError",
     "ReplyRefusedError",
     "ReportToolMissingError",
@@ -213,6 +229,7 @@ __all__ = [
     "ScheduleBusyError",
     "SnapshotMissingError",
     "SourceMissingError",
+    "SpoolFullError",
     "SteeringError",
     "StillFrozenError",
     "StoreAccessError",

@@ -51,6 +51,8 @@ class PruneOptions:
     repack_below: float = REPACK_BELOW
     patience: timedelta = PATIENCE
     unsafe_undo_delay: timedelta = UNDO_DELAY
+    keep_whole: frozenset[str] = frozenset()
+    """Packs that are never rewritten, however little of them is live: to read them is dear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def plan(repository: Repository, options: PruneOptions | None = None) -> PrunePl
         protected=_protected(repository, table, sessions),
         sessions_open=bool(sessions),
         repack_below=chosen.repack_below,
+        keep_whole=chosen.keep_whole,
     )
 
 

@@ -93,12 +93,19 @@ def require_known(table: PackTable, live: Segments) -> None:
 
 
 def plan_prune(
-    table: PackTable, live: Segments, *, protected: frozenset[str], sessions_open: bool, repack_below: float
+    table: PackTable,
+    live: Segments,
+    *,
+    protected: frozenset[str],
+    sessions_open: bool,
+    repack_below: float,
+    keep_whole: frozenset[str] = frozenset(),
 ) -> PrunePlan:
     """Decide what to condemn.
 
     `protected` packs belong to sessions that still run: they are left alone (a courtesy; safety rests on
-    acknowledgements). Unindexed packs go only when no session runs. Damaged packs with live segments stay.
+    acknowledgements). Unindexed packs go only when no session runs. Damaged packs with live segments stay. `keep_whole`
+    are packs that lie where reading is dear: they go when nothing in them is live, and are never rewritten.
     """
     require_known(table, live)
     loads = assign(table, live, table.packs)
@@ -112,7 +119,7 @@ def plan_prune(
                 dead.append(name)
         elif not load.segments:
             dead.append(name)
-        elif load.stored_bytes < repack_below * pack.record.size:
+        elif load.stored_bytes < repack_below * pack.record.size and name not in keep_whole:
             candidates.append(name)
     rewrites = _group(table, loads, candidates[:PACKS_PER_ROUND_MAX])
     unindexed = () if sessions_open else tuple(sorted(table.unindexed))[:PACKS_PER_ROUND_MAX]

@@ -100,6 +100,10 @@ class Repository:
         self._root_key = root_key
         self._root = Signer(ROOT, Ed25519PrivateKey.from_private_bytes(keyring.root_signing)) if keyring else None
 
+    def use_store(self, store: Store) -> None:
+        """Go on with another view of the same stores: the home with the stores of packs beside it."""
+        self.store = self.home.store = store
+
     @property
     def is_root(self) -> bool:
         """Whether the root key is at hand: everything but a writer's credential."""

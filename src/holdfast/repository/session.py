@@ -34,6 +34,7 @@ from holdfast.repository.indexes import Indexes, IndexView
 from holdfast.repository.listing import Committed, describe, encode_part, with_main_part
 from holdfast.repository.marking import read_set
 from holdfast.repository.objects import INDEX_RUN, REFERENCE_SET, SNAPSHOT_PART, WRITER_STATE, unseal
+from holdfast.repository.placed import present
 from holdfast.repository.refsets import Segments, parse
 from holdfast.repository.repository import Repository
 from holdfast.repository.rounds import read_rounds
@@ -265,6 +266,9 @@ class Session:
     def _stored(self, packs: set[str]) -> set[str]:
         """Return which packs are in the store: asked one by one if they are few, by a listing if they are many."""
         store = self.repository.store
+        known = present(store, packs)
+        if known is not None:
+            return known
         if len(packs) > ASKED_MAX:
             return {i.name.rpartition("/")[2] for prefix in ("data/", "meta/") for i in store.list(prefix)}
         return {p for p in packs if any(store.size(names.pack(p, kind)) is not None for kind in (1, 2))}

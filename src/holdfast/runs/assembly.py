@@ -15,6 +15,7 @@ from holdfast.governor.plan import GovernorPlan
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
+from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
 from holdfast.runs.trail import Trail
 from holdfast.stores.assembly import assemble, locate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import ClassSecrets
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.options import Limits, PathLike
+    from holdfast.runs.tiering import Tiers
     from holdfast.stores.layers import CountingStore
     from holdfast.stores.protocol import Data, Store
 
@@ -43,13 +45,30 @@ class OpenVault:
     The index is read once and kept until :meth:`refresh`; a backup's session reads its own.
     """
 
-    def __init__(self, store: CountingStore, repository: Repository, env: Environment, limits: engine.Limits) -> None:
-        """Use :func:`open_vault` or :func:`create_vault`."""
-        self.store = store
+    def __init__(
+        self,
+        store: CountingStore,
+        repository: Repository,
+        env: Environment,
+        limits: engine.Limits,
+        tiers: Tiers | None = None,
+        open_other: Callable[[str], CountingStore] | None = None,
+    ) -> None:
+        """Use :func:`open_vault` or :func:`create_vault`. With `tiers` the home becomes one of several stores."""
+        self.home_url = store.url
+        self.store: CountingStore | PlacedStore = store
+        self.tiers = tiers
         self.repository = repository
         self.env = env
         self.limits = limits
         self.state_dir = state_root() / repository.vault_id.hex()
+        if tiers is not None and open_other is not None:
+            from holdfast.runs.tiering import open_placed
+
+            self.store = open_placed(
+                store, tiers, state=self.folder("tiers"), vault_id=self.vault_id, env=env, open_store=open_other
+            )
+            repository.use_store(self.store)
         self.indexes = Indexes(repository, self.folder("index"))
         self._view: IndexView | None = None
         self._covered: set[str] = set()
@@ -80,11 +99,14 @@ class OpenVault:
     def owns(self, path: bytes) -> bool:
         """Return whether a path lies in the vault's own store or in the local state."""
         real = os.path.realpath(path)
-        own = [os.fsencode(state_root())]
-        if self.store.local_root is not None:
-            own.append(os.fsencode(self.store.local_root))
-        folders = [os.path.realpath(folder).rstrip(b"/") for folder in own]
+        folders = [os.path.realpath(folder).rstrip(b"/") for folder in self.own_folders()]
         return any(real == folder or real.startswith(folder + b"/") for folder in folders)
+
+    def own_folders(self) -> list[bytes]:
+        """Return the folders that are never backed up: the local state, and every store that is a folder."""
+        store = self.store
+        roots = store.roots if isinstance(store, PlacedStore) else (store.local_root,)
+        return [os.fsencode(folder) for folder in (state_root(), *roots) if folder is not None]
 
     def index(self) -> engine.Index:
         """Return the index without excluded packs, for what writes and what judges; read at the first call."""
@@ -228,6 +250,7 @@ def create_vault(
     label: str,
     env: Environment | None,
     stores: Mapping[str, StoreSettings] | None = None,
+    tiers: Tiers | None = None,
 ) -> OpenVault:
     """Make a vault and open it; see `Vault.create`."""
     if key_file is None and passphrase is None:
@@ -243,7 +266,12 @@ def create_vault(
     if passphrase is not None:
         secrets.append(Passphrase(passphrase))
     store.create()
-    return OpenVault(store, Repository.create(store, env, secrets=secrets, label=label), env, limits)
+    repository = Repository.create(store, env, secrets=secrets, label=label)
+    made = OpenVault(store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores))
+    if isinstance(made.store, PlacedStore):
+        for other in made.store.stores.values():
+            other.create()
+    return made
 
 
 def _key_file_read_or_made(path: Path, env: Environment) -> KeyFile:
@@ -264,6 +292,7 @@ def open_vault(
     env: Environment | None,
     stores: Mapping[str, StoreSettings] | None = None,
     resilience: Resilience | None = None,
+    tiers: Tiers | None = None,
 ) -> OpenVault:
     """Open a vault by its store and one secret; see `Vault.open`."""
     env = env or environment.system()
@@ -272,7 +301,8 @@ def open_vault(
     store = open_store(os.fsdecode(url), env, limits, stores, resilience)
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
-    return OpenVault(store, Repository.open(store, secret, env), env, limits)
+    repository = Repository.open(store, secret, env)
+    return OpenVault(store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores))
 
 
 def _one_secret(key_file: PathLike | None, passphrase: str | None, credential: PathLike | None) -> Credential:

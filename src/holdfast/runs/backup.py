@@ -25,10 +25,11 @@ from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import backup_checks, continuity, parents
-from holdfast.runs.assembly import class_keys, engine_index, state_root
+from holdfast.runs.assembly import class_keys, engine_index
 from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
 from holdfast.runs.governed import GovernedRun, governed
+from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
@@ -116,6 +117,8 @@ def run_backup(
 def _attempts(
     vault: OpenVault, request: BackupRequest, source: Source, events: Events, steered: GovernedRun
 ) -> BackupResult:
+    if not request.dry_run:
+        begin(vault, events)
     with continuity.held(vault.folder("cache"), source.id) as caches:
 
         def attempt() -> BackupResult:
@@ -132,7 +135,7 @@ def _attempts(
             )
             return _attempt(run)
 
-        with engine.translated():
+        with engine.translated(), outages_told(vault, events):
             try:
                 return attempt()
             except RevokedError:
@@ -168,7 +171,9 @@ def _attempt(run: _Run) -> BackupResult:
         after_backup(vault, run.events)
     counts = vault.store.counts()
     stats = _stats(run, passes, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
-    return BackupResult(info, info.partial, stats, tuple(run.findings), evidence=end.evidence)
+    return BackupResult(
+        info, info.partial, stats, tuple(run.findings), pending=packs_pending(vault), evidence=end.evidence
+    )
 
 
 def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
@@ -252,12 +257,9 @@ def _state(run: _Run) -> list[bytes]:
 
 def _plan(vault: OpenVault, request: BackupRequest, raised: RaisedFolders) -> engine.ScanPlan:
     options = request.options
-    own = [os.fsencode(state_root())]
-    if vault.store.local_root is not None:
-        own.append(os.fsencode(vault.store.local_root))
     return engine.ScanPlan(
         roots=list(request.paths),
-        own_paths=own,
+        own_paths=vault.own_folders(),
         exclude=list(options.exclude),
         exclude_caches=options.exclude_caches,
         exclude_larger_than=options.exclude_larger_than,
@@ -390,6 +392,7 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, en
         label=run.source.label,
         paths=run.source.paths,
         tags=run.request.options.tags,
+        retain_until=retain_until(run.vault, [row.class_id for row in finished.classes], run.started),
         evidence=sealed_evidence(end),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.base.events import Progress, ignore
 from holdfast.repository.check import check
+from holdfast.runs.migrate import copy_problems
 from holdfast.runs.results import CheckReport
 
 if TYPE_CHECKING:
@@ -23,12 +24,13 @@ def run_check(vault: OpenVault, *, events: Events = ignore) -> CheckReport:
 
     with engine.translated():
         outcome = check(vault.repository, progress=progress)
+        problems, notes = copy_problems(vault)
     return CheckReport(
         objects=outcome.objects,
         packs=outcome.packs,
         bytes=outcome.bytes,
         snapshots=outcome.snapshots,
-        problems=outcome.problems,
-        notes=outcome.notes,
+        problems=(*outcome.problems, *problems),
+        notes=(*outcome.notes, *notes),
         seconds=vault.env.monotonic() - began,
     )

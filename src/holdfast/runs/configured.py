@@ -12,6 +12,7 @@ from holdfast.reliability.breaker import BreakerPolicy
 from holdfast.reliability.retry import POLICIES, RetryPolicy
 from holdfast.runs.assembly import Resilience
 from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
+from holdfast.runs.policies import level_for, tiers
 from holdfast.runs.results import RetentionPolicy
 from holdfast.runs.trail import TrailOptions
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.config import Config, SecretRef, Settings, StoreSettings
     from holdfast.governor.plan import GovernorPlan
     from holdfast.runs.options import PathLike
+    from holdfast.runs.tiering import Tiers
 
 __all__ = [
     "Access",
@@ -49,6 +51,8 @@ class Access:
     credential: str | None = None
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)
     """The tables that `store:NAME` refers to."""
+    tiers: Tiers | None = None
+    """Which packs go where; None: all stay on the home."""
 
 
 def configuration(url: PathLike) -> Config | None:
@@ -70,6 +74,7 @@ def access(config: Config, environ: Mapping[str, str]) -> Access:
         passphrase=vault.passphrase.reveal(environ) if vault.passphrase else None,
         credential=_file(vault.credential, "vault.credential"),
         stores=config.settings.stores,
+        tiers=tiers(config.settings),
     )
 
 
@@ -127,7 +132,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         checkpoint_bytes=backup.checkpoint_bytes,
         checkpoint_seconds=float(backup.checkpoint_seconds),
         pack_bytes=backup.pack_bytes,
-        level=backup.level,
+        level=level_for(settings, job.default_class),
         workers=backup.workers,
         upload_threads=backup.upload_threads,
         limits=limits(settings, name),

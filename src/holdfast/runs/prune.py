@@ -10,6 +10,8 @@ from holdfast import engine
 from holdfast.base.defaults import UNDO_DAYS
 from holdfast.base.events import Progress, ignore
 from holdfast.repository import prune
+from holdfast.repository.placed import PlacedStore
+from holdfast.repository.stock import known_facts
 from holdfast.runs.results import PruneResult
 
 if TYPE_CHECKING:
@@ -27,13 +29,29 @@ class PruneRequest:
     dry_run: bool = False
 
 
+def _longest_lock(vault: OpenVault) -> timedelta:
+    """Return how long some store refuses to delete: no planned deletion is tried before."""
+    facts = vault.tiers.book.stores.values() if vault.tiers is not None else ()
+    return timedelta(seconds=max((store.lock_seconds for store in facts), default=0))
+
+
+def _dear(vault: OpenVault) -> frozenset[str]:
+    """Return the packs that lie on cold stores only: rewriting them would cost more than it frees."""
+    store = vault.store
+    if not isinstance(store, PlacedStore):
+        return frozenset()
+    cold = {name for name, facts in store.book.stores.items() if facts.tier not in {"hot", "warm"}}
+    return frozenset(pack.name for pack in known_facts(store) if pack.on and pack.on <= cold)
+
+
 def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignore) -> PruneResult:
     """Prune; see `Vault.prune`."""
     began = vault.env.monotonic()
     options = prune.PruneOptions(
         repack_below=request.repack_below,
         patience=timedelta(0) if request.revoke_silent else prune.PATIENCE,
-        unsafe_undo_delay=timedelta(days=request.undo_days),
+        unsafe_undo_delay=max(timedelta(days=request.undo_days), _longest_lock(vault)),
+        keep_whole=_dear(vault),
     )
     events(Progress(phase="mark"))
     with engine.translated():

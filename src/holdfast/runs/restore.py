@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
-from holdfast.base.patterns import has_glob, literal_folder, matcher
-from holdfast.errors import PathMissingError, TargetInsideVaultError, TargetNotEmptyError, UsageError
+from holdfast.errors import TargetInsideVaultError, TargetNotEmptyError, UsageError
+from holdfast.repository.placed import PlacedStore
 from holdfast.runs.approvals import authorise, break_glass_alert
 from holdfast.runs.governed import GovernedRun, governed
+from holdfast.runs.reading import refuse_cold, restore_plan
+from holdfast.runs.restore_paths import resolved
 from holdfast.runs.results import RestoreResult
-from holdfast.runs.trees import Trees, tree_path
+from holdfast.runs.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from holdfast.base.events import Events
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
@@ -67,9 +67,13 @@ def _restored(
     _check_target(vault, target, request)
     classes = frozenset(vault.repository.class_id(name) for name in request.classes) or None
     _authorise(vault, info, request, classes, events)
+    if not request.dry_run:
+        refuse_cold(vault, info, request.include, classes)
     with engine.translated():
         trees = Trees(vault, info, classes)
-        include = _resolved(trees, request.include)
+        include = resolved(trees, request.include)
+    if isinstance(vault.store, PlacedStore):
+        vault.store.take_read()  # what was read before, for other ends
     with engine.translated(), engine.written_to_target():
         extract = engine.Extract(
             reader=trees.reader,
@@ -86,6 +90,8 @@ def _restored(
         )
         findings: list[Finding] = []
         finished = _pump(vault, extract, findings, events, steered)
+    if isinstance(vault.store, PlacedStore) and not request.dry_run:
+        vault.store.placements.note_restored(vault.store.take_read(), vault.env.now().timestamp())
     return RestoreResult(
         snapshot=info.id,
         files=finished.files,
@@ -97,6 +103,7 @@ def _restored(
         classes_missing=trees.missing,
         dry_run=request.dry_run,
         damaged=finished.damaged,
+        plan=restore_plan(vault, info, include=request.include, classes=classes) if request.dry_run else None,
     )
 
 
@@ -129,32 +136,6 @@ def _check_target(vault: OpenVault, target: bytes, request: RestoreRequest) -> N
         raise UsageError("the target is not a folder", next="name a folder that is empty or not there yet.") from None
     if held and RESUME_NAME not in held:
         raise TargetNotEmptyError("the target holds something already")
-
-
-def _resolved(trees: Trees, patterns: Iterable[bytes]) -> list[bytes]:
-    """Return the paths that includes mean, globs resolved against the trees. `PathMissingError` if one means nothing.
-
-    A path stands for itself and everything under it; so does every match of a glob.
-    """
-    found: list[bytes] = []
-    for pattern in patterns:
-        text = pattern.decode(errors="surrogateescape")
-        if not has_glob(text):
-            path = tree_path(pattern)
-            if path and trees.lookup(path) is None and next(trees.walk(path), None) is None:
-                raise PathMissingError("an include matches nothing in the snapshot")
-            found.append(path)
-            continue
-        if text.endswith("/**") and not has_glob(text.removesuffix("/**")):
-            found.extend(_resolved(trees, [os.fsencode(text.removesuffix("/**"))]))
-            continue
-        matches = matcher(text)
-        prefix = literal_folder(text) if "/" in text.strip("/") else b""
-        hits = [entry.path for entry in trees.walk(prefix) if matches(entry.path)]
-        if not hits:
-            raise PathMissingError("an include matches nothing in the snapshot")
-        found.extend(hits)
-    return found
 
 
 def _pump(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.base.events import Finding
+    from holdfast.runs.tier_results import RestorePlan
 
 __all__ = [
     "BackupResult",
@@ -100,6 +101,8 @@ class BackupResult:
     dry_run: bool = False
     recorded: bool = True
     """Whether the audit log has it. If not, the snapshot is as good as any, and somebody has to look after the log."""
+    pending: int = 0
+    """Packs that are not yet on as many of their stores as their policies ask for: `holdfast migrate` brings them there."""
     evidence: tuple[Evidence, ...] = ()
     """How each application of the job was captured, for how long it stood still, and what proves it."""
     governor: GovernorRecord | None = None
@@ -107,8 +110,8 @@ class BackupResult:
 
     @property
     def exit_code(self) -> int:
-        """0 complete, 3 partial or not in the audit log."""
-        return 3 if self.partial or not self.recorded else 0
+        """0 complete, 3 partial, pending, or not in the audit log."""
+        return 3 if self.partial or self.pending or not self.recorded else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class RestoreResult:
     dry_run: bool = False
     damaged: bool = False
     """Some content is damaged in the vault: exit code 4."""
+    plan: RestorePlan | None = None
+    """After a dry run: what would be read from which store, in what time and at what cost."""
     governor: GovernorRecord | None = None
     """What the run used against what it was allowed, over time."""
 
@@ -199,6 +204,10 @@ class VerifyReport:
     """Name of the `damaged/N` object written for writers, if any."""
     seconds: float = 0.0
     classes_missing: int = 0
+    copies: int = 0
+    """Further copies of these packs, on other stores, that were read and hashed."""
+    cold: int = 0
+    """Packs that were not read because every copy must be thawed first."""
     governor: GovernorRecord | None = None
     """What the run used against what it was allowed, over time."""
 

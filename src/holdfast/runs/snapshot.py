@@ -10,6 +10,7 @@ from holdfast.errors import DamageError, SnapshotMissingError
 from holdfast.runs.approvals import authorise
 from holdfast.runs.operations import audited, browsed
 from holdfast.runs.options import raw_path
+from holdfast.runs.reading import paths_of, restore_plan, thaw
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.trees import Trees, changes, tree_path
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel, Limits, Overwrite, PathLike
     from holdfast.runs.results import Change, EntryInfo, RestoreResult, SnapshotInfo
+    from holdfast.runs.tier_results import RestorePlan, ThawResult
 
 
 class Snapshot:
@@ -83,6 +85,22 @@ class Snapshot:
             break_glass=break_glass,
         )
         return run_restore(self._vault, self.info, request, events=events, limits=limits, stop=stop)
+
+    def restore_plan(self, *, include: Sequence[str | bytes] = (), classes: Sequence[str] = ()) -> RestorePlan:
+        """Return what a restore would read from which store, what must be thawed first, how long it takes and what it costs.
+
+        Nothing but metadata is read. With includes whose files are too large to be listed in their entries the figures
+        are those of the whole snapshot, an upper bound.
+        """
+        return restore_plan(self._vault, self.info, include=paths_of(include), classes=self._classes(classes))
+
+    def thaw(self, *, include: Sequence[str | bytes] = (), classes: Sequence[str] = (), days: int = 7) -> ThawResult:
+        """Ask the stores for what a restore needs and what lies cold, to be readable for so many days. Returns at once."""
+        wanted = self._classes(classes)
+        return thaw(self._vault, self.info, include=paths_of(include), classes=wanted, days=days)
+
+    def _classes(self, names: Sequence[str]) -> frozenset[int] | None:
+        return frozenset(self._vault.repository.class_id(name) for name in names) or None
 
     @browsed
     def ls(self, path: PathLike = b"") -> Iterator[EntryInfo]:

@@ -22,6 +22,7 @@ from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
+from holdfast.runs.tier_surface import TierSurface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
         VaultStats,
         VerifyReport,
     )
+    from holdfast.runs.tiering import Tiers
 
 
-class Vault(DrillSurface):
+class Vault(DrillSurface, TierSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -71,15 +73,18 @@ class Vault(DrillSurface):
         passphrase: str | None = None,
         label: str = "",
         stores: Mapping[str, StoreSettings] | None = None,
+        tiers: Tiers | None = None,
         env: Environment | None = None,
     ) -> Vault:
         """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
 
         Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
-        is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to.
-        `VaultExistsError`; `UsageError` if no secret is given.
+        is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to; `tiers`: the
+        stores of packs beside the home, and which go where. `VaultExistsError`; `UsageError` if no secret is given.
         """
-        made = create_vault(url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores)
+        made = create_vault(
+            url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores, tiers=tiers
+        )
         vault = cls(made)
         with operation(vault._vault, "init"):
             return vault
@@ -92,8 +97,9 @@ class Vault(DrillSurface):
         key_file: PathLike | None = None,
         passphrase: str | None = None,
         credential: PathLike | None = None,
-        config: Config | None = None,
         stores: Mapping[str, StoreSettings] | None = None,
+        tiers: Tiers | None = None,
+        config: Config | None = None,
         env: Environment | None = None,
     ) -> Vault:
         """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
@@ -106,7 +112,7 @@ class Vault(DrillSurface):
         config = config or named
         if named is not None:
             known = configured.access(named, os.environ)
-            url, stores = known.url, known.stores
+            url, stores, tiers = known.url, known.stores, known.tiers
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
         resilience = None if config is None else configured.configured_resilience(config.settings)
@@ -119,6 +125,7 @@ class Vault(DrillSurface):
                 env=env,
                 stores=stores,
                 resilience=resilience,
+                tiers=tiers,
             )
         if config is not None:
             opened.trail.options = configured.trail_options(config.settings)
@@ -379,6 +386,7 @@ class Vault(DrillSurface):
         snapshots: Sequence[str] = (),
         show_paths: bool = False,
         mark_damaged: bool = True,
+        due: bool = False,
         limits: Limits | None = None,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -386,12 +394,13 @@ class Vault(DrillSurface):
         """Read packs back and prove them: name against hash, and with the class's key every segment and chunk id.
 
         `sample` is the part of all packs to read, those that waited longest first; `older_than_days` only packs not
-        verified for so long. Damage is listed in a signed `damaged/N`, so that the next backup of each source stores
-        the affected content again (unless `mark_damaged` is False).
+        verified for so long, `due` only packs of which a copy was not read within its class's interval. Every further copy
+        of a pack, on other stores, is read and hashed too. Damage is listed in a signed `damaged/N`, so that the next
+        backup of each source stores the affected content again (unless `mark_damaged` is False).
         """
         from holdfast.runs.verify import VerifyRequest, run_verify
 
-        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged)
+        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due)
         return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
 
     def stats(self, *, by_snapshot: bool = True) -> VaultStats:

@@ -16,6 +16,7 @@ from holdfast.errors import HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check
 from holdfast.repository.rounds import read_damaged, write_damaged
+from holdfast.runs.copies import due_packs, scrub_copies, within_reach
 from holdfast.runs.damage import attribute, packs_needed
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.ledger import Ledger
@@ -43,6 +44,8 @@ class VerifyRequest:
     snapshots: tuple[str, ...] = ()
     show_paths: bool = False
     mark_damaged: bool = True
+    due: bool = False
+    """Only packs of which a copy was not read back within its class's interval."""
 
 
 def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest) -> list[str]:
@@ -82,9 +85,14 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         now = vault.env.now()
         scope = packs_needed(vault, request.snapshots) if request.snapshots else live
+        if request.due:
+            scope &= due_packs(vault, scope, ledger)
         chosen = choose(scope, ledger, {pack: ledger.age_days(pack, now) for pack in scope}, request)
+        reach = within_reach(vault, chosen)
+        cold, chosen = len(chosen) - len(reach), reach
         proof = _Proof(ledger)
         _read(vault, chosen, proof, events, steered)
+        further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
         ledger.forget(proof.damaged)
         ledger.save(live)
         damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
@@ -96,10 +104,12 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         bytes=proof.bytes,
         segments=proof.segments,
         damaged=damaged,
-        problems=structure.problems,
+        problems=(*structure.problems, *further.problems),
         oldest_days=ledger.oldest_days(live, vault.env.now()),
         damaged_list=listed,
         seconds=vault.env.monotonic() - began,
+        copies=further.copies,
+        cold=cold,
         classes_missing=sum(not vault.repository.can_read(class_id) for class_id in classes),
     )
 

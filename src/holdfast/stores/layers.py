@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 from holdfast.errors import ObjectMissingError, StoreUnreachableError
 from holdfast.reliability.breaker import Breaker, BreakerPolicy
 from holdfast.reliability.retry import Retrying, RetryPolicy
+from holdfast.stores.protocol import Capability, Readiness
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.base.environment import Environment
     from holdfast.engine import Limits
-    from holdfast.stores.protocol import Capability, Data, ObjectInfo, StorageState, Store
+    from holdfast.stores.protocol import Data, ObjectInfo, StorageState, Store
 
 READ_BACK_BYTES_MAX = 1 << 20
 SLICE_BYTES = 64 << 10
@@ -286,8 +287,9 @@ class VerifyingStore(Wrapper):
 
     def _look(self, name: str, data: Data) -> None:
         size = len(data)
+        whole = size <= READ_BACK_BYTES_MAX and not self._cold(name)
         try:
-            same = self.inner.get(name) == data if size <= READ_BACK_BYTES_MAX else self.inner.size(name) == size
+            same = self.inner.get(name) == data if whole else self.inner.size(name) == size
         except ObjectMissingError:
             same = False
         if not same:
@@ -296,6 +298,12 @@ class VerifyingStore(Wrapper):
                 safe="nothing relies on the object: it was checked before it was used",
                 next="check the store's disk and network: it acknowledged what it did not keep",
             )
+
+    def _cold(self, name: str) -> bool:
+        """Return whether the service keeps an object where it must be thawed before it can be read."""
+        if Capability.STORAGE_CLASS not in self.inner.capabilities:
+            return False
+        return self.inner.storage_state(name).readiness is not Readiness.READY
 
 
 @dataclass(frozen=True, slots=True)

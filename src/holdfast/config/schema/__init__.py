@@ -18,6 +18,7 @@ from holdfast.config.schema.alerts import (
 from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
+from holdfast.config.schema.policy import MoveSettings, PolicySettings, SpoolSettings, TierSettings
 from holdfast.config.schema.reliability import (
     AuditSettings,
     BreakerSettings,
@@ -62,6 +63,8 @@ __all__ = [
     "LevelSettings",
     "LimitSettings",
     "MonitoringSettings",
+    "MoveSettings",
+    "PolicySettings",
     "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
@@ -71,8 +74,10 @@ __all__ = [
     "SchedulerSettings",
     "ServiceSettings",
     "Settings",
+    "SpoolSettings",
     "StoreSettings",
     "StreamSettings",
+    "TierSettings",
     "VaultSettings",
     "VerifySettings",
     "WindowSettings",
@@ -84,6 +89,9 @@ class Settings(Section):
 
     vault: VaultSettings
     stores: dict[Name, StoreSettings] = Field(default_factory=dict)
+    tiers: dict[Name, TierSettings] = Field(default_factory=dict)
+    policies: dict[Name, PolicySettings] = Field(default_factory=dict)
+    spool: SpoolSettings = Field(default_factory=SpoolSettings)
     jobs: dict[Name, JobSettings] = Field(default_factory=dict)
     applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     backup: BackupSettings = Field(default_factory=BackupSettings)

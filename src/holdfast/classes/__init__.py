@@ -1,0 +1,1 @@
+"""Data classes: what is how sensitive, and what follows from it."""
