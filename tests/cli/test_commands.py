@@ -37,7 +37,13 @@ def lines_of(text: str) -> list[dict]:
 def test_init_makes_a_vault(vault, run):
     code, out, _ = run("init", "--vault", "/v", "--key-file", "/k", "--label", "site")
     assert code == 0
-    assert vault.asked("create") == {"url": "/v", "key_file": "/k", "passphrase": None, "label": "site"}
+    assert vault.asked("create") == {
+        "url": "/v",
+        "key_file": "/k",
+        "passphrase": None,
+        "label": "site",
+        "stores": {},
+    }
     assert vault.id in out
     code, out, _ = run("init", "--json")
     assert lines_of(out) == [{"type": "init", "vault": vault.id, "url": "/vault", "exit_code": 0}]
@@ -188,7 +194,7 @@ def test_configured_jobs_run_one_after_another_and_the_worst_code_counts(vault, 
     assert code == 3
     asked = vault.asked("open")
     assert set(asked.pop("config").settings.jobs) == {"ehr", "pacs"}
-    assert asked == {"url": "/configured", "key_file": None, "passphrase": None, "credential": "/c"}
+    assert asked == {"url": "/configured", "key_file": None, "passphrase": None, "credential": "/c", "stores": {}}
     first, second = [arguments for name, arguments in vault.calls if name == "backup"]
     assert first["args"] == (("/srv/ehr",),)
     assert first["label"] == "ehr"
@@ -308,7 +314,7 @@ def test_restore_passes_every_option(vault, run):
     del asked["events"], asked["stop"]
     assert asked == {
         "to": b"/out", "include": (b"/srv/a", b"/srv/b/**"), "exclude": ("*.tmp",), "classes": ("phi",), "overwrite": "older",
-        "in_place": False, "dry_run": True, "owners": False, "limits": Limits(1000, 2000),
+        "in_place": False, "dry_run": True, "owners": False, "break_glass": "", "limits": Limits(1000, 2000),
     }  # fmt: skip
     assert "Restored 3 files, 1 folders, 2 kB" in out
 

@@ -72,6 +72,13 @@ class Place:
         given = {"HOLDFAST_VAULT": self.vault, "HOLDFAST_KEY_FILE": self.key_file}
         return config.load(self.config, {**os.environ, **{name: value for name, value in given.items() if value}})
 
+    def configuration(self) -> Config:
+        """Return the configuration. `UsageError` if none was named."""
+        found = self.load()
+        if found is None:
+            raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
+        return found
+
     def access(self, config: Config | None = None, *, confirm: bool = False) -> Access:
         """Return the arguments that open the vault. `UsageError` if none was named."""
         from holdfast.runs.configured import Access, access
@@ -83,6 +90,7 @@ class Place:
             key_file=self.key_file or found.key_file,
             passphrase=self.secret(confirm=confirm) or found.passphrase,
             credential=self.credential or found.credential,
+            stores=found.stores,
         )
 
     def open(self, config: Config | None = None) -> Vault:
@@ -93,7 +101,12 @@ class Place:
         found = self.access(config)
         more: dict[str, Any] = {"config": config} if config is not None else {}
         return holdfast.Vault.open(
-            found.url, key_file=found.key_file, passphrase=found.passphrase, credential=found.credential, **more
+            found.url,
+            key_file=found.key_file,
+            passphrase=found.passphrase,
+            credential=found.credential,
+            stores=found.stores,
+            **more,
         )
 
     def _url(self) -> str:

@@ -40,6 +40,8 @@ __all__ = ["restore_command", "summary"]
 @click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
 @click.option("--service", "services", multiple=True, metavar="NAME",
               help="Restore configured services, and what they need before them, each into a folder of its name.")  # fmt: skip
+@click.option("--break-glass", default="", metavar="REASON",
+              help="An emergency: restore without the approvals that the vault asks for. It alerts, and is recorded.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be restored, and write nothing.")
 @vault_options
 def restore_command(
@@ -56,6 +58,7 @@ def restore_command(
     limit_read: int | None,
     limit_write: int | None,
     services: Sequence[str],
+    break_glass: str,
     dry_run: bool,
     place: Place,
     out: Output,
@@ -92,6 +95,7 @@ def restore_command(
             in_place=in_place,
             dry_run=dry_run,
             owners=owners,
+            break_glass=break_glass,
             events=events,
             limits=dataclasses.replace(
                 general,

@@ -39,7 +39,9 @@ def init_command(*, place: Place, out: Output, label: str) -> int:
     found = place.access(confirm=True)
     if not found.key_file and found.passphrase is None:
         raise UsageError("a vault needs a key", next="give --key-file FILE (it is made if absent) or --passphrase ask.")
-    with holdfast.Vault.create(found.url, key_file=found.key_file, passphrase=found.passphrase, label=label) as vault:
+    with holdfast.Vault.create(
+        found.url, key_file=found.key_file, passphrase=found.passphrase, label=label, stores=found.stores
+    ) as vault:
         made = VaultMade(vault.id, vault.url)
     return out.result(
         "init",

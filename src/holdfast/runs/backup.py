@@ -20,14 +20,11 @@ from holdfast.errors import (
     InternalError,
     NotPermittedError,
     RevokedError,
-    SourceMissingError,
-    TargetInsideVaultError,
-    UsageError,
 )
 from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
-from holdfast.runs import continuity, parents
+from holdfast.runs import backup_checks, continuity, parents
 from holdfast.runs.assembly import class_keys, engine_index, state_root
 from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
@@ -95,9 +92,8 @@ def run_backup(
     stop: Cancel | None = None,
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
-    request = replace(request, paths=_absolute(request.paths))
-    _check_paths(vault, request)
-    _check_texts(request)
+    request = replace(request, paths=backup_checks.absolute(request.paths))
+    backup_checks.check(vault, request)
     source = continuity.identify(vault.repository, request.paths, request.label)
     with governed(
         vault,
@@ -106,8 +102,10 @@ def run_backup(
         label=request.label,
         events=events,
         stop=stop,
-        can_yield=True,
+        # What an application has to conclude is concluded once: such a run holds still instead of beginning again.
+        can_yield=request.conclude is None,
         last_good=lambda: parents.last_good(vault, source),
+        paths=request.paths,
     ) as steered:
         result = steered.attempts(lambda: _attempts(vault, request, source, events, steered))
         return replace(result, governor=steered.record())
@@ -141,33 +139,6 @@ def _attempts(
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
-
-
-def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
-    here = os.getcwdb()
-    return tuple(dict.fromkeys(os.path.normpath(os.path.join(here, path)) for path in paths))
-
-
-def _check_paths(vault: OpenVault, request: BackupRequest) -> None:
-    if not request.paths and not request.options.streams:
-        raise UsageError("nothing to back up was named", next="give at least one path.")
-    missing = sum(not os.path.lexists(path) for path in request.paths)
-    if missing:
-        raise SourceMissingError(f"{missing} of the {len(request.paths)} paths to back up do not exist")
-    if any(map(vault.owns, request.paths)):
-        raise TargetInsideVaultError("a path to back up lies in the vault or in Holdfast's own state")
-
-
-def _check_texts(request: BackupRequest) -> None:
-    """Refuse what could not be stored or listed: labels and tags that are no line of text, streams without a place."""
-    for text in (request.label, *request.options.tags):
-        if not text.isprintable():
-            raise UsageError("a label or a tag is one line of printable text")
-    names = [os.fsencode(stream.path).strip(b"/") for stream in request.options.streams]
-    if len(set(names)) != len(names):
-        raise UsageError("two streams have the same name")
-    if any(part in {b"", b".", b".."} or b"\0" in part for name in names for part in name.split(b"/")):
-        raise UsageError("the name of a stream is a path without `.` and `..`")
 
 
 def _attempt(run: _Run) -> BackupResult:

@@ -98,6 +98,8 @@ class BackupResult:
     stats: BackupStats
     findings: tuple[Finding, ...] = ()
     dry_run: bool = False
+    recorded: bool = True
+    """Whether the audit log has it. If not, the snapshot is as good as any, and somebody has to look after the log."""
     evidence: tuple[Evidence, ...] = ()
     """How each application of the job was captured, for how long it stood still, and what proves it."""
     governor: GovernorRecord | None = None
@@ -105,8 +107,8 @@ class BackupResult:
 
     @property
     def exit_code(self) -> int:
-        """0 complete, 3 partial."""
-        return 3 if self.partial else 0
+        """0 complete, 3 partial or not in the audit log."""
+        return 3 if self.partial or not self.recorded else 0
 
 
 @dataclass(frozen=True, slots=True)

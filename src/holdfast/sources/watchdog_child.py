@@ -71,13 +71,17 @@ def _fithaw(order: dict[str, Any]) -> str:
     import fcntl
     from errno import EINVAL
 
-    fd = order["fd"] if order["fd"] >= 0 else os.open(order["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    given = order["fd"] >= 0
+    fd = order["fd"] if given else os.open(order["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, FITHAW, 0)
     except OSError as error:
         if error.errno == EINVAL:
             return "already"
         raise
+    finally:
+        if not given:  # the sweeper lives on, and would keep the file system busy
+            os.close(fd)
     return ""
 
 

@@ -23,7 +23,7 @@ from holdfast.errors import (
     StoreRefusedError,
     StoreUnreachableError,
 )
-from holdfast.stores.protocol import Data, ObjectInfo, check_name, check_prefix
+from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix
 
 FOLDER_MODE = 0o700
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -33,7 +33,7 @@ _CLEAN = "every object stored before is whole: an unfinished one never gets a na
 Put = Callable[[str, Data], None]
 
 
-class LocalStore:
+class LocalStore(Plain):
     """Objects as files below a folder."""
 
     def __init__(self, root: str, *, write: Put | None = None) -> None:

@@ -9,15 +9,20 @@ other name raises `InternalError` before anything is touched.
 
 Errors of every method: `StoreUnreachableError` (not there, I/O error, network), `StoreRefusedError` (permission,
 read-only), `StoreFullError` (space or quota). After any of them, a put may have happened or not: read back and compare.
+
+What not every store can do is a :class:`Capability`. A store that claims one keeps the promise of its methods, and the
+suite proves it; a store that does not claim it refuses those methods with `CapabilityError` (:class:`Plain`).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from holdfast.errors import InternalError
+from holdfast.errors import CapabilityError, InternalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +40,41 @@ class ObjectInfo:
     size: int
 
 
+class Capability(Enum):
+    """What a store may be able to do beyond holding objects."""
+
+    CREATE_IF_ABSENT = "create-if-absent"
+    """`put_new`: a vault's home needs it, and a consistent listing with it."""
+    RETAIN_UNTIL = "retain-until"
+    """`retain_until`, `retained_until`: nobody deletes the object before, whatever key or credential he has."""
+    STORAGE_CLASS = "storage-class"
+    """`storage_state`, `thaw`: the service has storage classes, and the store's settings may name one."""
+
+
+class Readiness(Enum):
+    """Whether an object can be read now."""
+
+    READY = "ready"
+    THAWING = "thawing"
+    COLD = "cold"
+
+
+@dataclass(frozen=True, slots=True)
+class StorageState:
+    """Where the service keeps one object: the service's own name for the class, and whether it can be read now."""
+
+    storage_class: str
+    readiness: Readiness
+
+
 @runtime_checkable
 class Store(Protocol):
     """A place that holds objects. All methods may be called from several threads at once."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this store can do as it is configured; constant while it is open."""
+        ...
 
     @property
     def url(self) -> str:
@@ -101,9 +138,74 @@ class Store(Protocol):
         """Make the store's place. Fine if it is there already and empty or a store."""
         ...
 
+    def retain_until(self, name: str, moment: datetime) -> None:
+        """Make the service refuse to delete an object before `moment`; `CapabilityError` without `RETAIN_UNTIL`.
+
+        Never shortens: an object retained longer stays so. When it returns, the service has been asked and says a time
+        that is not before `moment`. `ObjectMissingError` if there is no object; `ValueError` for a naive time.
+        Deleting a retained object raises `StoreRetainedError`, and the object stays.
+        """
+        ...
+
+    def retained_until(self, name: str) -> datetime | None:
+        """Return until when the service refuses to delete an object (UTC), or None; asked of the service each time.
+
+        `CapabilityError` without `RETAIN_UNTIL`; `ObjectMissingError` if there is no object.
+        """
+        ...
+
+    def storage_state(self, name: str) -> StorageState:
+        """Return where the service keeps an object. `CapabilityError` without `STORAGE_CLASS`; `ObjectMissingError`."""
+        ...
+
+    def thaw(self, name: str, days: int) -> None:
+        """Ask the service to make a cold object readable for so many days; fine if it is ready or thawing already.
+
+        It returns at once; `storage_state` says when the object is ready. `CapabilityError` without `STORAGE_CLASS`.
+        """
+        ...
+
     def close(self) -> None:
         """Release connections. The store must not be used afterwards."""
         ...
+
+
+class Plain:
+    """What a store inherits that claims nothing but create-if-absent: it refuses the rest."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Create-if-absent only."""
+        return frozenset({Capability.CREATE_IF_ABSENT})
+
+    def retain_until(self, name: str, moment: datetime) -> None:  # noqa: ARG002 - the protocol's own
+        """Refuse."""
+        raise unclaimed(Capability.RETAIN_UNTIL)
+
+    def retained_until(self, name: str) -> datetime | None:  # noqa: ARG002 - the protocol's own
+        """Refuse."""
+        raise unclaimed(Capability.RETAIN_UNTIL)
+
+    def storage_state(self, name: str) -> StorageState:  # noqa: ARG002 - the protocol's own
+        """Refuse."""
+        raise unclaimed(Capability.STORAGE_CLASS)
+
+    def thaw(self, name: str, days: int) -> None:  # noqa: ARG002 - the protocol's own
+        """Refuse."""
+        raise unclaimed(Capability.STORAGE_CLASS)
+
+
+def unclaimed(capability: Capability) -> CapabilityError:
+    """Return the error of a store that was asked for what it does not claim."""
+    return CapabilityError(f"this store has no {capability.value}", capability=capability.value)
+
+
+def utc(moment: datetime) -> datetime:
+    """Return a time in UTC. `ValueError` for one without a zone."""
+    if moment.tzinfo is None:
+        message = "a time without a zone"
+        raise ValueError(message)
+    return moment.astimezone(UTC)
 
 
 def check_name(name: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
 from holdfast.base.data_classes import DEFAULT_CLASS
-from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX
+from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, UNDO_DAYS
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
 from holdfast.config.schema.governor import LimitSettings
 
@@ -27,7 +27,11 @@ __all__ = [
 class VaultSettings(Section):
     """Which vault, and with which secret it is opened."""
 
-    url: Text = option(..., "The folder that holds the vault.", env="HOLDFAST_VAULT")
+    url: Text = option(
+        ...,
+        "The vault's home: a folder, the URL of a store, or `store:NAME` for one of the stores below.",
+        env="HOLDFAST_VAULT",
+    )
     key_file: Secret | None = option(
         None, "The key file that opens the vault, as `file:/path`.", unit="reference", env="HOLDFAST_KEY_FILE"
     )
@@ -128,7 +132,7 @@ class PruneSettings(Section):
     """How space comes back."""
 
     undo_seconds: Seconds = option(
-        7 * DAY, "How long a planned deletion can still be undone.", unit="seconds", ge=0, le=365 * DAY
+        int(UNDO_DAYS * DAY), "How long a planned deletion can still be undone.", unit="seconds", ge=0, le=365 * DAY
     )
     repack_below: StrictFloat = option(
         0.5, "Packs of which a smaller part than this is in use are rewritten.", unit="fraction", ge=0.0, le=1.0
