@@ -245,7 +245,7 @@ def command_verify(vault: Vault, _: argparse.Namespace, voice: Voice) -> None:
 
 
 CONTROL_FOLDERS = ("session", "checkpoint", "ack", "decision", "hold", "admission", "forgotten", "condemn", "plan", "closed",
-                   "damaged", "countersign")  # fmt: skip
+                   "damaged", "countersign", "audit", "access", "approval")  # fmt: skip
 SEALED_FOLDERS = {"keyring": 5, "refs": 2, "state": 3}
 
 

@@ -10,10 +10,11 @@ import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.classes.policy import HEALTHCARE, HOME, ClassPolicy, Move, PolicyBook, StoreFacts
 from holdfast.errors import StoreUnreachableError
+from holdfast.reliability.retry import RetryPolicy
 from holdfast.repository.placed import PlacedStore
 from holdfast.runs.options import BackupOptions, ClassRule
 from holdfast.runs.tiering import Tiers
-from holdfast.stores.layers import CountingStore, HookedStore, RetryingStore, RetryPolicy, VerifyingStore
+from holdfast.stores.layers import CountingStore, HookedStore, RetryingStore, VerifyingStore
 from holdfast.stores.memory import MemoryStore
 from holdfast.stores.protocol import Store
 

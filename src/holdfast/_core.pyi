@@ -29,6 +29,9 @@ class IoError(EngineError):
 
     errno: int
 
+class NetError(EngineError):
+    """A request to a store got no answer; `code` says why. An answer of any status is no error."""
+
 class StoppedError(EngineError):
     """The caller asked to stop."""
 
@@ -169,6 +172,15 @@ class Limits:
     memory_bytes: int | None
     def pause(self) -> None: ...
     def resume(self) -> None: ...
+    def try_read(self, count: int) -> float:
+        """Take so many bytes of reading now and return 0.0, or take none and return the seconds to wait before asking again."""
+
+    def try_write(self, count: int) -> float:
+        """As :meth:`try_read`, of writing."""
+
+    def try_network(self, count: int) -> float:
+        """As :meth:`try_read`, of the network."""
+
     @property
     def paused(self) -> bool: ...
     def used(self) -> LimitsUsed: ...
@@ -196,6 +208,58 @@ def check_pages(
     Return the pages read, the bad ones as (block in the file, LSN), and how many do not match but were changed since the LSN
     `trusted_below`, so that the log brings them back. A page that does not match is read again first. `OSError`.
     """
+
+# --- stores -----------------------------------------------------------------------------------------------------------
+
+@final
+class NetSigner:
+    """Who signs requests; serves one client. Without a given secret: the environment's or the machine's own credential."""
+
+    @staticmethod
+    def none() -> NetSigner: ...
+    @staticmethod
+    def basic(encoded: str) -> NetSigner: ...
+    @staticmethod
+    def aws(region: str, key_id: str = "", secret: str = "", token: str = "") -> NetSigner: ...
+    @staticmethod
+    def azure(name: str, key: str = "", shared: str | None = None) -> NetSigner: ...
+    @staticmethod
+    def gcp(service_account: str = "") -> NetSigner: ...
+
+@final
+class NetClient:
+    """Sends requests to one store; connections are kept. Safe to use from many threads.
+
+    What is sent counts as writing and network of all `limits` and as writing of `own`, what comes as network of `limits` and
+    reading of `own`: who reads packs counts the reading of a run himself.
+    """
+
+    def __new__(
+        cls,
+        signer: NetSigner,
+        limits: Sequence[Limits],
+        own: Limits | None = None,
+        *,
+        trusted: bytes | None = None,
+        proxy: str | None = None,
+        connect_seconds: float = 10.0,
+        stall_seconds: float = 60.0,
+    ) -> NetClient: ...
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: Buffer | None = None,
+        *,
+        sha256: bytes | None = None,
+        answer_bytes_max: int = 1048576,
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Send a request once; return status, headers (lower case) and body of the answer, whatever the status.
+
+        NetError if there is no whole answer: its `code` is `net-connect`, `net-stalled`, `net-broken`, `net-too-long`,
+        `net-credential` or `net-settings`.
+        """
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,9 @@ from holdfast._core import (
     LimitError,
     Limits,
     LimitsUsed,
+    NetClient,
+    NetError,
+    NetSigner,
     PackData,
     PackReady,
     PackRow,
@@ -97,6 +100,9 @@ __all__ = [
     "LimitError",
     "Limits",
     "LimitsUsed",
+    "NetClient",
+    "NetError",
+    "NetSigner",
     "PackData",
     "PackReady",
     "PackRow",
@@ -132,6 +138,11 @@ _BY_CODE: dict[str, type[errors.HoldfastError]] = {
     "unknown-version": errors.VersionError,
     "references-lost": errors.RevokedError,
 }
+_BY_NET_CODE: dict[str, type[errors.HoldfastError]] = {
+    "net-too-long": errors.StoreRefusedError,
+    "net-credential": errors.StoreAccessError,
+    "net-settings": errors.UsageError,
+}
 
 
 def translate(error: EngineError) -> errors.HoldfastError:
@@ -147,6 +158,8 @@ def translate(error: EngineError) -> errors.HoldfastError:
         return errors.Interrupted()
     if isinstance(error, IoError) and error.errno == ENOENT:
         return errors.ObjectMissingError("a pack that the index lists is not in the store", engine=error.code)
+    if isinstance(error, NetError):
+        return _BY_NET_CODE.get(error.code, errors.StoreUnreachableError)(what, engine=error.code)
     if isinstance(error, IoError):
         return errors.StoreUnreachableError(what, engine=error.code, errno=error.errno)
     return _BY_CODE.get(error.code, errors.InternalError)(what, engine=error.code)

@@ -322,7 +322,7 @@ def test_restore_passes_every_option(vault, run):
     del asked["events"], asked["stop"]
     assert asked == {
         "to": b"/out", "include": (b"/srv/a", b"/srv/b/**"), "exclude": ("*.tmp",), "classes": ("phi",), "overwrite": "older",
-        "in_place": False, "dry_run": True, "owners": False, "limits": Limits(1000, 2000),
+        "in_place": False, "dry_run": True, "owners": False, "break_glass": "", "limits": Limits(1000, 2000),
     }  # fmt: skip
     assert "Restored 3 files, 1 folders, 2 kB" in out
 

@@ -100,7 +100,8 @@ def test_services_are_listed_as_they_stand(vault, run, config):
     assert "NEVER" in out
     assert run("drill", "list", "ehr")[0] == 0
     code, out, _ = run("drill", "list", "--json")
-    assert [json.loads(line)["state"] for line in out.splitlines()] == ["proved", "never"]
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["state"] for row in rows if row["type"] == "drill-standing"] == ["proved", "never"]
     vault.answers["drills"] = (record(), record(scenario="lost-host", number=2))
     code, out, _ = run("drill", "list", "--history")
     assert "full+lost-host" in out
@@ -161,6 +162,15 @@ def test_a_report_is_proved_offline(run, tmp_path, monkeypatch):
     assert run("report", "verify", str(path), "--public-key", KEY.public.hex(), "--json")[0] == 0
     assert run("report", "verify", str(path), "--public-key", "00" * 32)[0] == 4
     assert run("report", "verify", str(path), "--public-key", "x")[0] == 2
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    (folder / "drill-000001-ehr.json").write_bytes(path.read_bytes())
+    code, out, _ = run("report", "verify", str(folder))
+    assert (code, "AUTHENTIC: 1 records, 1 keys" in out) == (0, True)
+    (folder / "drill-000001-ehr.json").rename(folder / "drill-000002-ehr.json")
+    code, out, _ = run("report", "verify", str(folder))
+    assert (code, "record 1 is missing" in out) == (4, True)
+    assert run("report", "verify", str(folder), "--json")[0] == 4
     path.write_bytes(path.read_bytes().replace(b'"passed"', b'"failed"'))
     assert run("report", "verify", str(path))[0] == 4
     assert run("report", "verify", str(tmp_path / "gone"))[0] == 2

@@ -49,7 +49,7 @@ class TestArchived(Postgres):
 
 class TestCopied(Postgres):
     def options(self, cluster):
-        return {"wal": "copy"}
+        return {"wal": "copy", "spool": str(cluster.folder / "copied")}
 
 
 @pytest.mark.parametrize("cluster", [15], indirect=True)

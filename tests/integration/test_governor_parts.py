@@ -10,6 +10,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -353,6 +354,11 @@ def test_what_the_system_refuses_of_a_priority_is_said(monkeypatch):
     def refuse(*_):
         raise OSError(1, "not permitted")
 
+    now = SimpleNamespace(ioclass=0, value=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(psutil.Process, "ionice", lambda _, *given: refuse() if given else now)
+        with lowered("low") as refused:
+            assert refused == ("I/O class",)
     monkeypatch.setattr(os, "setpriority", refuse)
     monkeypatch.setattr(psutil.Process, "ionice", refuse)
     with lowered("low") as refused:
@@ -440,6 +446,29 @@ def test_version_two_is_joined_delegated_and_limited(tmp_path, monkeypatch):
     assert not group.is_member
 
 
-def test_where_a_disk_cannot_be_named_none_is():
+def test_a_group_that_cannot_be_joined_or_left_is_said_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("holdfast.governor.cgroups._homes", lambda *_: {"cpu": tmp_path})
+    write = Path.write_text
+
+    def refuse(path, text):
+        raise OSError(13, "denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    refused = ControlGroup("none", root=tmp_path)
+    assert refused.refused == ["cgroup cpu: Permission denied"]
+    monkeypatch.setattr(Path, "write_text", write)
+    group = ControlGroup("stuck", root=tmp_path)
+    assert group.is_member
+    monkeypatch.setattr(Path, "write_text", refuse)
+    group.close()
+    assert (tmp_path / "holdfast-stuck").exists(), "the process is still in it"
+
+
+def test_where_a_disk_cannot_be_named_none_is(monkeypatch):
     assert device_of("/no/such/place") is None
     assert device_of("/proc") is None
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(Path, "read_text", lambda _: "8:0\n")
+    assert device_of("/") == "8:0", "a partition's disk"
+    monkeypatch.setattr(Path, "read_text", lambda _: (_ for _ in ()).throw(OSError(2, "gone")))
+    assert device_of("/") is None

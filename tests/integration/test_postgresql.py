@@ -32,6 +32,7 @@ from holdfast.errors import (
 from holdfast.runs import applications, wal
 from holdfast.runs.applications import read_evidence
 from holdfast.runs.backup import run_backup
+from holdfast.runs.start import check_recovery
 from holdfast.sources.connectors import factory
 from holdfast.sources.connectors.postgresql import connector as connectors
 from holdfast.sources.connectors.postgresql import logical
@@ -174,16 +175,15 @@ def test_wal_that_does_not_come_is_not_waited_for_for_ever(cluster, monkeypatch)
 
 
 def test_wal_that_was_removed_before_it_was_copied(cluster, env, tmp_path, monkeypatch):
-    made = factory("postgresql").make(connection(cluster, options={"wal": "copy"}, state=str(tmp_path)), env)
+    made = factory("postgresql").make(
+        connection(cluster, options={"wal": "copy", "spool": str(tmp_path / "copied")}), env
+    )
 
     def gone(*_, **__):
         raise WalMissingError("gone")
 
     monkeypatch.setattr(Spool, "push", gone)
     with pytest.raises(CaptureError, match="wal_keep_size"), consistent([Member(made)], env=env) as group:
-        group.conclude()
-    made = factory("postgresql").make(connection(cluster, options={"wal": "copy"}), env)
-    with pytest.raises(CaptureError, match="no folder"), consistent([Member(made)], env=env) as group:
         group.conclude()
 
 
@@ -274,6 +274,19 @@ def test_the_command_line_backs_up_stores_wal_and_recovers(cluster, vault_of, tm
     cluster.sql("DROP TABLE after_base")
 
 
+def test_without_archiving_a_base_backup_brings_its_own_wal(cluster, vault_of, tmp_path):
+    spool = tmp_path / "copied"
+    vault = vault_of(cluster, options=f'options = {{spool = "{spool}", wal = "copy"}}')
+    result = vault.backup("ehr")
+    assert result.exit_code == 0, result.findings
+    assert result.evidence[0].verdict == "application"
+    with postgresql.place() as place:
+        target = holdfast.RecoveryTarget("snapshot")
+        prepared = vault.prepare_recovery("ehr-db", place / "out", target=target)
+        report = check_recovery(prepared, env=system(), bin_folder=cluster.bin, durable=False)
+    assert (report.structure, report.page_checksums) == ("clean", "clean")
+
+
 def test_two_runs_of_one_spool_wait_for_each_other(cluster, vault_of, monkeypatch):
     vault = vault_of(cluster)
     clock = ManualClock()
@@ -310,7 +323,7 @@ def test_applications_need_a_configuration(tmp_path, monkeypatch, cluster, vault
             bare.backup([tmp_path], applications=["ehr-db"])
         with pytest.raises(UsageError):
             bare.store_wal("ehr-db")
-    (tmp_path / "other.toml").write_text(config_text(cluster, tmp_path, options='options = {wal = "copy"}'))
+    (tmp_path / "other.toml").write_text(config_text(cluster, tmp_path, options="# none"))
     with holdfast.Vault.open(tmp_path / "other.toml") as vault, pytest.raises(ConfigError, match="has no spool"):
         vault.store_wal("ehr-db")
     with holdfast.Vault.open(tmp_path / "holdfast.toml") as vault, pytest.raises(ConfigError, match="no application"):
@@ -455,7 +468,7 @@ def test_a_server_of_17_says_what_changed_and_the_files_times_agree(env, tmp_pat
     ):
         made.make_role()
         made.sql("CREATE TABLE t AS SELECT g AS id, repeat('x', 500) AS note FROM generate_series(1, 5000) g")
-        found = connection(made, options={"wal": "copy"}, state=str(tmp_path / "state"))
+        found = connection(made, options={"wal": "copy", "spool": str(place / "copied")}, state=str(tmp_path / "state"))
 
         def proofs():
             with consistent([Member(factory("postgresql").make(found, env))], env=env) as group:

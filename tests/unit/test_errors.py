@@ -15,14 +15,17 @@ CODES = {
     "target-inside-vault": 2, "missing": 5, "vault-missing": 5, "snapshot-missing": 5, "path-missing": 5, "access": 6,
     "key-wrong": 6, "not-permitted": 6, "held": 6, "retention": 6, "store": 7, "store-unreachable": 7, "store-full": 7,
     "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1, "limit": 1,
-    "store-capability": 7, "store-access": 7, "store-clock": 7, "store-retained": 7,
     "spool-full": 7, "medium": 1, "medium-gap": 1, "medium-damaged": 4, "receipt": 1,
+    "volume-snapshot": 1, "volume-unsuitable": 1, "volume-busy": 1, "frozen-elsewhere": 1, "alert-missing": 5,
+    "reply-refused": 6, "channel-failed": 1, "channel-driver-missing": 1, "schedule-busy": 1, "run-lost": 1,
+    "run-overdue": 1, "audit-unavailable": 1, "audit-damaged": 4, "approval-missing": 6, "breaker-open": 7,
     "drill": 1, "drill-refused": 2, "drill-space": 1, "isolation-missing": 1, "drill-program": 1, "evidence": 4,
     "report-tool": 1, "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1,
     "application": 1, "application-unreachable": 1, "application-access": 6, "application-unsuitable": 1,
     "application-busy": 1, "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1,
     "watchdog": 1, "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1, "paused": 9,
-    "probe-unusable": 2, "run-missing": 5, "steering": 1,
+    "probe-unusable": 2, "run-missing": 5, "steering": 1, "store-capability": 7, "store-access": 7, "store-clock": 7,
+    "store-retained": 7,
 }  # fmt: skip
 
 

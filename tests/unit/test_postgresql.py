@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import struct
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from holdfast.base.environment import ManualClock
@@ -36,10 +40,10 @@ from holdfast.runs.recovery import (
     prepare_recovery,
     recovery_settings,
 )
-from holdfast.sources.connectors import kinds
-from holdfast.sources.connectors.postgresql import checks, control, layout, pages, session, summaries
+from holdfast.sources import connectors
+from holdfast.sources.connectors.postgresql import checks, control, layout, logical, pages, session, summaries
 from holdfast.sources.connectors.postgresql.checks import Server
-from holdfast.sources.connectors.protocol import Capture, CapturedStream, Evidence, Verdict
+from holdfast.sources.connectors.protocol import Capture, CapturedStream, Connection, Evidence, Verdict
 
 SERVER = Server(
     number=150020, user="bkr", in_recovery=False, wal_level="replica", archive_mode="on", archives=True,
@@ -236,8 +240,70 @@ def test_a_missing_driver_is_named(monkeypatch):
     assert "holdfast[postgresql]" in caught.value.next
 
 
-def test_the_registry_names_what_there_is():
-    assert {"postgresql", "postgresql-dump"} <= set(kinds())
+def test_the_registry_names_what_there_is_and_what_others_bring(monkeypatch):
+    point = EntryPoint("files-double", "holdfast.testing.applications:FACTORY", "holdfast.connectors")
+    monkeypatch.setattr(connectors, "_others", lambda: (point,))
+    assert {"postgresql", "postgresql-dump", "files-double"} <= set(connectors.kinds())
+    assert connectors.factory("files-double").kind == "files-double"
+    with pytest.raises(ConfigError, match="no connector nothing"):
+        connectors.factory("nothing")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (psycopg.errors.InsufficientPrivilege(), ApplicationAccessError),
+        (psycopg.errors.QueryCanceled(), CaptureError),
+        (psycopg.errors.ObjectNotInPrerequisiteState(), ApplicationChangedError),
+        (psycopg.OperationalError("gone"), ApplicationChangedError),
+    ],
+)
+def test_what_a_server_answers_becomes_an_error_of_ours(error, kind):
+    class Connection:
+        def execute(self, *_):
+            raise error
+
+        def close(self):
+            pass
+
+    made = object.__new__(session.Session)
+    made._psycopg, made._connection, made._lock, made._stop = (
+        psycopg,
+        Connection(),
+        threading.RLock(),
+        threading.Event(),
+    )
+    made._thread, made.lost = None, False
+    with pytest.raises(kind):
+        made.one("SELECT 1")
+    made.close()
+
+
+def test_a_dump_needs_a_version_and_its_programs(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(DriverMissingError, match="pg_dump of PostgreSQL 99"):
+        logical._programs(99, "")
+    (tmp_path / "pg_dumpall").touch()
+    assert logical._programs(99, str(tmp_path)) == tmp_path
+    monkeypatch.setattr(shutil, "which", lambda _: str(tmp_path / "pg_dumpall"))
+    assert logical._programs(99, "") == tmp_path
+    with pytest.raises(DriverMissingError):
+        logical._programs(99, "/nowhere")
+    made = logical.PostgreSQLDump(Connection("x", host="h", port=5, user="u"), ManualClock().environment())
+    monkeypatch.setattr(
+        made, "_session", type("Old", (), {"one": lambda *_: (120000, "u", True), "close": lambda _: None})()
+    )
+    with pytest.raises(ApplicationUnsuitableError, match="older than 13"):
+        made.check()
+    streams = made.capture(1.0).streams
+    assert {"--host=h", "--port=5", "--username=u"} <= set(streams[0].command)
+    secrets = made._password_file().parent
+    assert (secrets / "pgpass").stat().st_mode & 0o77 == 0
+    made.close()
+    assert not secrets.exists()
+    assert "pg_read_all_data" in logical.FACTORY.grants(Connection("x"))
+    assert logical.FACTORY.discover(ManualClock().environment()) == ()
+    assert made.without_freeze() is None
 
 
 CAPTURE = Capture(
@@ -335,9 +401,8 @@ def test_programs_must_be_of_the_version(tmp_path):
 
 def test_a_connector_that_was_not_checked_captures_nothing():
     from holdfast.sources.connectors.postgresql.connector import PostgreSQL
-    from holdfast.sources.connectors.protocol import Connection
 
-    made = PostgreSQL(Connection("x", options={"wal": "copy"}), ManualClock().environment())
+    made = PostgreSQL(Connection("x", options={"wal": "copy", "spool": "/s"}), ManualClock().environment())
     with pytest.raises(ApplicationChangedError):
         made._known()
     assert made.without_freeze() is None

@@ -17,8 +17,10 @@ from holdfast.errors import (
     StoreUnreachableError,
     UsageError,
 )
+from holdfast.reliability.breaker import Breaker
+from holdfast.reliability.retry import RetryPolicy
 from holdfast.stores.assembly import layered, locate
-from holdfast.stores.layers import CountingStore, HookedStore, RetryingStore, RetryPolicy, VerifyingStore
+from holdfast.stores.layers import CountingStore, HookedStore, RetryingStore, VerifyingStore
 from holdfast.stores.local import LocalStore, put_file
 from holdfast.stores.memory import MemoryStore
 
@@ -184,7 +186,7 @@ class TestRetry:
         def before(_verb, _name):
             raise error("no")
 
-        store = RetryingStore(HookedStore(MemoryStore(), before), clock.environment(), RetryPolicy())
+        store = RetryingStore(HookedStore(MemoryStore(), before), clock.environment())
         with pytest.raises(error):
             store.get("vault")
         assert clock.slept == []
@@ -195,7 +197,9 @@ class TestRetry:
         def before(_verb, _name):
             raise StoreUnreachableError("away")
 
-        store = RetryingStore(HookedStore(MemoryStore(), before), clock.environment(), RetryPolicy(attempts=3))
+        store = RetryingStore(
+            HookedStore(MemoryStore(), before), clock.environment(), {"store-unreachable": RetryPolicy(attempts=3)}
+        )
         for call in (
             lambda: store.get_range("vault", 0, 1),
             lambda: list(store.list("")),
@@ -206,6 +210,7 @@ class TestRetry:
             with pytest.raises(StoreUnreachableError):
                 call()
             assert len(clock.slept) == 2
+            store.breaker = Breaker(clock.environment())
 
     def test_a_lost_answer_of_a_creation_is_resolved_by_reading(self):
         lost = [True]
@@ -215,7 +220,7 @@ class TestRetry:
                 raise StoreUnreachableError("answer lost")
 
         inner = MemoryStore()
-        store = RetryingStore(HookedStore(inner, after=after), ManualClock().environment(), RetryPolicy())
+        store = RetryingStore(HookedStore(inner, after=after), ManualClock().environment())
         assert store.put_new("decision/a/00000000", b"ours") is True
         assert store.put_new("decision/a/00000000", b"theirs") is False
         assert inner.objects == {"decision/a/00000000": b"ours"}

@@ -234,6 +234,11 @@ def test_only_what_was_pushed_whole_is_ever_removed(server, spool):
     assert spool.names() == (stranger,)
 
 
+def test_a_file_that_goes_while_it_is_counted_counts_for_nothing(server, spool):
+    assert spool._size("gone") == 0
+    assert spools._waiting_bytes(spool.folder / segment(3)[0]) == 0
+
+
 def test_a_torn_ledger_and_a_left_part_do_no_harm(server, spool):
     path = put(server, 3)
     (spool.folder / f".{path.name}.dead.part").write_bytes(b"half")

@@ -19,6 +19,7 @@ import pytest
 
 from holdfast.base.environment import system
 from holdfast.errors import WatchdogError
+from holdfast.sources import watchdog as watchdogs
 from holdfast.sources import watchdog_child as child
 from holdfast.sources.connectors.protocol import ThawOrder
 from holdfast.sources.watchdog import Fired, Watchdog, sweep
@@ -101,6 +102,15 @@ def test_its_own_death_is_noticed(tmp_path):
     with pytest.raises(WatchdogError, match="gone"):
         dog.holding(1.0)
     assert dog.disarm().why == "lost"
+    assert list((tmp_path / "state").iterdir())
+
+
+def test_one_that_hangs_is_given_up_and_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(watchdogs, "END_SECONDS_MAX", 0.2)
+    dog = Watchdog.arm([touching(tmp_path / "thawed")], LONG, env=system(), folder=tmp_path / "state")
+    os.kill(dog._process.pid, signal.SIGSTOP)
+    assert dog.disarm().why == "lost"
+    assert dog._process.returncode == -signal.SIGKILL
     assert list((tmp_path / "state").iterdir())
 
 
@@ -218,6 +228,11 @@ def test_a_sweep_thaws_for_the_dead_and_leaves_the_living_alone(tmp_path):
         assert sweep(state) == ()
 
 
+def test_an_owner_that_is_nobody():
+    assert watchdogs._owner(os.getpid()).startswith(f"{os.getpid()} ")
+    assert watchdogs._owner(1 << 30) == ""
+
+
 def test_nothing_is_armed_that_cannot_be(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(WatchdogError, match="state file"):
@@ -270,7 +285,8 @@ def test_the_loop_itself():
     assert said[-1]["results"] == ["exit code 1"]
 
 
-def test_the_child_s_main():
+def test_the_child_s_main(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # and back again, for it leaves its folder
     ours, theirs = socket.socketpair()
     before = {
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)

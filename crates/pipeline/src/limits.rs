@@ -239,13 +239,18 @@ impl Limits {
 
     /// Takes network bytes without waiting; else how long to wait before asking again. For those who must not block.
     pub fn try_network(&self, bytes: u64) -> Result<(), Duration> {
+        self.try_take(Resource::Network, bytes)
+    }
+
+    /// Takes bytes of a resource without waiting, and no operation of a disk; else how long to wait before asking again.
+    pub fn try_take(&self, resource: Resource, bytes: u64) -> Result<(), Duration> {
         if self.is_limited() {
             let mut state = self.state.lock();
             state
-                .pass(Some(Resource::Network), bytes, 0, self.began.elapsed())
+                .pass(Some(resource), bytes, 0, self.began.elapsed())
                 .map_err(|(_, wait)| wait.min(LOOK_AGAIN))?;
         }
-        self.count(Some(Resource::Network), bytes, 0);
+        self.count(Some(resource), bytes, 0);
         Ok(())
     }
 

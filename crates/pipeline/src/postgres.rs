@@ -72,7 +72,7 @@ pub fn check_pages(
             match found {
                 Page::Bad { lsn } if lsn >= trusted_below => counts.moving += 1,
                 Page::Bad { lsn } if counts.bad.len() < BAD_PAGES_MAX => {
-                    counts.bad.push((block, lsn))
+                    counts.bad.push((block, lsn));
                 }
                 _ => {}
             }

@@ -33,6 +33,12 @@ create_exception!(
 );
 create_exception!(
     _core,
+    NetError,
+    EngineError,
+    "A request to a store got no answer."
+);
+create_exception!(
+    _core,
     StoppedError,
     EngineError,
     "The caller asked to stop."
@@ -41,12 +47,13 @@ create_exception!(
 /// Adds the exceptions to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let classes: [(&str, Bound<'_, PyType>); 6] = [
+    let classes: [(&str, Bound<'_, PyType>); 7] = [
         ("EngineError", py.get_type::<EngineError>()),
         ("DamageError", py.get_type::<DamageError>()),
         ("LimitError", py.get_type::<LimitError>()),
         ("WrongKeyError", py.get_type::<WrongKeyError>()),
         ("IoError", py.get_type::<IoError>()),
+        ("NetError", py.get_type::<NetError>()),
         ("StoppedError", py.get_type::<StoppedError>()),
     ];
     for (name, class) in classes {
@@ -115,6 +122,12 @@ fn pipeline_ref(error: &pipeline::Error) -> PyErr {
             with_attributes(EngineError::new_err(error.to_string()), "internal", None)
         }
     }
+}
+
+/// An error of the network as Python's.
+#[allow(clippy::needless_pass_by_value)]
+pub fn net(error: holdfast_stores::Error) -> PyErr {
+    with_attributes(NetError::new_err(error.to_string()), error.code(), None)
 }
 
 /// A refusal of the system as the `OSError` that Python itself would raise, by its `errno`.

@@ -143,6 +143,18 @@ impl Limits {
         self.inner.resume();
     }
 
+    fn try_read(&self, count: u64) -> f64 {
+        seconds(self.inner.try_take(Resource::Read, count))
+    }
+
+    fn try_write(&self, count: u64) -> f64 {
+        seconds(self.inner.try_take(Resource::Write, count))
+    }
+
+    fn try_network(&self, count: u64) -> f64 {
+        seconds(self.inner.try_take(Resource::Network, count))
+    }
+
     #[getter]
     fn paused(&self) -> bool {
         self.inner.is_paused()
@@ -201,6 +213,10 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+fn seconds(taken: Result<(), std::time::Duration>) -> f64 {
+    taken.err().map_or(0.0, |wait| wait.as_secs_f64())
 }
 
 struct WriteRate(Arc<pipeline::limits::Limits>);
@@ -272,9 +288,12 @@ impl PackData {
 }
 
 /// Bytes lent by Python: shared where the lender is known not to change them, copied otherwise.
-enum Lent {
+pub enum Lent {
+    /// A pack of the engine's.
     Pack(Arc<Vec<u8>>),
+    /// Python's own bytes.
     Bytes(pyo3::pybacked::PyBackedBytes),
+    /// Anything else.
     Copied(Vec<u8>),
 }
 
@@ -288,7 +307,8 @@ impl AsRef<[u8]> for Lent {
     }
 }
 
-fn lend(data: &Bound<'_, PyAny>) -> PyResult<Lent> {
+/// Borrows what the buffer protocol gives.
+pub fn lend(data: &Bound<'_, PyAny>) -> PyResult<Lent> {
     let whole = |lender: &Bound<'_, PyAny>| -> PyResult<bool> { Ok(lender.len()? == data.len()?) };
     let lender = if data.is_instance_of::<PyMemoryView>() {
         data.getattr("obj")?
@@ -331,7 +351,10 @@ fn put_file(
     .map_err(|error| errors::os(&error))
 }
 
-/// Judges each page of a `PostgreSQL` data file: (pages, bad ones as (block, LSN), moving ones).
+/// Pages read, bad ones as (block, LSN), moving ones.
+type PageVerdict = (u64, Vec<(u32, u64)>, u64);
+
+/// Judges each page of a `PostgreSQL` data file.
 #[pyfunction]
 #[pyo3(signature = (path, first_block, page_bytes, trusted_below, limits=None))]
 fn check_pages(
@@ -341,7 +364,7 @@ fn check_pages(
     page_bytes: usize,
     trusted_below: u64,
     limits: Option<&Limits>,
-) -> PyResult<(u64, Vec<(u32, u64)>, u64)> {
+) -> PyResult<PageVerdict> {
     if !page_bytes.is_power_of_two() || !(1024..=32_768).contains(&page_bytes) {
         return Err(PyValueError::new_err("a page has 1 to 32 KiB"));
     }

@@ -12,6 +12,7 @@ mod files;
 mod index;
 mod ingest;
 mod keys;
+mod net;
 mod plan;
 mod reader;
 mod refs;
@@ -36,6 +37,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     keys::register(module)?;
     detect::register(module)?;
     index::register(module)?;
+    net::register(module)?;
     refs::register(module)?;
     repack::register(module)?;
     files::register(module)?;

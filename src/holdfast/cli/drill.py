@@ -244,7 +244,8 @@ def list_command(*, service: str, history: bool, place: Place, out: Output) -> i
     with place.open() as vault:
         if history:
             return _history(vault.drills(service), out)
-        found = [each for each in vault.drill_standings() if not service or each.service == service]
+        with out.events("drills") as events:
+            found = [each for each in vault.drill_standings(events=events) if not service or each.service == service]
     rows = []
     for each in found:
         expected = each.forecast

@@ -72,6 +72,13 @@ class Place:
         given = {"HOLDFAST_VAULT": self.vault, "HOLDFAST_KEY_FILE": self.key_file}
         return config.load(self.config, {**os.environ, **{name: value for name, value in given.items() if value}})
 
+    def configuration(self) -> Config:
+        """Return the configuration. `UsageError` if none was named."""
+        found = self.load()
+        if found is None:
+            raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
+        return found
+
     def access(self, config: Config | None = None, *, confirm: bool = False) -> Access:
         """Return the arguments that open the vault. `UsageError` if none was named."""
         from holdfast.runs.configured import Access, access

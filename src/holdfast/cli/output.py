@@ -78,7 +78,10 @@ class Output:
 
     @contextmanager
     def events(self, title: str) -> Iterator[Events]:
-        """Give a run its callback: a progress bar on a terminal, records in JSON, findings always."""
+        """Give a run its callback: a progress bar on a terminal, records in JSON, findings always.
+
+        Alerts go into this host's alert book, too: whoever started the run, somebody is told.
+        """
         if self.as_json:
             yield self._record_event
         elif self.terminal and not self.quiet:
@@ -90,6 +93,7 @@ class Output:
                     if isinstance(event, Progress):
                         bar.update(event)
                     else:
+                        self._keep(event)
                         bar.print(self._text(event))
 
                 yield show
@@ -110,10 +114,23 @@ class Output:
                 )
             )
         else:
+            self._keep(event)
             kind = _KINDS[type(event)]
             click.echo(line(record(kind, event, show_paths=self.show_paths)))
 
+    def _keep(self, event: Event) -> None:
+        """Put an alert into the book. A book that cannot be written stops no run: it is said instead."""
+        if isinstance(event, Alert):
+            from holdfast.errors import HoldfastError
+            from holdfast.runs.alerting import keep_alert
+
+            try:
+                keep_alert(event)
+            except HoldfastError as error:
+                click.echo(f"note: the alert could not be kept: {error.what}", err=True)
+
     def _print_event(self, event: Event) -> None:
+        self._keep(event)
         if not isinstance(event, Progress) and not self.quiet:
             text = self._text(event)
             if text:

@@ -13,6 +13,7 @@ __all__ = ["REPORTS", "ReportGroup", "report_command"]
 REPORTS = {
     "drill": Entry("report_drill", "Write a drill's report as HTML, PDF or JSON."),
     "runbook": Entry("report_drill", "Write a service's runbook for the day."),
+    "compliance": Entry("report_compliance", "Say which controls the records show, and which they do not."),
     "verify": Entry("report_drill", "Prove a report or a record offline."),
 }
 """Which reports there are: the module that holds `NAME_report_command`, and its line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import click
@@ -86,17 +87,28 @@ def runbook_report_command(*, service: str, target: str, place: Place, out: Outp
 def verify_report_command(*, file: str, public: str | None, out: Output) -> int:
     """Prove offline that a drill record (.json) or a page (.html) is what the vault's key signed. Needs no vault and no network.
 
+    Of a folder of evidence, prove every record and that none is missing, moved or put in between.
+
     Without --public-key the signature proves that nothing was changed since; compare the fingerprint with the one in the vault's
     other evidence to know whose it is. Exits 4 if the file is not what was signed.
 
     Example: holdfast report verify drill-000001-ehr.html
     """
     from holdfast.runs.drill.drills import prove
+    from holdfast.runs.drill.evidence import Evidence
 
     try:
         key = bytes.fromhex(public) if public is not None else None
     except ValueError:
         raise UsageError("a public key is 64 hexadecimal digits") from None
+    if os.path.isdir(file):
+        chain = Evidence(file).check(key)
+        word = "AUTHENTIC" if not chain.problems else "NOT AUTHENTIC"
+        lines = [
+            f"{word}: {chain.records} records, {len(chain.keys)} keys",
+            *(f"  {problem}" for problem in chain.problems),
+        ]
+        return out.result("evidence-chain", chain, chain.exit_code, lines)
     proof = prove(read_evidence(file), key)
     what = f"drill {proof.drill[:12]} of {proof.service}: {proof.verdict}" if proof.kind == "record" else "page"
     whose = "the key given" if proof.anchored else f"key {proof.fingerprint} (compare it)"

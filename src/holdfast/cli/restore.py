@@ -41,6 +41,8 @@ __all__ = ["restore_command", "summary"]
 @click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
 @click.option("--service", "services", multiple=True, metavar="NAME",
               help="Restore configured services, and what they need before them, each into a folder of its name.")  # fmt: skip
+@click.option("--break-glass", default="", metavar="REASON",
+              help="An emergency: restore without the approvals that the vault asks for. It alerts, and is recorded.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be restored, from where, in what time and at what cost.")
 @click.option(
     "--thaw", is_flag=True, help="Ask the stores for what lies cold, write nothing, and say when it is ready."
@@ -60,6 +62,7 @@ def restore_command(
     limit_read: int | None,
     limit_write: int | None,
     services: Sequence[str],
+    break_glass: str,
     dry_run: bool,
     thaw: bool,
     place: Place,
@@ -101,6 +104,7 @@ def restore_command(
             in_place=in_place,
             dry_run=dry_run,
             owners=owners,
+            break_glass=break_glass,
             events=events,
             limits=dataclasses.replace(
                 general,

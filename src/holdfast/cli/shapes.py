@@ -14,9 +14,28 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from holdfast.base import events
-from holdfast.cli import catalog, connectors, drill, governor, keys, recover, report_drill, retention, settings, vault
+from holdfast.cli import (
+    alerts,
+    approval,
+    audit,
+    catalog,
+    connectors,
+    discover,
+    drill,
+    governor,
+    keys,
+    recover,
+    report_drill,
+    retention,
+    schedule,
+    settings,
+    vault,
+)
+from holdfast.reliability.alerts import records as alert_records
+from holdfast.reports import compliance
 from holdfast.runs import classify, demo, results, services, start, steer, tier_results
-from holdfast.runs.drill import drills, plan, record, scenarios
+from holdfast.runs.drill import drills, evidence, plan, record, scenarios
+from holdfast.runs.monitoring import report
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -54,6 +73,24 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "alert-record": alert_records.AlertRecord,
+    "delivery": alert_records.Delivery,
+    "reply-key": alerts.ReplyKey,
+    "reply": alerts.ReplySigned,
+    "schedule-entry": report.EntryStatus,
+    "due-time": schedule.DueTime,
+    "run-asked": schedule.RunAsked,
+    "status": report.StatusReport,
+    "approval": approval.Signed,
+    "approval-policy": approval.PolicyShown,
+    "compliance": compliance.ComplianceReport,
+    "audit-record": audit.RecordListed,
+    "audit-verify": audit.LogReport,
+    "audit-head": audit.HeadShown,
+    "audit-proof": audit.ProofChecked,
+    "audit-sent": audit.Sent,
+    "audit-renewed": audit.Renewed,
+    "audit-written": audit.Written,
     "restore-service": services.ServiceRestore,
     "drill": record.DrillRecord,
     "drill-record": record.DrillRecord,
@@ -64,6 +101,9 @@ RECORDS: dict[str, type] = {
     "scenario": scenarios.ScenarioReport,
     "report": report_drill.ReportWritten,
     "report-proof": drills.Proof,
+    "evidence-chain": evidence.ChainReport,
+    "application-found": discover.ApplicationFound,
+    "danger": discover.DangerFound,
     "connector": connectors.ConnectorListed,
     "grants": connectors.Grants,
     "application": connectors.ApplicationChecked,
@@ -103,6 +143,17 @@ RESULTS = {
     "stats",
     "catalog",
     "key",
+    "reply-key",
+    "reply",
+    "run-asked",
+    "status",
+    "approval",
+    "approval-policy",
+    "audit-verify",
+    "audit-head",
+    "audit-proof",
+    "audit-renewed",
+    "audit-written",
     "pause",
     "classify",
     "demo",
@@ -113,6 +164,7 @@ RESULTS = {
     "scenario",
     "report",
     "report-proof",
+    "evidence-chain",
     "wal-pushed",
     "wal-status",
     "recovery-prepared",

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from holdfast.config.checks import CHECKS
 from holdfast.config.lines import Key, line_of, lines_of
 from holdfast.config.options import option_for, options
 from holdfast.config.schema import Settings
@@ -95,14 +96,47 @@ def loads(text: str, name: str = "holdfast.toml", environ: Mapping[str, str] | N
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
-        problems = tuple(
-            _problem(detail, name, lines) for detail in error.errors(include_url=False, include_input=False)
-        )
-        count = f"{len(problems)} faults" if len(problems) > 1 else "1 fault"
-        raise ConfigError(f"the configuration {name} has {count}", problems=problems) from None
+        details = error.errors(include_url=False, include_input=False)
+        problems = [_problem(detail, name, lines) for detail in details]
+        problems += _faults_of_valid_tables(document, {str(detail["loc"][0]) for detail in details}, name, lines)
+        raise _refused(name, problems) from None
+    problems = _faults(settings, frozenset(), name, lines)
+    if problems:
+        raise _refused(name, problems)
     origins = {_dotted(key): Origin("file", f"{name}:{line}") for key, line in lines.items()}
     origins.update(_element_origins(document, (), name, lines))
     return Config(settings, name, origins | overlaid)
+
+
+def _refused(name: str, problems: list[str]) -> ConfigError:
+    count = f"{len(problems)} faults" if len(problems) > 1 else "1 fault"
+    return ConfigError(f"the configuration {name} has {count}", problems=tuple(problems))
+
+
+def _faults(settings: Settings, broken: frozenset[str], name: str, lines: dict[Key, int]) -> list[str]:
+    """Write the faults between options: only where all tables that a check looks at are valid by themselves."""
+    return [
+        _fault(key, message, name, lines)
+        for tables, check in CHECKS
+        if not tables & broken
+        for key, message in check(settings)
+    ]
+
+
+def _faults_of_valid_tables(document: dict[str, Any], broken: set[str], name: str, lines: dict[Key, int]) -> list[str]:
+    """Write the faults between options of a configuration that has other faults, so that all are known at once."""
+    valid = {key: value for key, value in document.items() if key not in broken}
+    valid.setdefault("vault", {"url": "-"})
+    try:
+        settings = Settings.model_validate(valid)
+    except ValidationError:  # pragma: no cover - what was broken is left out
+        return []
+    return _faults(settings, frozenset(broken), name, lines)
+
+
+def _fault(key: Key, message: str, name: str, lines: dict[Key, int]) -> str:
+    line = line_of(lines, key)
+    return f"{name}:{line}: {_dotted(key)}: {message}" if line is not None else f"{name}: {_dotted(key)}: {message}"
 
 
 def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Origin]:
@@ -139,14 +173,12 @@ def _element_origins(value: object, key: Key, name: str, lines: dict[Key, int]) 
 def _problem(detail: ErrorDetails, name: str, lines: dict[Key, int]) -> str:
     """Write one fault: where, which key, what is wrong. Never the value: it may be a secret."""
     key = tuple(part for part in detail["loc"] if part != "[key]")
-    line = line_of(lines, key)
-    place = f"{name}:{line}" if line is not None else name
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         message = "no such key" + _suggestion(key)
     elif detail["type"] == "missing":
         message = "is required"
-    return f"{place}: {_dotted(key)}: {message}"
+    return _fault(key, message, name, lines)
 
 
 def _suggestion(key: Key) -> str:

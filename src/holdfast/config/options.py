@@ -15,7 +15,7 @@ from holdfast.base.units import format_bytes, format_seconds
 from holdfast.config.schema import Settings
 from holdfast.config.secrets import SecretRef
 
-__all__ = ["Option", "option_for", "options", "readable", "sections"]
+__all__ = ["Option", "list_sections", "option_for", "options", "readable", "sections"]
 
 _TYPES = {bool: "boolean", int: "whole number", float: "number", str: "text", SecretRef: "reference to a secret"}
 
@@ -80,6 +80,20 @@ def option_for(key: str) -> Option | None:
 def sections() -> dict[str, str]:
     """Return the sentence of each table of the file, by its dotted key."""
     return dict(_sections_of(Settings, ""))
+
+
+def list_sections() -> frozenset[str]:
+    """Return the tables of the file that stand in lists, by their dotted keys: `jobs.*.classes.*`."""
+    return frozenset(_lists_of(Settings, ""))
+
+
+def _lists_of(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        key, inner, _ = _unfold(f"{prefix}{name}", field.annotation)
+        if inner is not None:
+            if get_origin(field.annotation) is tuple:
+                yield key
+            yield from _lists_of(inner, f"{key}.")
 
 
 def _sections_of(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:

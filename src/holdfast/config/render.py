@@ -7,20 +7,21 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from holdfast.config.load import Config, check_key
-from holdfast.config.options import Option, option_for, options, readable, sections
+from holdfast.config.options import Option, list_sections, option_for, options, readable, sections
 
 __all__ = ["explain", "manual", "sample", "show"]
 
 _SAMPLE_VALUES = {
     "vault.url": '"/backup/vault"',
+    "collectors.*.host": '"siem"',
     "vault.key_file": '"file:/etc/holdfast/vault.key"',
-    "stores.*.url": '"s3://hospital-backup/vault"',
     "policies.*.stores": '["home", "second"]',
     "policies.*.moves.*.after": '"90d"',
     "policies.*.moves.*.stores": '["second", "cold"]',
     "jobs.*.paths": '["/srv/ehr"]',
     "jobs.*.classes.*.pattern": '"/srv/ehr/public/"',
     "jobs.*.classes.*.name": '"public"',
+    "stores.*.url": '"s3://hospital-backup/vault"',
     "governor.probes.*.sql": '"postgresql://probe@localhost/ehr"',
     "windows.*.days": '["workday"]',
     "windows.*.start": '"07:00"',
@@ -29,8 +30,17 @@ _SAMPLE_VALUES = {
     "services.*.checks.*.name": '"patients"',
     "services.*.criticality": '"vital"',
     "jobs.*.streams.*.command": '["pg_dump", "ehr"]',
+    "schedule.*.job": '"ehr"',
+    "schedule.*.cron": '"30 2 * * *"',
+    "channels.*.kind": '"file"',
+    "channels.*.path": '"/var/log/holdfast-alerts"',
+    "contacts.*.channels": '["log"]',
+    "escalation.levels.*.contacts": '["on-call"]',
+    "escalation.rows.*.safety": '"at risk"',
+    "escalation.rows.*.retry": '"never"',
     "applications.*.connector": '"postgresql"',
 }
+_SAMPLE_NAMES = {"jobs": "ehr", "schedule": "ehr-nightly", "channels": "log", "contacts": "on-call"}
 _SAMPLE_SET = {"vault.url", "vault.key_file", "jobs.*.paths"}
 
 
@@ -62,11 +72,10 @@ def manual() -> str:
 
 
 def _table(section: str) -> str:
-    """Return a section's heading: the first `*` of a key is a name, a later one a place in a list."""
-    named = section.replace(".*", ".NAME", 1)
-    if named.endswith(".*"):
-        return f"[[{named.removesuffix('.*')}]]"
-    return f"[{named}]"
+    """Return a table as its header in the file: named tables as `[jobs.NAME]`, lists of tables as `[[jobs.NAME.classes]]`."""
+    if section in list_sections():
+        return f"[[{section.removesuffix('.*').replace('*', 'NAME')}]]"
+    return f"[{section.replace('*', 'NAME')}]"
 
 
 def _direct(section: str) -> Iterator[Option]:
@@ -85,8 +94,9 @@ def sample() -> str:
         "# Holdfast. Lines that begin with `# ` and a key show the default; `holdfast config explain KEY` says more."
     ]
     for section, sentence in sections().items():
-        shown = _table(section).replace("jobs.NAME", "jobs.ehr").replace(".NAME", ".main")
-        optional = "*" in section and not any(option.key in _SAMPLE_SET for option in _direct(section))
+        table = section.partition(".")[0]
+        shown = _table(section).replace("NAME", _SAMPLE_NAMES.get(table, "main"))
+        optional = "*" in section and section != "jobs.*"
         lines += ["", f"# {sentence}", f"# {shown}" if optional else shown]
         for option in _direct(section):
             value = _SAMPLE_VALUES.get(option.key) or _toml(option.default)

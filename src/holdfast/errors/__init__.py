@@ -14,14 +14,18 @@
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
     │  ├─ PathMissingError
+    │  └─ AlertMissingError     no alert has this number
     │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
     │  ├─ NotPermittedError
     │  ├─ HeldError                a legal hold forbids it
-    │  └─ RetentionError           the minimum retention forbids it
+    │  ├─ RetentionError           the minimum retention forbids it
+    │  ├─ ReplyRefusedError        a signed reply to an alert is not accepted
+    │  └─ ApprovalMissingError     the vault's access rules demand that others approve
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
+    │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
     │  │  └─ SpoolFullError        nor has the spool any room
     │  ├─ StoreRefusedError
@@ -35,12 +39,23 @@
     ├─ MediumError                 a courier's medium is full, swapped, or not ours
     │  └─ MediumGapError           one before it is missing
     ├─ ReceiptError                a receipt that confirms nothing exported here
+    │  └─ AuditDamagedError        the audit log was changed
+    ├─ AuditUnavailableError       the audit log cannot be written
     ├─ VaultExistsError            there is a vault already
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
     ├─ RevokedError                a session was revoked before it committed
     ├─ LocalStateError             the local state directory cannot be used
     ├─ TargetError                 the folder or the output to restore into takes no more
+    ├─ VolumeSnapshotError         a volume snapshot could not be made, read or removed
+    │  ├─ VolumeUnsuitableError    a path lies on nothing that this provider can snapshot
+    │  ├─ VolumeBusyError          no room for one more, or still in use
+    │  └─ FrozenElsewhereError     frozen or thawed by somebody else
+    ├─ ChannelError                a channel did not take a message
+    │  └─ ChannelDriverMissingError
+    ├─ ScheduleBusyError           another schedule, or a run of the same job, is under way
+    ├─ RunLostError                a scheduled run ended without a result
+    ├─ RunOverdueError             a scheduled run took longer than it may
     ├─ DrillError                  a drill could not be held
     │  ├─ DrillRefusedError        its place could touch production
     │  ├─ DrillSpaceError          its place has no room
@@ -78,6 +93,7 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
+from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
 from holdfast.errors.applications import (
     ApplicationAccessError,
     ApplicationBusyError,
@@ -94,6 +110,7 @@ from holdfast.errors.applications import (
     WalMissingError,
     WatchdogError,
 )
+from holdfast.errors.audit import ApprovalMissingError, AuditDamagedError, AuditUnavailableError
 from holdfast.errors.core import (
     AccessError,
     AmbiguousSnapshotError,
@@ -136,7 +153,9 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
+from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
 from holdfast.errors.stores import CapabilityError, StoreAccessError, StoreClockError, StoreRetainedError
 from holdfast.errors.tiers import (
     MediumDamageError,
@@ -145,9 +164,16 @@ from holdfast.errors.tiers import (
     ReceiptError,
     SpoolFullError,
 )
+from holdfast.errors.volumes import (
+    FrozenElsewhereError,
+    VolumeBusyError,
+    VolumeSnapshotError,
+    VolumeUnsuitableError,
+)
 
 __all__ = [
     "AccessError",
+    "AlertMissingError",
     "AmbiguousSnapshotError",
     "ApplicationAccessError",
     "ApplicationBusyError",
@@ -155,8 +181,16 @@ __all__ = [
     "ApplicationError",
     "ApplicationUnreachableError",
     "ApplicationUnsuitableError",
+    "ApprovalMissingError",
+    "AuditDamagedError",
+    "AuditUnavailableError",
+    "BreakerOpenError",
+    "CapabilityError",
     "CapabilityError",
     "CaptureError",
+    "CaptureError",
+    "ChannelDriverMissingError",
+    "ChannelError",
     "ConfigError",
     "DamageError",
     "DrillError",
@@ -166,6 +200,7 @@ __all__ = [
     "DriverMissingError",
     "EvidenceError",
     "FreezeOverrunError",
+    "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -184,12 +219,16 @@ __all__ = [
     "ProbeUnusableError",
     "ReceiptError",
     "RecoveryError",
+    "ReplyRefusedError",
     "ReportToolMissingError",
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RunLostError",
     "RunMissingError",
+    "RunOverdueError",
     "Safety",
+    "ScheduleBusyError",
     "SnapshotMissingError",
     "SourceMissingError",
     "SpoolFullError",
@@ -209,6 +248,9 @@ __all__ = [
     "VaultExistsError",
     "VaultMissingError",
     "VersionError",
+    "VolumeBusyError",
+    "VolumeSnapshotError",
+    "VolumeUnsuitableError",
     "WalConflictError",
     "WalMissingError",
     "WatchdogError",

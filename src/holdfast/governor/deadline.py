@@ -59,16 +59,15 @@ def prospect(
 
 
 def _done(now: datetime, needed: float, calendar: Calendar) -> datetime | None:
-    """Return when so many seconds of running will have passed, closed hours left out."""
-    at: datetime | None = calendar.next_open(now)
-    while at is not None:
-        closes = at
-        while (change := calendar.next_change(closes)) is not None and not calendar.at(change).closed:
-            closes = change
-        if change is None or (change - at).total_seconds() >= needed:
-            return at + timedelta(seconds=needed)
-        needed -= (change - at).total_seconds()
-        at = calendar.next_open(change)
+    """Return when so many seconds of running will have passed, closed hours left out; None if the windows do not let them."""
+    at = now
+    for edge in (*calendar.edges(now), None):
+        if not calendar.at(at).closed:
+            if edge is None or (edge - at).total_seconds() >= needed:
+                return at + timedelta(seconds=needed)
+            needed -= (edge - at).total_seconds()
+        if edge is not None:
+            at = edge
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,8 @@ __all__ = ["Governed", "Governor", "Used"]
 PEAK_DECAY = 0.995
 SMOOTHING = 0.5
 CHANGE_SHARE = 0.2
+PROSPECT_SECONDS = 5.0
+"""So often a run's end is foreseen: windows of ten days are looked at for it."""
 WAITS = ("read", "write", "network", "operations", "cpu", "threads")
 LIMITED_SHARE = 0.2
 """A limit is a reason for slowness when threads waited for it in more than this part of the time."""
@@ -89,13 +91,15 @@ class Governor:
         read: Callable[[float], Counters] = read_counters,
         last_good: datetime | None = None,
         is_stopped: Callable[[], bool] = lambda: False,
+        devices: Sequence[str] = (),
     ) -> None:
         """Govern what has these limits; `folder` is the machine's own for runs, `last_good` when the newest snapshot began.
 
-        A run that `is_stopped` is held no longer: it has to come to its end.
+        A run that `is_stopped` is held no longer: it has to come to its end. `devices`: the disks, as `major:minor`, that a control
+        group limits.
         """
         self._limits, self.plan, self._env, self._read = limits, plan, env, read
-        self._is_stopped = is_stopped
+        self._is_stopped, self._devices = is_stopped, tuple(devices)
         self._registry = Registry(folder)
         plan.calendar.check(env.now())
         self.id = env.random_id()[:8]
@@ -129,7 +133,7 @@ class Governor:
         self._rates, self._peaks = Rates(), Rates()
         self._held_since: float | None = None
         self._clock = WindowClock(plan.calendar, env.now(), self._began)
-        self._run_seconds = 0.0
+        self._run_seconds = self._until_prospect = 0.0
         self._done_bytes = 0
         self._total_bytes: int | None = None
         self._prospect: Prospect | None = None
@@ -356,7 +360,7 @@ class Governor:
         self.order = order
         apply(self._limits, order.budget)
         if self._group is not None:
-            self._group.limit(order.budget)
+            self._group.limit(order.budget, self._devices)
         if order.course is Course.HOLD and not self._is_stopped():
             self._limits.pause()
         else:
@@ -368,6 +372,10 @@ class Governor:
             return
         if order.course is Course.RUN:
             self._run_seconds += seconds
+        self._until_prospect -= seconds
+        if self._until_prospect > 0 and self._prospect is not None:
+            return
+        self._until_prospect = PROSPECT_SECONDS
         self._prospect = prospect(
             self._objective,
             wall,

@@ -92,7 +92,7 @@ class Calendar:
     def next_change(self, moment: datetime) -> datetime | None:
         """Return when something else will hold; None if nothing changes within ten days."""
         present = self.at(moment)
-        for edge in self._edges(moment):
+        for edge in self.edges(moment):
             if self.at(edge) != present:
                 return edge
         return None
@@ -101,19 +101,19 @@ class Calendar:
         """Return the first moment from this one on at which a run may run; None if there is none within ten days."""
         if not self.at(moment).closed:
             return moment
-        return next((edge for edge in self._edges(moment) if not self.at(edge).closed), None)
+        return next((edge for edge in self.edges(moment) if not self.at(edge).closed), None)
 
     def open_seconds(self, start: datetime, end: datetime) -> float:
         """Return for how long a run may run between two moments (at most ten days apart)."""
         total, at = 0.0, start
-        for edge in [*self._edges(start), end]:
+        for edge in [*self.edges(start), end]:
             until = min(edge, end)
             if until > at:
                 total += 0.0 if self.at(at).closed else (until - at).total_seconds()
                 at = until
         return total
 
-    def _edges(self, moment: datetime) -> list[datetime]:
+    def edges(self, moment: datetime) -> list[datetime]:
         """Return every moment after this one at which a window may begin or end, in order."""
         found: set[datetime] = set()
         for window in self.windows:
@@ -129,7 +129,7 @@ class Calendar:
         """Return what makes no sense in the windows: nothing ever runs, a window that never decides. Pure."""
         if not self.windows and not self.only_in_maintenance:
             return ["the usual budget is zero: nothing would ever run"] if self.usual.is_nothing else []
-        moments = [moment, *self._edges(moment)]
+        moments = [moment, *self.edges(moment)]
         standings = [self.at(each) for each in moments]
         found = []
         if all(standing.closed for standing in standings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,16 @@ from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
-from holdfast.stores.assembly import layered, locate
+from holdfast.runs.trail import Trail
+from holdfast.stores.assembly import assemble, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from holdfast.base.environment import Environment
     from holdfast.config import StoreSettings
+    from holdfast.reliability.breaker import BreakerPolicy
+    from holdfast.reliability.retry import RetryPolicy
     from holdfast.repository.credentials import Credential
     from holdfast.repository.indexes import IndexView
     from holdfast.repository.repository import ClassSecrets
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from holdfast.runs.options import Limits, PathLike
     from holdfast.runs.tiering import Tiers
     from holdfast.stores.layers import CountingStore
-    from holdfast.stores.protocol import Data
+    from holdfast.stores.protocol import Data, Store
 
 STATE_VARIABLE = "HOLDFAST_STATE"
 
@@ -71,6 +75,7 @@ class OpenVault:
         """Snapshots that were there before the index was read: all they need is in it."""
         self._keyring: engine.KeyRing | None = None
         self._lock = threading.RLock()
+        self.trail = Trail(self)
         self.governor: Callable[[], GovernorPlan] = GovernorPlan
         """How runs are governed, made anew for each run: its probes have connections."""
 
@@ -204,15 +209,37 @@ def class_keys(secrets: ClassSecrets) -> engine.ClassKeys:
     return engine.ClassKeys(secrets.vault, secrets.class_id, secrets.generation, secrets.dedup_key, secrets.index_key)
 
 
+@dataclass(frozen=True, slots=True)
+class Resilience:
+    """How stores are retried and left alone; what is not said is as the defaults."""
+
+    policies: Mapping[str, RetryPolicy] | None = None
+    breaker: BreakerPolicy | None = None
+
+
 def open_store(
-    url: str, env: Environment, limits: engine.Limits, stores: Mapping[str, StoreSettings] | None = None
+    url: str,
+    env: Environment,
+    limits: engine.Limits,
+    stores: Mapping[str, StoreSettings] | None = None,
+    how: Resilience | None = None,
 ) -> CountingStore:
     """Return the store of a URL, or of `store:NAME`, in its layers; its bytes go through the engine, under its limits."""
+    how = how or Resilience()
 
     def write(path: str, data: Data) -> None:
         engine.put_file(path, data, limits)
 
-    return layered(locate(url, write=write, stores=stores), env)
+    return assemble(url, env, write=write, stores=stores, limits=[limits], policies=how.policies, breaker=how.breaker)
+
+
+def open_local(url: PathLike, limits: engine.Limits) -> Store:
+    """Return the bare store of a folder, which writes through the engine."""
+
+    def write(path: str, data: Data) -> None:
+        engine.put_file(path, data, limits)
+
+    return locate(os.fsdecode(url), write=write)
 
 
 def create_vault(
@@ -265,16 +292,19 @@ def open_vault(
     env: Environment | None,
     stores: Mapping[str, StoreSettings] | None = None,
     tiers: Tiers | None = None,
+    resilience: Resilience | None = None,
 ) -> OpenVault:
     """Open a vault by its store and one secret; see `Vault.open`."""
     env = env or environment.system()
     secret = _one_secret(key_file, passphrase, credential)
     limits = engine.Limits()
-    store = open_store(os.fsdecode(url), env, limits, stores)
+    store = open_store(os.fsdecode(url), env, limits, stores, resilience)
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
     repository = Repository.open(store, secret, env)
-    return OpenVault(store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores))
+    return OpenVault(
+        store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores, resilience)
+    )
 
 
 def _one_secret(key_file: PathLike | None, passphrase: str | None, credential: PathLike | None) -> Credential:

@@ -24,14 +24,13 @@ from holdfast.errors import (
 from holdfast.repository.marking import SetReader
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
-from holdfast.runs import continuity, parents
+from holdfast.runs import backup_checks, continuity, parents
 from holdfast.runs.assembly import class_keys, engine_index
 from holdfast.runs.catalog import after_backup
-from holdfast.runs.conclusion import concluded, moves, sealed_evidence
+from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.raising import RaisedFolders, detectable
-from holdfast.runs.refusals import check_paths, check_texts
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.uploads import Uploads
 
@@ -53,8 +52,6 @@ REFS_CHAIN_LINKS = 16
 """Deltas of reference sets in a row; then a full set is stored again."""
 FINDINGS_KEPT_MAX = 100_000
 """Findings listed in a snapshot's sealed parts; the run's result has all."""
-_COMPLETE_KINDS = frozenset({"socket-skipped", "silent-change"})
-"""Findings that leave the run complete: what has no content, and what was stored anew because it had changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +62,10 @@ class BackupRequest:
     label: str
     options: BackupOptions
     dry_run: bool = False
-    moving: tuple[bytes, ...] = ()
-    """Absolute folders whose files may change or vanish while they are read without harm: no finding of that is made."""
-    conclude: Callable[[Sequence[Finding]], Conclusions] | None = None
-    """Called once, when everything is read and before the snapshot is committed, with the findings so far. Such a run is
-    never begun again by itself: what it copied is of one moment only."""
+    moving: tuple[bytes, ...] = ()  # absolute folders whose files may change or vanish while they are read without harm
+    conclude: Callable[[Sequence[Finding]], Conclusions] | None = (
+        None  # once, before the commit; the run is never redone
+    )
 
 
 @dataclass(slots=True)
@@ -99,9 +95,8 @@ def run_backup(
     stop: Cancel | None = None,
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
-    request = replace(request, paths=_absolute(request.paths))
-    check_paths(vault, request)
-    check_texts(request)
+    request = replace(request, paths=backup_checks.absolute(request.paths))
+    backup_checks.check(vault, request)
     source = continuity.identify(vault.repository, request.paths, request.label)
     with governed(
         vault,
@@ -110,8 +105,10 @@ def run_backup(
         label=request.label,
         events=events,
         stop=stop,
-        can_yield=True,
+        # What an application has to conclude is concluded once: such a run holds still instead of beginning again.
+        can_yield=request.conclude is None,
         last_good=lambda: parents.last_good(vault, source),
+        paths=request.paths,
     ) as steered:
         result = steered.attempts(lambda: _attempts(vault, request, source, events, steered))
         return replace(result, governor=steered.record())
@@ -147,11 +144,6 @@ def _attempts(
                 events(Note("the session was revoked by a prune; the run is begun again and stores nothing twice"))
                 caches.discard()
                 return attempt()
-
-
-def _absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
-    here = os.getcwdb()
-    return tuple(dict.fromkeys(os.path.normpath(os.path.join(here, path)) for path in paths))
 
 
 def _attempt(run: _Run) -> BackupResult:
@@ -446,11 +438,6 @@ def stored_refs(repository: Repository, row: engine.ClassResult, parent: Snapsho
         return full
     delta = StoredRefs(row.refs.encode_delta(before, bytes.fromhex(sha)))
     return min(full, delta, key=lambda form: len(form.payload))
-
-
-def is_partial(findings: Iterable[Finding]) -> bool:
-    """Return whether findings mean that something selected is not stored whole."""
-    return any(finding.kind not in _COMPLETE_KINDS for finding in findings)
 
 
 def _stats(run: _Run, passes: Sequence[engine.Finished], stored_bytes: int, objects: int) -> BackupStats:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from holdfast.base.events import Events
     from holdfast.sources.connectors.protocol import Beside, Evidence
 
-__all__ = ["Conclusions", "concluded", "moves", "sealed_evidence", "under"]
+__all__ = ["Conclusions", "concluded", "is_partial", "moves", "sealed_evidence", "under"]
 
+_COMPLETE_KINDS = frozenset({"socket-skipped", "silent-change"})
+"""Findings that leave the run complete: what has no content, and what was stored anew because it had changed."""
 _MOVING_KINDS = frozenset({"vanished", "changed-while-reading"})
 
 
@@ -56,3 +58,8 @@ def under(path: bytes, folders: Iterable[bytes]) -> bool:
     """Return whether a path of a tree lies in one of some absolute folders, or is one."""
     names = [folder.strip(b"/") for folder in folders]
     return any(path == name or path.startswith(name + b"/") or not name for name in names)
+
+
+def is_partial(findings: Iterable[Finding]) -> bool:
+    """Return whether findings mean that something selected is not stored whole."""
+    return any(finding.kind not in _COMPLETE_KINDS for finding in findings)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ConfigError, UsageError
+from holdfast.reliability.audit.record import digest_of
+from holdfast.reliability.breaker import BreakerPolicy
+from holdfast.reliability.retry import POLICIES, RetryPolicy
+from holdfast.runs.assembly import Resilience
 from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
 from holdfast.runs.policies import level_for, tiers
 from holdfast.runs.results import RetentionPolicy
+from holdfast.runs.trail import TrailOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +22,23 @@ if TYPE_CHECKING:
     # Types only: a command without a configuration does not pay for reading one.
     from holdfast.config import Config, SecretRef, Settings, StoreSettings
     from holdfast.governor.plan import GovernorPlan
+    from holdfast.runs.options import PathLike
     from holdfast.runs.tiering import Tiers
 
-__all__ = ["Access", "access", "backup_options", "governor_plan", "job_paths", "limits", "retention_policy"]
+__all__ = [
+    "Access",
+    "access",
+    "backup_options",
+    "breaker_policy",
+    "configuration",
+    "configured_resilience",
+    "governor_plan",
+    "job_paths",
+    "limits",
+    "retention_policy",
+    "retry_policies",
+    "trail_options",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +55,24 @@ class Access:
     """Which packs go where; None: all stay on the home."""
 
 
+def configuration(url: PathLike) -> Config | None:
+    """Return the configuration, if what is to be opened is one."""
+    path = os.fsdecode(url)
+    if not path.endswith(".toml"):
+        return None
+    from holdfast.config import load
+
+    return load(path)
+
+
 def access(config: Config, environ: Mapping[str, str]) -> Access:
     """Return what opens the configured vault. `ConfigError` if a secret cannot be read, or a key file is no file."""
     vault = config.settings.vault
     return Access(
         url=vault.url,
-        key_file=_file(vault.key_file, "key_file"),
+        key_file=_file(vault.key_file, "vault.key_file"),
         passphrase=vault.passphrase.reveal(environ) if vault.passphrase else None,
-        credential=_file(vault.credential, "credential"),
+        credential=_file(vault.credential, "vault.credential"),
         stores=config.settings.stores,
         tiers=tiers(config.settings),
     )
@@ -52,7 +82,7 @@ def _file(reference: SecretRef | None, key: str) -> str | None:
     if reference is None:
         return None
     if reference.scheme != "file":
-        raise ConfigError(f"vault.{key} must be a file: `file:/path`")
+        raise ConfigError(f"{key} must be a file: `file:/path`")
     return reference.place
 
 
@@ -107,6 +137,57 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         upload_threads=backup.upload_threads,
         limits=limits(settings, name),
     )
+
+
+def trail_options(settings: Settings) -> TrailOptions:
+    """Return how the audit log is kept. Its policy is the digest of every setting but the vault's own table.
+
+    That one says where the vault is and how it is opened, which the command line may say, too: the policy is the same.
+    """
+    from holdfast.reliability.audit.collect import Collector
+
+    audit = settings.audit
+    return TrailOptions(
+        anchor_seconds=float(audit.anchor_seconds),
+        algorithm=audit.algorithm,
+        policy=digest_of(settings.model_dump_json(exclude={"vault"})),
+        site=audit.site,
+        collectors=tuple(
+            Collector(
+                name=name,
+                host=each.host,
+                port=each.port,
+                protocol=each.protocol,
+                ca_file=each.ca_file,
+                certificate=each.certificate,
+                key=_file(each.key, f"collectors.{name}.key"),
+                timeout_seconds=float(each.timeout_seconds),
+                site=audit.site,
+            )
+            for name, each in settings.collectors.items()
+        ),
+    )
+
+
+def retry_policies(settings: Settings) -> dict[str, RetryPolicy]:
+    """Return the retry policy of each kind of failure: its default, and what the configuration says over it."""
+    found = {}
+    for name in type(settings.retry).model_fields:
+        kind, said = name.replace("_", "-"), getattr(settings.retry, name)
+        changes = {key: value for key, value in said.model_dump().items() if value is not None}
+        found[kind] = replace(POLICIES[kind], **changes)
+    return found
+
+
+def breaker_policy(settings: Settings) -> BreakerPolicy:
+    """Return when a store that fails in a row is left alone."""
+    breaker = settings.breaker
+    return BreakerPolicy(breaker.failures, float(breaker.open_seconds), float(breaker.longest_seconds))
+
+
+def configured_resilience(settings: Settings) -> Resilience:
+    """Return how stores are retried and left alone."""
+    return Resilience(retry_policies(settings), breaker_policy(settings))
 
 
 def retention_policy(settings: Settings) -> RetentionPolicy:

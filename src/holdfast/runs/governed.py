@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from holdfast.base.events import Note
 from holdfast.errors import HoldfastError, Interrupted
 from holdfast.governor.budget import UNLIMITED, apply, tightest
+from holdfast.governor.cgroups import device_of
 from holdfast.governor.plan import Course
 from holdfast.governor.priority import lowered
 from holdfast.governor.steering import Governor
@@ -100,10 +101,12 @@ def governed(
     can_yield: bool = False,
     safe: str | None = None,
     last_good: Callable[[], datetime | None] = lambda: None,
+    paths: Sequence[bytes] = (),
 ) -> Iterator[GovernedRun]:
     """Govern a run of a vault: its own limits and what the plan says. Afterwards the vault is limited no more.
 
-    `PausedError` if it may not begin. A run that cannot yield holds still for as long as it must, with its memory.
+    `PausedError` if it may not begin. `paths` are what it reads or writes beside the store.
+    A run that cannot yield holds still for as long as it must, with its memory.
     """
     plan = vault.governor()
     calendar = replace(plan.calendar, usual=tightest(plan.calendar.usual, usual_budget(limits)))
@@ -114,6 +117,10 @@ def governed(
         plan = replace(plan, active=False, calendar=Calendar(usual=calendar.usual), probes=())
     else:
         plan = replace(plan, calendar=calendar)
+    places: list[str | bytes] = [*paths]
+    if vault.store.local_root is not None:
+        places.append(vault.store.local_root)
+    found = map(device_of, places) if plan.cgroup else ()
     governor = Governor(
         vault.limits,
         plan,
@@ -123,6 +130,7 @@ def governed(
         label=label,
         last_good=last_good() if plan.rpo is not None else None,
         is_stopped=lambda: stop is not None and stop.is_set(),
+        devices=tuple(dict.fromkeys(device for device in found if device is not None)),
     )
     with ExitStack() as stack:
         stack.callback(apply, vault.limits, UNLIMITED)

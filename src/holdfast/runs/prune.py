@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast import engine
+from holdfast.base.defaults import UNDO_DAYS
 from holdfast.base.events import Progress, ignore
 from holdfast.repository import prune
 from holdfast.repository.placed import PlacedStore
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class PruneRequest:
     """How to prune."""
 
-    undo_days: float = 7.0
+    undo_days: float = UNDO_DAYS
     repack_below: float = 0.5
     revoke_silent: bool = False
     dry_run: bool = False

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Literal
 
 from holdfast.base.environment import format_time
 from holdfast.base.events import ignore
-from holdfast.errors import DamageError, NotPermittedError, RecoveryError, SnapshotMissingError
+from holdfast.errors import AmbiguousSnapshotError, DamageError, NotPermittedError, RecoveryError, SnapshotMissingError
 from holdfast.runs.applications import read_evidence
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.wal import LOG_SUFFIX
-from holdfast.sources.wal import is_segment, is_wal_name, parse_lsn, timeline_of
+from holdfast.sources.wal import is_segment, is_wal_name, parse_head, parse_lsn, timeline_of
 
 if TYPE_CHECKING:
     from holdfast.base.events import Events
@@ -124,8 +124,9 @@ def prepare_recovery(
     wal = to / WAL_FOLDER
     wal.mkdir(mode=0o700)
     amount = 0
-    for log in (row for row in snapshots if row.label == application + LOG_SUFFIX and row.finished >= info.started):
-        amount += _fetch_wal(vault, log, wal, dict(evidence.proofs).get("first-segment", ""), events, stop)
+    for log in snapshots:
+        if (log.label, log.host) == (application + LOG_SUFFIX, info.host) and log.finished >= info.started:
+            amount += _fetch_wal(vault, log, wal, evidence, events, stop)
     files = sum(1 for _ in wal.iterdir())
     if not files:
         raise RecoveryError(
@@ -158,8 +159,19 @@ def _base(
     target: RecoveryTarget,
     selected: SnapshotInfo | None,
 ) -> tuple[SnapshotInfo, Sealed, Evidence]:
-    """Return the newest snapshot that holds a base backup which ended before the target; the selected one if it does."""
+    """Return the newest snapshot that holds a base backup which ended before the target; the selected one if it does.
+
+    `AmbiguousSnapshotError` if applications of that name were backed up from several sources and none is selected.
+    """
     held = False
+    if selected is None:
+        newest = {row.source: row for row in snapshots}.values()
+        sources = [row.source for row in newest if _base_backup(vault, row, application) is not None]
+        if len(sources) > 1:
+            raise AmbiguousSnapshotError(
+                f"{len(sources)} sources hold an application of that name",
+                next="name the one you mean: --snapshot latest:SOURCE, or SOURCE@TIME.",
+            )
     for info in reversed(snapshots) if selected is None else (selected,):
         try:
             sealed = read_evidence(vault, info)
@@ -177,6 +189,15 @@ def _base(
         "no base backup of this application ended before the target" if held else "no snapshot holds this application",
         next="choose a later target, or another snapshot: `holdfast snapshots`.",
     )
+
+
+def _base_backup(vault: OpenVault, info: SnapshotInfo, application: str) -> Evidence | None:
+    """Return the evidence of a base backup of an application; None if the snapshot has none, or cannot be read."""
+    try:
+        evidence = read_evidence(vault, info).of(application)
+    except (DamageError, NotPermittedError):
+        return None
+    return evidence if evidence is not None and "stop-lsn" in dict(evidence.proofs) else None
 
 
 def ended_before(finished: datetime, evidence: Evidence, target: RecoveryTarget) -> bool:
@@ -221,8 +242,11 @@ def _place_beside(to: Path, folder: bytes, sealed: Sealed) -> Path:
     return data
 
 
-def _fetch_wal(vault: OpenVault, log: SnapshotInfo, wal: Path, first: str, events: Events, stop: Cancel | None) -> int:
+def _fetch_wal(
+    vault: OpenVault, log: SnapshotInfo, wal: Path, evidence: Evidence, events: Events, stop: Cancel | None
+) -> int:
     """Restore one snapshot of a spool and move what recovery may need into the one folder; return its bytes."""
+    first, system = dict(evidence.proofs).get("first-segment", ""), dict(evidence.facts).get("system", "")
     part = wal.with_name(f".{wal.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     amount = 0
@@ -230,17 +254,24 @@ def _fetch_wal(vault: OpenVault, log: SnapshotInfo, wal: Path, first: str, event
         run_restore(vault, log, RestoreRequest(os.fsencode(part)), events=events, stop=stop)
         for root, _, names in os.walk(part):
             for name in names:
-                if is_wal_name(name) and not (is_segment(name) and _before(name, first)) and not (wal / name).exists():
-                    amount += (Path(root) / name).stat().st_size
-                    (Path(root) / name).rename(wal / name)
+                path = Path(root) / name
+                if is_wal_name(name) and not (wal / name).exists() and _wanted(path, first, system):
+                    amount += path.stat().st_size
+                    path.rename(wal / name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return amount
 
 
-def _before(name: str, first: str) -> bool:
-    """Return whether a segment ends before the base backup's first: on whatever timeline, the numbers go on."""
-    return bool(first) and name[8:] < first[8:] and timeline_of(name) <= timeline_of(first)
+def _wanted(path: Path, first: str, system: str) -> bool:
+    """Return whether recovery may need a WAL file: no segment that ends before the base backup, none of another cluster."""
+    if not is_segment(path.name):
+        return True
+    with path.open("rb") as file:
+        head = parse_head(file.read(64))
+    if head is None or (system and str(head.system) != system):
+        return False
+    return not (first and path.name[8:] < first[8:] and timeline_of(path.name) <= timeline_of(first))
 
 
 def _make_ready(data: Path, to: Path) -> None:

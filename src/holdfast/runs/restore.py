@@ -10,6 +10,7 @@ from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
 from holdfast.errors import TargetInsideVaultError, TargetNotEmptyError, UsageError
 from holdfast.repository.placed import PlacedStore
+from holdfast.runs.approvals import authorise, break_glass_alert
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.reading import refuse_cold, restore_plan
 from holdfast.runs.restore_paths import resolved
@@ -39,6 +40,7 @@ class RestoreRequest:
     in_place: bool = False
     dry_run: bool = False
     owners: bool | None = None
+    break_glass: str = ""
 
 
 def run_restore(
@@ -64,6 +66,7 @@ def _restored(
     target = os.path.abspath(request.to)
     _check_target(vault, target, request)
     classes = frozenset(vault.repository.class_id(name) for name in request.classes) or None
+    _authorise(vault, info, request, classes, events)
     if not request.dry_run:
         refuse_cold(vault, info, request.include, classes)
     with engine.translated():
@@ -102,6 +105,21 @@ def _restored(
         damaged=finished.damaged,
         plan=restore_plan(vault, info, include=request.include, classes=classes) if request.dry_run else None,
     )
+
+
+def _authorise(
+    vault: OpenVault, info: SnapshotInfo, request: RestoreRequest, classes: frozenset[int] | None, events: Events
+) -> None:
+    """Ask for the approvals that classes need, unless the glass is broken: then nothing is asked, and a person is told."""
+    if request.dry_run:
+        return
+    if request.break_glass:
+        hear = vault.trail.hear if events is ignore else events
+        hear(break_glass_alert(info.id))
+        return
+    for part in info.classes:
+        if classes is None or part.class_id in classes:
+            authorise(vault, f"restore:{part.class_name}", {"snapshot": info.id})
 
 
 def _check_target(vault: OpenVault, target: bytes, request: RestoreRequest) -> None:

@@ -101,6 +101,8 @@ class BackupResult:
     dry_run: bool = False
     pending: int = 0
     """Packs that are not yet on as many of their stores as their policies ask for: `holdfast migrate` brings them there."""
+    recorded: bool = True
+    """Whether the audit log has it. If not, the snapshot is as good as any, and somebody has to look after the log."""
     evidence: tuple[Evidence, ...] = ()
     """How each application of the job was captured, for how long it stood still, and what proves it."""
     governor: GovernorRecord | None = None
@@ -108,8 +110,8 @@ class BackupResult:
 
     @property
     def exit_code(self) -> int:
-        """0 complete, 3 partial or pending."""
-        return 3 if self.partial or self.pending else 0
+        """0 complete, 3 partial, pending, or not in the audit log."""
+        return 3 if self.partial or self.pending or not self.recorded else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Note, Progress, ignore
 from holdfast.errors import Interrupted, TargetInsideVaultError, UsageError
 from holdfast.runs.drill.options import DrillOptions
 from holdfast.runs.drill.plan import choose, locate
+from holdfast.runs.recovery import RecoveryTarget, prepare_recovery
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.services.order import waves
 
@@ -199,6 +201,8 @@ def _one(
     if _marked(mark) == found.info.id:
         progress.reached(service.name, found.files, found.bytes)
         return replace(_result(service, number, found), resumed=True)
+    if service.recovers:
+        return _recovered(vault, service, number, found, target, progress, stop)
     request = RestoreRequest(to=os.fsencode(target), include=found.include)
     result = run_restore(vault, found.info, request, events=progress.of(service.name), limits=limits, stop=stop)
     progress.reached(service.name, found.files, found.bytes)
@@ -216,6 +220,32 @@ def _one(
         damaged=result.damaged,
         resumed=False,
     )
+
+
+def _recovered(
+    vault: OpenVault,
+    service: Service,
+    number: int,
+    found: Selected,
+    target: str,
+    progress: _Progress,
+    stop: Cancel | None,
+) -> RestoredService:
+    """Bring a PostgreSQL back with its WAL, ready to be started; it recovers to the end of the WAL when it is."""
+    prepared = prepare_recovery(
+        vault,
+        vault.snapshots(),
+        service.recovers,
+        Path(target),
+        target=RecoveryTarget("latest"),
+        selected=found.info,
+        events=progress.of(service.name),
+        stop=stop,
+    )
+    progress.reached(service.name, found.files, found.bytes)
+    with open(os.path.join(target, DONE), "x") as file:
+        file.write(found.info.id)
+    return replace(_result(service, number, found), bytes=prepared.bytes, seconds=prepared.restore_seconds)
 
 
 def _result(service: Service, number: int, found: Selected) -> RestoredService:

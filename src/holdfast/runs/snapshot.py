@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
+from holdfast.runs.approvals import authorise
+from holdfast.runs.operations import audited, browsed
 from holdfast.runs.options import raw_path
 from holdfast.runs.reading import paths_of, restore_plan, thaw
 from holdfast.runs.restore import RestoreRequest, run_restore
@@ -41,6 +43,7 @@ class Snapshot:
         """When the run that made it finished, by that host's clock."""
         return self.info.finished
 
+    @audited("restore")
     def restore(
         self,
         to: PathLike,
@@ -52,6 +55,7 @@ class Snapshot:
         in_place: bool = False,
         dry_run: bool = False,
         owners: bool | None = None,
+        break_glass: str = "",
         events: Events = ignore,
         limits: Limits | None = None,
         stop: Cancel | None = None,
@@ -62,7 +66,10 @@ class Snapshot:
         is whole and every byte verified; what cannot be restored is a finding, and the rest is restored. Never writes
         outside `to`, whatever symlinks are there. An interrupted restore goes on where it stopped when called again.
 
-        `owners` None: restore owners if root. Errors: `TargetNotEmptyError` (`to` has entries and neither `in_place`
+        `owners` None: restore owners if root. `break_glass` is the reason for going without the approvals that the access
+        policy asks for: it always works, and always alerts.
+
+        Errors: `ApprovalMissingError`, `TargetNotEmptyError` (`to` has entries and neither `in_place`
         nor `overwrite` other than `never` was given), `TargetInsideVaultError`, `PathMissingError` (an include that
         matches nothing), `NotPermittedError` (no class can be read), `Interrupted`, any store error.
         """
@@ -75,6 +82,7 @@ class Snapshot:
             in_place=in_place,
             dry_run=dry_run,
             owners=owners,
+            break_glass=break_glass,
         )
         return run_restore(self._vault, self.info, request, events=events, limits=limits, stop=stop)
 
@@ -86,6 +94,7 @@ class Snapshot:
         """
         return restore_plan(self._vault, self.info, include=paths_of(include), classes=self._classes(classes))
 
+    @audited("thaw")
     def thaw(self, *, include: Sequence[str | bytes] = (), classes: Sequence[str] = (), days: int = 7) -> ThawResult:
         """Ask the stores for what a restore needs and what lies cold, to be readable for so many days. Returns at once."""
         wanted = self._classes(classes)
@@ -94,6 +103,7 @@ class Snapshot:
     def _classes(self, names: Sequence[str]) -> frozenset[int] | None:
         return frozenset(self._vault.repository.class_id(name) for name in names) or None
 
+    @browsed
     def ls(self, path: PathLike = b"") -> Iterator[EntryInfo]:
         """Yield the entries of a folder, ordered by name; the entry itself if it is no folder.
 
@@ -101,22 +111,30 @@ class Snapshot:
         """
         return self._open().ls(tree_path(raw_path(path)))
 
+    @browsed
     def walk(self, prefix: PathLike = b"") -> Iterator[EntryInfo]:
         """Yield every entry under a path in tree order, all readable classes merged."""
         return self._open().walk(tree_path(raw_path(prefix)))
 
+    @browsed
     def find(self, pattern: str) -> Iterator[EntryInfo]:
         """Yield the entries whose name (or, with a `/` in the pattern, whole path) matches a glob."""
         return self._open().find(pattern)
 
+    @audited("read")
     def read(self, path: PathLike, fd: int) -> int:
         """Write one file's content to an open descriptor, verified piece by piece; return its bytes.
 
         `PathMissingError` if it is not a file of the snapshot; `DamageError` if a piece does not verify: what was
         written before is right, nothing wrong is written.
         """
+        found = self._open().lookup(tree_path(raw_path(path)))
+        if found is not None:
+            names = {part.class_id: part.class_name for part in self.info.classes}
+            authorise(self._vault, f"restore:{names.get(found[0], '')}", {"snapshot": self.id})
         return self._open().read(tree_path(raw_path(path)), fd)
 
+    @browsed
     def diff(self, other: Snapshot) -> Iterator[Change]:
         """Yield what changed from this snapshot to `other`, in tree order; costs what the change does, not the tree."""
         return changes(self._open(), other._open())
@@ -136,6 +154,11 @@ def refuse_to_guess(damaged: Sequence[str]) -> None:
             " standing in the way when it is forgotten by its whole id.",
             snapshots=tuple(damaged),
         )
+
+
+def is_id(selector: str) -> bool:
+    """Return whether a selector is (the beginning of) an id, which means one snapshot whatever else there is."""
+    return bool(selector) and set(selector) <= set("0123456789abcdef")
 
 
 class SnapshotList:

@@ -6,20 +6,22 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from holdfast.base.events import Events, ignore
+from holdfast.base.defaults import UNDO_DAYS
+from holdfast.base.events import Alert, Events, ignore
 from holdfast.errors import UsageError
 from holdfast.repository import forget, writers
 from holdfast.repository.credentials import Passphrase
 from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
+from holdfast.runs import configured
+from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
-from holdfast.runs.configured import access, backup_options, governor_plan, job_paths
-from holdfast.runs.configured import limits as configured_limits
 from holdfast.runs.drill.surface import DrillSurface
+from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
-from holdfast.runs.snapshot import Snapshot, SnapshotList, refuse_to_guess
+from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
 from holdfast.runs.tier_surface import TierSurface
 
 if TYPE_CHECKING:
@@ -29,7 +31,10 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
     from holdfast.config import Config, StoreSettings
+    from holdfast.reports.compliance import ComplianceReport
+    from holdfast.runs.access import Approvals
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.audit import AuditTrail
     from holdfast.runs.options import Cancel, Limits, PathLike
     from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
@@ -57,7 +62,7 @@ class Vault(DrillSurface, TierSurface):
         self._vault = vault
         self._config = config
         if config is not None:
-            vault.governor = lambda: governor_plan(config.settings, os.environ)
+            vault.governor = lambda: configured.governor_plan(config.settings, os.environ)
 
     @classmethod
     def create(
@@ -80,7 +85,9 @@ class Vault(DrillSurface, TierSurface):
         made = create_vault(
             url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores, tiers=tiers
         )
-        return cls(made)
+        vault = cls(made)
+        with operation(vault._vault, "init"):
+            return vault
 
     @classmethod
     def open(
@@ -101,16 +108,28 @@ class Vault(DrillSurface, TierSurface):
 
         A secret given here goes before the configured one.
         """
-        named = _configuration(url)
+        named = configured.configuration(url)
+        config = config or named
         if named is not None:
-            known = access(named, os.environ)
+            known = configured.access(named, os.environ)
             url, stores, tiers = known.url, known.stores, known.tiers
             if key_file is None and passphrase is None and credential is None:
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
-        opened = open_vault(
-            url, key_file=key_file, passphrase=passphrase, credential=credential, env=env, stores=stores, tiers=tiers
-        )
-        return cls(opened, config or named)
+        resilience = None if config is None else configured.configured_resilience(config.settings)
+        with denials_noted(url, env):
+            opened = open_vault(
+                url,
+                key_file=key_file,
+                passphrase=passphrase,
+                credential=credential,
+                env=env,
+                stores=stores,
+                tiers=tiers,
+                resilience=resilience,
+            )
+        if config is not None:
+            opened.trail.options = configured.trail_options(config.settings)
+        return cls(opened, config)
 
     def close(self) -> None:
         """Release files and connections. Runs must be over."""
@@ -146,6 +165,32 @@ class Vault(DrillSurface, TierSurface):
         """This host's folder for the vault: caches, index copies, catalog, ledger. Can be lost at the cost of time."""
         return str(self._vault.state_dir)
 
+    @property
+    def audit(self) -> AuditTrail:
+        """The audit log of this vault on this host."""
+        from holdfast.runs.audit import AuditTrail
+
+        return AuditTrail(self._vault, site=self._vault.trail.options.site)
+
+    @property
+    def approvals(self) -> Approvals:
+        """Who must agree to what, and the folder where requests and statements are."""
+        from holdfast.runs.access import Approvals
+
+        return Approvals(self._vault)
+
+    def compliance(self) -> ComplianceReport:
+        """Return what the records show of each control of HIPAA, HITECH, NIST and CIS, and what they do not."""
+        from holdfast.runs.compliance import report_of
+
+        return report_of(self._vault, self._config)
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """What a person must know of and no `events` callback was there to hear."""
+        return tuple(self._vault.trail.unheard)
+
+    @audited("backup")
     def backup(
         self,
         paths: str | PathLike | Sequence[PathLike],
@@ -170,9 +215,9 @@ class Vault(DrillSurface, TierSurface):
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
             label = label or paths
-            options = options or backup_options(self._config.settings, paths)
+            options = options or configured.backup_options(self._config.settings, paths)
             applications = applications or self._config.settings.jobs[paths].applications
-            paths = job_paths(self._config.settings, paths)
+            paths = configured.job_paths(self._config.settings, paths)
         given: list[PathLike] = [paths] if isinstance(paths, str | bytes | os.PathLike) else [*paths]
         request = BackupRequest(tuple(map(raw_path, given)), label, options or BackupOptions(), dry_run=dry_run)
         if not applications:
@@ -201,18 +246,20 @@ class Vault(DrillSurface, TierSurface):
         `SnapshotMissingError`, `AmbiguousSnapshotError`; `DamageError` if a snapshot that cannot be read may be the one.
         """
         found, damaged = self._vault.listing()
-        if _is_id(selector):
+        if is_id(selector):
             refuse_to_guess([lost for lost in damaged if lost.startswith(selector)])
         else:
             refuse_to_guess(damaged)
         return Snapshot(self._vault, select(found, selector))
 
+    @browsed
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:
         """Yield entries of all snapshots whose name or path matches a glob, from the updated catalog."""
         from holdfast.runs import catalog
 
         return catalog.find(self._vault, pattern, source=source, limit=limit)
 
+    @browsed
     def versions(self, path: PathLike, *, source: str = "", before: datetime | None = None) -> Iterator[FoundEntry]:
         """Yield the distinct versions of one path, newest first."""
         from holdfast.runs import catalog
@@ -225,6 +272,7 @@ class Vault(DrillSurface, TierSurface):
 
         return catalog.run_update(self._vault, events=events)
 
+    @audited("catalog")
     def catalog_rebuild(self, *, events: Events = ignore) -> int:
         """Make the catalog anew from the vault; return how many snapshots it holds."""
         from holdfast.runs import catalog
@@ -239,6 +287,7 @@ class Vault(DrillSurface, TierSurface):
         plan = forget.plan(self._vault.repository, policy, chosen)
         return keep_logs(plan, self._vault.snapshots(), policy.pitr_days, self._vault.env.now())
 
+    @audited("forget")
     def forget(
         self,
         policy: RetentionPolicy | None = None,
@@ -264,12 +313,16 @@ class Vault(DrillSurface, TierSurface):
             plan = ForgetPlan(tuple(ForgetDecision(snapshot, keep=False, reasons=()) for snapshot in ids))
         if dry_run:
             return ForgetResult(plan, (), dry_run=True)
+        chosen = sorted(decision.snapshot for decision in plan.decisions if not decision.keep)
+        authorise(self._vault, "forget", {"snapshots": chosen})
         return ForgetResult(plan, forget.apply(repository, plan, reason=reason or "retention"))
 
+    @audited("hold")
     def hold(self, selector: str, *, reason: str) -> str:
         """Put a snapshot under legal hold; return its id."""
         return self._set_hold(selector, held=True, reason=reason)
 
+    @audited("release")
     def release(self, selector: str, *, reason: str) -> str:
         """End a legal hold; return the snapshot's id."""
         return self._set_hold(selector, held=False, reason=reason)
@@ -277,13 +330,16 @@ class Vault(DrillSurface, TierSurface):
     def _set_hold(self, selector: str, *, held: bool, reason: str) -> str:
         repository = self._vault.repository
         snapshot = self.snapshot(selector).id
+        if not held:
+            authorise(self._vault, "release", {"snapshot": snapshot})
         set_hold(repository.home, snapshot, repository.root, held=held, reason=reason)
         return snapshot
 
+    @audited("prune")
     def prune(
         self,
         *,
-        undo_days: float = 7.0,
+        undo_days: float = UNDO_DAYS,
         repack_below: float = 0.5,
         revoke_silent: bool = False,
         dry_run: bool = False,
@@ -299,8 +355,11 @@ class Vault(DrillSurface, TierSurface):
         request = PruneRequest(
             undo_days=undo_days, repack_below=repack_below, revoke_silent=revoke_silent, dry_run=dry_run
         )
+        if undo_days < UNDO_DAYS and not dry_run:
+            authorise(self._vault, "prune", {"undo_days": undo_days})
         return run_prune(self._vault, request, events=events)
 
+    @audited("repair")
     def repair_index(self, *, everything: bool = False, dry_run: bool = False, events: Events = ignore) -> RepairResult:
         """List again the packs that no readable index run lists, by the packs' own directories.
 
@@ -311,12 +370,14 @@ class Vault(DrillSurface, TierSurface):
 
         return run_repair_index(self._vault, everything=everything, dry_run=dry_run, events=events)
 
+    @audited("check")
     def check(self, *, events: Events = ignore) -> CheckReport:
         """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
         from holdfast.runs.check import run_check
 
         return run_check(self._vault, events=events)
 
+    @audited("verify")
     def verify(
         self,
         *,
@@ -348,6 +409,7 @@ class Vault(DrillSurface, TierSurface):
 
         return run_stats(self._vault, by_snapshot=by_snapshot)
 
+    @audited("backup")
     def store_wal(self, application: str, *, events: Events = ignore, stop: Cancel | None = None) -> BackupResult:
         """Store a configured PostgreSQL application's WAL spool as a snapshot, and empty the spool of what is stored.
 
@@ -362,9 +424,10 @@ class Vault(DrillSurface, TierSurface):
                 "applications are named in a configuration", next="open the vault by its configuration file."
             )
         spool = spool_of(self._config.settings, application)
-        options = BackupOptions(limits=configured_limits(self._config.settings))
+        options = BackupOptions(limits=configured.limits(self._config.settings))
         return store_log(self._vault, application, raw_path(spool), options, events=events, stop=stop)
 
+    @audited("restore")
     def prepare_recovery(
         self,
         application: str,
@@ -394,35 +457,24 @@ class Vault(DrillSurface, TierSurface):
             stop=stop,
         )
 
+    @audited("enroll")
     def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
         """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
         repository = self._vault.repository
         return writers.enrol(repository, label, [repository.class_id(name) for name in classes]).encode()
 
+    @audited("revoke")
     def revoke_writer(self, writer: str) -> None:
         """Revoke a writer by id or label: its index runs are no longer trusted, its open sessions end."""
         repository = self._vault.repository
         writers.revoke(repository, writers.find_writer(repository, writer).id)
 
+    @audited("key")
     def recovery_kit(self) -> bytes:
         """Make a new key slot and return it as a recovery kit: a key file with instructions for people."""
         return writers.make_recovery_kit(self._vault.repository)
 
+    @audited("key")
     def add_passphrase(self, passphrase: str) -> str:
         """Add a key slot; return its id."""
         return self._vault.repository.add_slot(Passphrase(passphrase))
-
-
-def _is_id(selector: str) -> bool:
-    """Return whether a selector is (the beginning of) an id, which means one snapshot whatever else there is."""
-    return bool(selector) and set(selector) <= set("0123456789abcdef")
-
-
-def _configuration(url: PathLike) -> Config | None:
-    """Return the configuration, if what is to be opened is one."""
-    path = os.fsdecode(url)
-    if not path.endswith(".toml"):
-        return None
-    from holdfast.config import load
-
-    return load(path)

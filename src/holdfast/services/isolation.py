@@ -226,7 +226,11 @@ def open_cell(
         process = None
     else:
         process, level, failed = started
-        pid = _inner(process.pid)
+        try:
+            pid = _inner(process.pid)
+        except (OSError, DrillError):
+            _close(process)
+            raise DrillError("the isolated place ended while it was made") from None
         own = ["--user", "--preserve-credentials"] if level == "user namespaces" else []
         prefix = (found_program("nsenter"), f"--target={pid}", *own, *ENTERED)
         cell = Cell(level, env, user, group, prefix, failed, hidden)

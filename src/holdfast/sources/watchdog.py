@@ -92,21 +92,17 @@ class Watchdog:
                     stderr=subprocess.DEVNULL,
                     pass_fds=(there.fileno(),),
                     start_new_session=True,
-                    cwd="/",
                 )
         except OSError as error:
             here.close()
             _remove(state)
             raise WatchdogError(f"the watchdog could not be started ({os.strerror(error.errno or 0)})") from None
         armed = cls(process, here, state)
-        try:
-            answer = armed._ask(
-                {"arm": {"orders": [_order(row, at) for row, at in _numbered(orders)], "seconds": seconds}},
-                ARM_SECONDS_MAX,
-                [row.fd for row in orders if row.fd >= 0],
-            )
-        except OSError:
-            answer = None
+        answer = armed._ask(
+            {"arm": {"orders": [_order(row, at) for row, at in _numbered(orders)], "seconds": seconds}},
+            ARM_SECONDS_MAX,
+            [row.fd for row in orders if row.fd >= 0],
+        )
         if answer != {"armed": True}:
             armed._end(kill=True)
             _remove(state)
@@ -148,8 +144,7 @@ class Watchdog:
 
     def _ask(self, message: dict[str, Any], seconds: float, fds: Sequence[int] = ()) -> dict[str, Any] | None:
         """Send a message and return the answer; None if there is none in time."""
-        if not self._send(message, fds) and not _readable(self._channel, 0.0):
-            return None
+        self._send(message, fds)  # one that has fired listens no more, and its answer lies in the socket
         received = b""
         while b"\n" not in received:
             if not _readable(self._channel, seconds):
@@ -157,7 +152,7 @@ class Watchdog:
             try:
                 data = self._channel.recv(65536)
             except OSError:
-                return None
+                data = b""
             if not data:
                 return None
             received += data
@@ -177,11 +172,10 @@ class Watchdog:
         self._channel.close()
         if kill:
             self._process.kill()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
 
     def __enter__(self) -> Self:
         """Return the watchdog."""

@@ -71,13 +71,17 @@ def _fithaw(order: dict[str, Any]) -> str:
     import fcntl
     from errno import EINVAL
 
-    fd = order["fd"] if order["fd"] >= 0 else os.open(order["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    given = order["fd"] >= 0
+    fd = order["fd"] if given else os.open(order["target"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, FITHAW, 0)
     except OSError as error:
         if error.errno == EINVAL:
             return "already"
         raise
+    finally:
+        if not given:  # the sweeper lives on, and would keep the file system busy
+            os.close(fd)
     return ""
 
 
@@ -213,6 +217,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, _not_now)
     preload()
+    os.chdir("/")  # the folder it was started in may be on what is frozen
     with socket.socket(fileno=int(arguments[0])) as channel:
         channel.set_inheritable(False)
         return _serve(_Lines(channel))

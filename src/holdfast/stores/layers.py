@@ -1,26 +1,30 @@
 """What cuts across stores, as wrappers with the store's own interface.
 
-Order, from the caller inwards, fixed in `stores.assembly`: count, retry, verify, the store. Retry is outside verify, so
-that a put that came back wrong is tried again; counting is outside retry, so that bytes are counted once.
+Their order is fixed in `stores.assembly.layered`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.errors import StoreUnreachableError
+from holdfast.errors import ObjectMissingError, StoreUnreachableError
+from holdfast.reliability.breaker import Breaker, BreakerPolicy
+from holdfast.reliability.retry import Retrying, RetryPolicy
 from holdfast.stores.protocol import Capability, Readiness
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.base.environment import Environment
+    from holdfast.engine import Limits
     from holdfast.stores.protocol import Data, ObjectInfo, StorageState, Store
 
 READ_BACK_BYTES_MAX = 1 << 20
+SLICE_BYTES = 64 << 10
+LOOK_AGAIN_SECONDS = 0.05
 _T = TypeVar("_T")
 
 
@@ -103,37 +107,29 @@ class Wrapper:
         self.inner.close()
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How often and how long: after attempt n, between half and all of `first_seconds * 2**(n-1)`, capped."""
-
-    attempts: int = 5
-    first_seconds: float = 0.5
-    longest_seconds: float = 30.0
-
-    def wait(self, attempt: int, dice: float) -> float:
-        """Return the pause after a failed attempt (1, 2, …); `dice` is uniform in 0 … 1."""
-        full = min(self.longest_seconds, self.first_seconds * 2.0 ** (attempt - 1))
-        return full * (0.5 + 0.5 * dice)
-
-
 class RetryingStore(Wrapper):
-    """Tries again what failed because the store could not be reached; refusals and full stores are final."""
+    """Tries again what failed because the store could not be reached; refusals and full stores are final.
 
-    def __init__(self, inner: Store, env: Environment, policy: RetryPolicy) -> None:
-        """Wrap a store; pauses and dice come from the environment."""
+    The only layer that retries. A store that stays away opens its breaker: further calls fail at once for a while.
+    """
+
+    def __init__(
+        self,
+        inner: Store,
+        env: Environment,
+        policy: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
+        breaker: BreakerPolicy | None = None,
+    ) -> None:
+        """Wrap a store; pauses and dice come from the environment.
+
+        `policy` goes over the defaults: policies by kind of failure, or one for a store that is away.
+        """
         super().__init__(inner)
-        self._env = env
-        self._policy = policy
+        self._retrying = Retrying(env, {"store-unreachable": policy} if isinstance(policy, RetryPolicy) else policy)
+        self.breaker = Breaker(env, breaker)
 
     def _tried(self, action: Callable[[], _T]) -> _T:
-        for attempt in range(1, self._policy.attempts):
-            try:
-                return action()
-            except StoreUnreachableError:
-                dice = int.from_bytes(self._env.random_bytes(4), "little") / 2**32
-                self._env.sleep(self._policy.wait(attempt, dice))
-        return action()
+        return self._retrying.call(lambda: self.breaker.call(action))
 
     def put(self, name: str, data: Data) -> None:
         """Put; the same bytes again are fine, so it can be tried again as it is."""
@@ -202,6 +198,75 @@ class RetryingStore(Wrapper):
         self._tried(lambda: self.inner.thaw(name, days))
 
 
+class BoundedStore(Wrapper):
+    """Lets so many calls through at the same time; the others wait."""
+
+    def __init__(self, inner: Store, calls: int) -> None:
+        """Wrap a store."""
+        super().__init__(inner)
+        self._places = threading.BoundedSemaphore(calls)
+
+    def put(self, name: str, data: Data) -> None:
+        """Put in turn."""
+        with self._places:
+            self.inner.put(name, data)
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Create in turn."""
+        with self._places:
+            return self.inner.put_new(name, data)
+
+    def get(self, name: str) -> bytes:
+        """Get in turn."""
+        with self._places:
+            return self.inner.get(name)
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        """Get a part in turn."""
+        with self._places:
+            return self.inner.get_range(name, offset, length)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """List in turn, whole: nobody holds a place while he thinks about a name."""
+        with self._places:
+            return iter([*self.inner.list(prefix)])
+
+    def delete(self, name: str) -> None:
+        """Delete in turn."""
+        with self._places:
+            self.inner.delete(name)
+
+    def size(self, name: str) -> int | None:
+        """Ask the size in turn."""
+        with self._places:
+            return self.inner.size(name)
+
+
+class LimitedStore(Wrapper):
+    """Keeps a store that has no rate hook of its own to the limits: waits before each call for what it will move."""
+
+    def __init__(self, inner: Store, env: Environment, limits: Limits) -> None:
+        """Wrap a store; pauses are the environment's."""
+        super().__init__(inner)
+        self._env = env
+        self._limits = limits
+
+    def _spend(self, take: Callable[[int], float], count: int) -> None:
+        for start in range(0, count, SLICE_BYTES):
+            while wait := take(min(SLICE_BYTES, count - start)):
+                self._env.sleep(min(wait, LOOK_AGAIN_SECONDS))
+
+    def put(self, name: str, data: Data) -> None:
+        """Put when it may be written."""
+        self._spend(self._limits.try_write, len(data))
+        self.inner.put(name, data)
+
+    def put_new(self, name: str, data: Data) -> bool:
+        """Create when it may be written."""
+        self._spend(self._limits.try_write, len(data))
+        return self.inner.put_new(name, data)
+
+
 class VerifyingStore(Wrapper):
     """Looks at what was put: objects up to 1 MiB are read back and compared, larger ones by size.
 
@@ -223,7 +288,10 @@ class VerifyingStore(Wrapper):
     def _look(self, name: str, data: Data) -> None:
         size = len(data)
         whole = size <= READ_BACK_BYTES_MAX and not self._cold(name)
-        same = self.inner.get(name) == data if whole else self.inner.size(name) == size
+        try:
+            same = self.inner.get(name) == data if whole else self.inner.size(name) == size
+        except ObjectMissingError:
+            same = False
         if not same:
             raise StoreUnreachableError(
                 "the store gave back other bytes than were put",

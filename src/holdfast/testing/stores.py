@@ -16,12 +16,14 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from holdfast.errors import InternalError, ObjectMissingError
-from holdfast.stores.protocol import ObjectInfo, Store
+from holdfast.base import environment
+from holdfast.errors import CapabilityError, InternalError, ObjectMissingError, StoreRetainedError
+from holdfast.stores.protocol import Capability, ObjectInfo, Readiness, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,6 +208,71 @@ class StoreSuite:
         for prefix in ("..", "../", "a//", "/", "Upper"):
             with pytest.raises(InternalError):
                 list(store.list(prefix))
+
+    def test_what_is_not_claimed_is_refused(self, store: Store) -> None:
+        """A method of a capability that is not claimed raises, and changes nothing."""
+        store.put("data/00/plain", b"x")
+        calls: dict[Capability, tuple[Callable[[], object], ...]] = {
+            Capability.CREATE_IF_ABSENT: (lambda: store.put_new("probe/a", b"x"),),
+            Capability.RETAIN_UNTIL: (
+                lambda: store.retain_until("data/00/plain", environment.system().now()),
+                lambda: store.retained_until("data/00/plain"),
+            ),
+            Capability.STORAGE_CLASS: (
+                lambda: store.storage_state("data/00/plain"),
+                lambda: store.thaw("data/00/plain", 1),
+            ),
+        }
+        assert store.capabilities <= frozenset(Capability)
+        for capability in frozenset(Capability) - store.capabilities:
+            for call in calls[capability]:
+                with pytest.raises(CapabilityError):
+                    call()
+        assert store.get("data/00/plain") == b"x"
+
+    def test_what_is_retained_stays(self, store: Store) -> None:
+        """A retained object cannot be deleted, says until when, and is never retained for less."""
+        store.put("data/00/kept", b"kept")
+        if Capability.RETAIN_UNTIL not in store.capabilities:
+            with pytest.raises(CapabilityError):
+                store.retained_until("data/00/kept")
+            return
+        assert store.retained_until("data/00/kept") is None
+        long = environment.system().now() + timedelta(days=2)
+        store.retain_until("data/00/kept", long)
+        store.retain_until("data/00/kept", long - timedelta(days=1))
+        until = self.reopen(store).retained_until("data/00/kept")
+        assert until is not None
+        assert long <= until <= long + timedelta(minutes=1)
+        with pytest.raises(StoreRetainedError):
+            store.delete("data/00/kept")
+        assert self.reopen(store).get("data/00/kept") == b"kept"
+        longer = long + timedelta(days=1)
+        store.retain_until("data/00/kept", longer)
+        later = store.retained_until("data/00/kept")
+        assert later is not None
+        assert later >= longer
+        with pytest.raises(ValueError, match="zone"):
+            store.retain_until("data/00/kept", longer.replace(tzinfo=None))
+        with pytest.raises(ObjectMissingError):
+            store.retain_until("data/00/none", long)
+        with pytest.raises(ObjectMissingError):
+            store.retained_until("data/00/none")
+
+    def test_where_an_object_is_kept_is_said(self, store: Store) -> None:
+        """A fresh object has a class and can be read; asking for it again is fine; a missing one is said."""
+        store.put("index/a", b"x")
+        if Capability.STORAGE_CLASS not in store.capabilities:
+            with pytest.raises(CapabilityError):
+                store.storage_state("index/a")
+            return
+        state = store.storage_state("index/a")
+        assert state.storage_class
+        assert state.readiness is Readiness.READY
+        store.thaw("index/a", 1)
+        assert store.get("index/a") == b"x"
+        with pytest.raises(ObjectMissingError):
+            store.storage_state("data/00/none")
 
     def test_many_threads(self, store: Store) -> None:
         """Puts, gets and listings from several threads do not disturb each other."""

@@ -31,6 +31,9 @@ def test_a_database_comes_back_is_asked_and_leaves_only_its_proof(site):
     site.backup("lab")
     events: list[holdfast.Event] = []
     with site.open() as vault:
+        (stands,) = vault.drill_standings(events=events.append)
+        assert stands.state == "never"
+        assert [event.code for event in events if isinstance(event, holdfast.Alert)] == ["drill-stale"]
         plan = vault.plan_drill("lab")
         assert plan.fits
         assert plan.checks == ("results",)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import holdfast
 from holdfast.base.environment import system
-from holdfast.errors import DrillProgramError, DrillRefusedError, DrillSpaceError, Interrupted, IsolationError
+from holdfast.errors import (
+    DrillError,
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    Interrupted,
+    IsolationError,
+)
 from holdfast.runs.drill import hold, place
 from holdfast.runs.drill.options import DrillOptions
 from holdfast.services import isolation, keeper
@@ -283,3 +293,79 @@ def test_a_wrong_version_of_the_programs_is_said_and_nothing_is_left(site):
     with site.open() as vault, pytest.raises(DrillProgramError):
         vault.drill("lab", DrillOptions())
     site.nothing_left()
+
+
+def test_a_sweep_between_a_folder_and_its_lock_is_noticed(site, monkeypatch):
+    """The folder is gone before its lock is made, and once more between the lock's making and its taking."""
+    site.place.mkdir(mode=0o711)
+    real_open, real_flock = os.open, fcntl.flock
+    swept = []
+
+    def opened(name, *arguments, **more):
+        if str(name).endswith("/lock") and not swept:
+            swept.append("open")
+            os.rmdir(os.path.dirname(name))
+        return real_open(name, *arguments, **more)
+
+    def locked(lock, how):
+        real_flock(lock, how)
+        if swept == ["open"]:
+            swept.append("lock")
+            (left,) = site.place.iterdir()
+            (left / "lock").unlink()
+            left.rmdir()
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(fcntl, "flock", locked)
+    with place.open_folder(str(site.place), system()) as folder:
+        assert Path(folder.path, "lock").exists()
+    assert swept == ["open", "lock"]
+    site.nothing_left()
+
+
+def test_a_cell_whose_keeper_fails_is_no_cell(folder, monkeypatch):
+    def cell():
+        return open_cell(str(folder), system(), user=NOBODY[0], group=NOBODY[1])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation, "_inner", lambda _pid: (_ for _ in ()).throw(DrillError("gone")))
+        with pytest.raises(DrillError, match="ended while it was made"), cell():
+            pass
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation, "READY_SECONDS", 0.0)
+        with pytest.raises(IsolationError), cell():
+            pass
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation, "found_program", lambda *_: (_ for _ in ()).throw(DrillProgramError("no unshare")))
+        with pytest.raises(IsolationError), cell():
+            pass
+
+    class Closed:
+        def write(self, _data):
+            raise BrokenPipeError
+
+    broken: Any = SimpleNamespace(stdin=Closed(), stdout=Closed())
+    assert isolation._told(broken, {}) is None
+    with pytest.raises(DrillError):
+        isolation._inner(os.getpid())
+
+
+def test_whom_an_application_runs_as(folder, monkeypatch):
+    if ROOT:
+        os.chown(folder / "run", 54321, 54321)
+        assert run_as(str(folder / "run")) == (54321, 54321)
+        assert run_as(str(folder)) == NOBODY
+        assert run_as(str(folder), 54321)[0] == 54321
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    assert run_as(str(folder)) == (1234, os.getegid())
+
+
+def test_somebody_else_s_folder_is_left_alone(site):
+    site.place.mkdir(mode=0o711)
+    for name in ("drill-0123456789ab", "letters"):
+        (site.place / name).mkdir()
+    if ROOT:
+        os.chown(site.place / "drill-0123456789ab", *NOBODY)
+        assert place.sweep(str(site.place)).folders == 0
+        assert (site.place / "drill-0123456789ab").exists()
+    assert (site.place / "letters").exists()

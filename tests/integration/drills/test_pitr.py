@@ -101,3 +101,13 @@ def test_wal_that_is_stale_or_missing_fails_the_drill(ehr, lose, cause):
     report = drilled(site, DrillOptions(injection=Injection("stale-wal", data=lose)))
     assert report.record.verdict == "failed"
     assert re.search(cause, report.record.cause), report.record.cause
+
+
+def test_the_service_is_restored_ready_to_recover(ehr):
+    site, _ = ehr
+    with site.open() as vault:
+        result = vault.restore_service("ehr", site.root / "restore")
+        again = vault.restore_service("ehr", site.root / "restore")
+    assert result.exit_code == 0
+    assert again.services[0].resumed
+    assert list((site.root / "restore" / "ehr" / "wal").iterdir())

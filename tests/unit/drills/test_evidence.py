@@ -262,3 +262,10 @@ def test_every_application_has_its_steps(application):
     assert "Check: h" in text
     bare = {"a": Service("a", application=application, source="a")}
     assert "Runbook" in page(runbook_document(bare, "a", "/v", [], NOW))
+
+
+def test_a_runbook_of_a_recovered_database_says_how():
+    services = {"a": Service("a", application="postgresql", source="a", recovers="ehr-db")}
+    text = page(runbook_document(services, "a", "/v", [], NOW))
+    assert "holdfast recover ehr-db --vault /v --key-file recovery-kit.key --to /restore/a" in text
+    assert "-D /restore/a/DATA-DIRECTORY" in text

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from holdfast.governor.budget import Budget
 from holdfast.governor.deadline import Objective, alert_of, prospect
 from holdfast.governor.suggest import suggest
 from holdfast.governor.windows import Calendar, Window, parse_days
@@ -52,6 +53,22 @@ def test_closed_hours_count():
     # Eight open hours a night: ten hours of work end in the second night.
     late = seen(12, 50, 100, 36000, NIGHT_ONLY)
     assert late.done == datetime(2026, 11, 25, 0, tzinfo=UTC)
+
+
+def test_windows_that_change_for_ever_and_never_close_come_to_an_end():
+    peaks = tuple(
+        Window(
+            f"{hour}",
+            "peak",
+            DAILY,
+            time(hour),
+            time(hour + 1),
+            ZoneInfo("Europe/Berlin"),
+            Budget(cpu_cores=hour + 1.0),
+        )
+        for hour in range(23)
+    )
+    assert seen(2, 1, 100, 36_000, Calendar(peaks)).done == NOW + timedelta(seconds=99 * 36_000)
 
 
 def test_windows_that_never_open_leave_no_time():

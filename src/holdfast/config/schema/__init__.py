@@ -7,10 +7,26 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from holdfast.config.schema.alerts import (
+    AlertSettings,
+    ChannelSettings,
+    ContactSettings,
+    EscalationRowSettings,
+    EscalationSettings,
+    LevelSettings,
+)
 from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
 from holdfast.config.schema.policy import MoveSettings, PolicySettings, SpoolSettings, TierSettings
+from holdfast.config.schema.reliability import (
+    AuditSettings,
+    BreakerSettings,
+    CollectorSettings,
+    RetriesSettings,
+    RetrySettings,
+)
+from holdfast.config.schema.schedule import MonitoringSettings, SchedulerSettings, ScheduleSettings
 from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.stores import StoreSettings
 from holdfast.config.schema.vault import (
@@ -25,19 +41,37 @@ from holdfast.config.schema.vault import (
 )
 
 __all__ = [
+    "AlertSettings",
     "ApplicationSettings",
+    "ApplicationSettings",
+    "AuditSettings",
+    "AuditSettings",
     "BackupSettings",
+    "BackupSettings",
+    "BreakerSettings",
+    "ChannelSettings",
     "ClassRuleSettings",
+    "ClassRuleSettings",
+    "CollectorSettings",
+    "ContactSettings",
     "DrillCheckSettings",
     "DrillSettings",
+    "EscalationRowSettings",
+    "EscalationSettings",
     "GovernorSettings",
     "JobSettings",
+    "LevelSettings",
     "LimitSettings",
+    "MonitoringSettings",
     "MoveSettings",
     "PolicySettings",
     "ProbeSettings",
     "PruneSettings",
     "RetentionSettings",
+    "RetriesSettings",
+    "RetrySettings",
+    "ScheduleSettings",
+    "SchedulerSettings",
     "ServiceSettings",
     "Settings",
     "SpoolSettings",
@@ -65,6 +99,17 @@ class Settings(Section):
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     prune: PruneSettings = Field(default_factory=PruneSettings)
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    scheduler: SchedulerSettings = Field(default_factory=SchedulerSettings)
+    schedule: dict[Name, ScheduleSettings] = Field(default_factory=dict)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+    channels: dict[Name, ChannelSettings] = Field(default_factory=dict)
+    contacts: dict[Name, ContactSettings] = Field(default_factory=dict)
+    escalation: EscalationSettings = Field(default_factory=EscalationSettings)
+    retry: RetriesSettings = Field(default_factory=RetriesSettings)
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)
     governor: GovernorSettings = Field(default_factory=GovernorSettings)

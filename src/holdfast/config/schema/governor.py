@@ -24,7 +24,7 @@ def _clock(value: str) -> str:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         message = "not a time zone that this machine knows (write Europe/Berlin, America/New_York, UTC)"
         raise ValueError(message) from None
     return value

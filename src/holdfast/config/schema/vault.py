@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
 from holdfast.base.data_classes import DEFAULT_CLASS
-from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX
+from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, UNDO_DAYS
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
 from holdfast.config.schema.governor import LimitSettings
 
@@ -132,7 +132,7 @@ class PruneSettings(Section):
     """How space comes back."""
 
     undo_seconds: Seconds = option(
-        7 * DAY, "How long a planned deletion can still be undone.", unit="seconds", ge=0, le=365 * DAY
+        int(UNDO_DAYS * DAY), "How long a planned deletion can still be undone.", unit="seconds", ge=0, le=365 * DAY
     )
     repack_below: StrictFloat = option(
         0.5, "Packs of which a smaller part than this is in use are rewritten.", unit="fraction", ge=0.0, le=1.0

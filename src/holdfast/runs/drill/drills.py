@@ -13,7 +13,7 @@ from holdfast.runs.drill.evidence import Evidence
 from holdfast.runs.drill.hold import hold
 from holdfast.runs.drill.options import DrillOptions
 from holdfast.runs.drill.record import DrillRecord, SignedRecord, check_record, read_record, sign_record
-from holdfast.runs.drill.verdict import alerts_of, standings
+from holdfast.runs.drill.verdict import alerts_of, stale_alerts, standings
 from holdfast.services.catalogue import service_named, services_of
 
 if TYPE_CHECKING:
@@ -183,10 +183,13 @@ def file_drill(
     return DrillReport(record, path, shown, alerts)
 
 
-def stands(vault: OpenVault, config: Config | None) -> tuple[Standing, ...]:
+def stands(vault: OpenVault, config: Config | None, events: Events = ignore) -> tuple[Standing, ...]:
     """Return how every configured service stands; see `Vault.drill_standings`."""
     settings = settings_of(config)
-    return standings(services_of(settings), evidence_of(vault, settings).records(), vault.env.now())
+    found = standings(services_of(settings), evidence_of(vault, settings).records(), vault.env.now())
+    for alert in stale_alerts(found):
+        events(alert)
+    return found
 
 
 def write_report(vault: OpenVault, config: Config | None, drill: str, kind: str) -> bytes:

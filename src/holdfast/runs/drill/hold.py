@@ -207,9 +207,11 @@ def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected)
     try:
         with drill.phase("fetch"):
             _fetch(drill, folder, selected)
+        _go_on(drill)
         _inject(drill, "restored", Setting(folder.restored, folder.data))
         with drill.phase("verification"):
             _compare(drill, folder, selected)
+        _go_on(drill)
         if drill.options.kind != "partial" and not drill.failed:
             _with_application(drill, folder, selected)
     except Interrupted:
@@ -218,6 +220,14 @@ def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected)
         drill.fail("deadline", f"not done within {drill.settings.drill.seconds_max} s")
     except (DamageError, StoreError, AccessError, TargetError, RecoveryError, MissingError) as error:
         drill.fail("fetch", error.what.splitlines()[0])
+
+
+def _go_on(drill: _Drill) -> None:
+    """Stop between two phases if that was asked for: a short restore may be over before it notices."""
+    if drill.deadline.is_set():
+        raise Interrupted(
+            safe="the vault was only read, and nothing of the drill is left.", next="hold the drill again."
+        )
 
 
 def _fetch(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:

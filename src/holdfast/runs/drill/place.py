@@ -141,19 +141,33 @@ def check_space(needed: int, free: int) -> None:
 def open_folder(place: str, env: Environment) -> Iterator[DrillFolder]:
     """Make a drill's folder, hold its lock, and remove it with everything in it afterwards."""
     os.makedirs(place, mode=0o711, exist_ok=True)
-    identity = env.random_id()[:12]
-    folder = DrillFolder(os.path.join(place, PREFIX + identity), identity)
-    os.mkdir(folder.path, 0o711)
-    lock = os.open(os.path.join(folder.path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    folder, lock = _locked(place, env)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         with open(os.path.join(folder.path, MARKER), "w") as file:
-            json.dump({"drill": identity, "process": os.getpid(), "began": env.timestamp()}, file)
+            json.dump({"drill": folder.id, "process": os.getpid(), "began": env.timestamp()}, file)
         os.mkdir(folder.restored, 0o711)
         os.mkdir(folder.run, 0o700)
         yield folder
     finally:
         _remove(folder.path)
+        os.close(lock)
+
+
+def _locked(place: str, env: Environment) -> tuple[DrillFolder, int]:
+    """Make a folder and take its lock; anew if a sweep came between the two and took the folder for a dead drill's."""
+    while True:
+        identity = env.random_id()[:12]
+        folder = DrillFolder(os.path.join(place, PREFIX + identity), identity)
+        os.mkdir(folder.path, 0o711)
+        name = os.path.join(folder.path, LOCK)
+        try:
+            lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(name), os.fstat(lock)):
+                return folder, lock
         os.close(lock)
 
 

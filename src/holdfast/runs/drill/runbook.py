@@ -162,10 +162,14 @@ def _steps(service: Service, vault_url: str, last: DrillRecord | None) -> Steps:
         else "never drilled"
     )
     restore = f"holdfast restore {shlex.quote('latest:' + service.source)} {_open(vault_url)} --to {shlex.quote(target)}{paths}"
+    if service.recovers:
+        restore = f"holdfast recover {shlex.quote(service.recovers)} {_open(vault_url)} --to {shlex.quote(target)}"
     steps = [
         Step(
             f"Restore {service.shown}",
-            "If it is interrupted, type the same again: it goes on where it stopped.",
+            "If it is interrupted, type the same again: it goes on where it stopped."
+            if not service.recovers
+            else "It brings the base backup and all WAL, and prints the data directory: write that after -D below.",
             (restore,),
             f"`Restored …` and exit code 0 ({took})",
         ),
@@ -176,7 +180,7 @@ def _steps(service: Service, vault_url: str, last: DrillRecord | None) -> Steps:
 
 
 def _start(service: Service, target: str, last: DrillRecord | None) -> Iterator[Step]:
-    data = target + ("/" + service.data.lstrip("/") if service.data else "")
+    data = target + ("/" + service.data.lstrip("/") if service.data else "/DATA-DIRECTORY" if service.recovers else "")
     took = f" (in the last drill {format_seconds(last.phase('application recovery'))})" if last else ""
     if service.application == "command":
         if service.command:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
+from holdfast.runs.operations import audited
 
 if TYPE_CHECKING:
     from holdfast.config import Config
@@ -38,6 +39,7 @@ class DrillSurface:
 
         return drills.plan_drill(self._vault, self._config, service, options)
 
+    @audited("drill")
     def drill(
         self,
         service: str,
@@ -92,12 +94,16 @@ class DrillSurface:
 
         return scenarios.run_scenario(self._vault, self._config, service, scenario, options, events=events)
 
-    def drill_standings(self) -> tuple[Standing, ...]:
-        """Return how every configured service stands: last drill, last one that passed, whether that is too old, forecast."""
+    def drill_standings(self, *, events: Events = ignore) -> tuple[Standing, ...]:
+        """Return how every configured service stands: last drill, last one that passed, whether that is too old, forecast.
+
+        Emits the alert `drill-stale` for each whose proof is too old or was never made.
+        """
         from holdfast.runs.drill import drills
 
-        return drills.stands(self._vault, self._config)
+        return drills.stands(self._vault, self._config, events)
 
+    @audited("restore")
     def restore_service(
         self,
         services: str | Sequence[str],

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 __all__ = ["factory", "kinds"]
 
 _OWN: dict[str, str] = {
+    "hooks": "hooks",
+    "iris": "iris",
+    "mariadb": "mariadb",
+    "openldap": "openldap",
+    "orthanc": "orthanc",
     "postgresql": "postgresql",
     "postgresql-dump": "postgresql.logical",
+    "redis": "redis",
+    "sqlite": "sqlite",
+    "sqlserver": "sqlserver",
+    "volume": "volume",
 }
 """`kind`: module of this package that holds its `FACTORY`. One line per connector, in alphabetical order."""
 

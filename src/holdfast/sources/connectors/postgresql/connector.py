@@ -53,7 +53,7 @@ class Options:
 
     archived: bool
     """WAL comes by the archive command; False: it is copied out of `pg_wal`."""
-    spool: Path | None
+    spool: Path
     fast: bool
     """Whether the start forces a checkpoint at once, instead of one spread over minutes."""
     pages: str
@@ -75,16 +75,13 @@ def read_options(connection: Connection) -> Options:
                 f"applications.{connection.name}.options.{name} is none of {', '.join(known[name])}",
                 next=f"choose one of {', '.join(known[name])}.",
             )
-    archived = given.get("wal", "archive") == "archive"
-    spool = Path(given["spool"]) if "spool" in given else None
-    if archived and spool is None:
+    if "spool" not in given:
         raise ConfigError(
-            f"applications.{connection.name}.options.spool is missing: where `holdfast wal push` puts the WAL",
-            next='set options = {spool = "/var/lib/holdfast/wal"}, or wal = "copy" for backups without point-in-time recovery.',
+            f"applications.{connection.name}.options.spool is missing: the folder that WAL waits in to be stored",
+            next='set options = {spool = "/var/lib/holdfast/wal"}: where `holdfast wal push` puts it, or an empty folder.',
         )
-    if spool is None and connection.state:
-        spool = Path(connection.state) / "wal"
-    return Options(archived, spool, given.get("fast", "yes") == "yes", given.get("pages", "changed"))
+    archived = given.get("wal", "archive") == "archive"
+    return Options(archived, Path(given["spool"]), given.get("fast", "yes") == "yes", given.get("pages", "changed"))
 
 
 class PostgreSQL:
@@ -151,7 +148,7 @@ class PostgreSQL:
                 "the data directory on this host belongs to another cluster than the server that answers",
                 next="correct host and port, or the application's path.",
             )
-        if self._options.archived and self._options.spool is not None and not self._options.spool.is_dir():
+        if self._options.archived and not self._options.spool.is_dir():
             raise ApplicationUnsuitableError(
                 "the WAL spool is not there",
                 next="make the folder, owned by PostgreSQL's user, and set archive_command.",
@@ -283,8 +280,6 @@ class PostgreSQL:
 
     def _gather(self, names: tuple[str, ...]) -> tuple[bytes, ...]:
         """Have every segment in the spool; return the spool, to be stored now. `CaptureError` if one does not come."""
-        if self._options.spool is None:
-            raise CaptureError("there is no folder for the WAL of the backup")
         spool = Spool(self._options.spool, self._env)
         if self._options.archived:
             end = self._env.monotonic() + SPOOL_SECONDS_MAX

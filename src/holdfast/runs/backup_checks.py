@@ -1,4 +1,4 @@
-"""What a backup refuses before it begins: paths that are not there or are its own, texts that could not be stored."""
+"""What is asked of a backup is looked at before anything is done."""
 
 from __future__ import annotations
 
@@ -8,14 +8,27 @@ from typing import TYPE_CHECKING
 from holdfast.errors import SourceMissingError, TargetInsideVaultError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.backup import BackupRequest
 
-__all__ = ["check_paths", "check_texts"]
+__all__ = ["absolute", "check"]
 
 
-def check_paths(vault: OpenVault, request: BackupRequest) -> None:
-    """Refuse paths that do not exist, and those of the vault itself."""
+def absolute(paths: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the paths from the root, each once; symlinks on the way are kept as they are."""
+    here = os.getcwdb()
+    return tuple(dict.fromkeys(os.path.normpath(os.path.join(here, path)) for path in paths))
+
+
+def check(vault: OpenVault, request: BackupRequest) -> None:
+    """Raise `UsageError`, `SourceMissingError` or `TargetInsideVaultError` for a request that makes no sense."""
+    _check_paths(vault, request)
+    _check_texts(request)
+
+
+def _check_paths(vault: OpenVault, request: BackupRequest) -> None:
     if not request.paths and not request.options.streams:
         raise UsageError("nothing to back up was named", next="give at least one path.")
     missing = sum(not os.path.lexists(path) for path in request.paths)
@@ -25,7 +38,7 @@ def check_paths(vault: OpenVault, request: BackupRequest) -> None:
         raise TargetInsideVaultError("a path to back up lies in the vault or in Holdfast's own state")
 
 
-def check_texts(request: BackupRequest) -> None:
+def _check_texts(request: BackupRequest) -> None:
     """Refuse what could not be stored or listed: labels and tags that are no line of text, streams without a place."""
     for text in (request.label, *request.options.tags):
         if not text.isprintable():

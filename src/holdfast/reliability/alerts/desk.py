@@ -1,0 +1,218 @@
+"""The desk: takes alerts in, and tells people by the plan, until somebody answers.
+
+A message goes by a contact's first channel that works. Where none does, the contact is tried again later; where nobody of a
+level could be reached, the next level is told at once. A channel that fails is tried again every ten minutes; one that is away
+for an hour is an alert that is told by the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from holdfast.base.environment import Environment
+from holdfast.base.events import Alert
+from holdfast.errors import ChannelError, HoldfastError, Retry, Safety
+from holdfast.reliability.alerts.book import AlertBook
+from holdfast.reliability.alerts.messages import closing_message, heartbeat_message, told_message, trial_message
+from holdfast.reliability.alerts.plan import Notice, make_plan
+from holdfast.reliability.alerts.records import AlertRecord, Delivery
+from holdfast.reliability.alerts.replies import take_replies
+from holdfast.reliability.alerts.table import Contact, Policy
+from holdfast.reliability.notify.delivery import Deliveries
+from holdfast.reliability.notify.protocol import Channel, Message
+
+__all__ = ["AlertDesk", "Outlet", "Round"]
+
+CHANNEL_FAILED = "channel-failed"
+_KEEP_CHECK_SECONDS = 86400
+_PROBE_SECONDS = 600.0
+_AWAY_SECONDS = 3600.0
+"""A channel that is away so long does not come back by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A channel with how often and how long it is tried; `fault` says why it could not even be made."""
+
+    channel: Channel | None
+    attempts: int = 2
+    seconds: float = 20.0
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of the desk did."""
+
+    sent: int
+    """Messages that were accepted by a channel."""
+    failed: int
+    """Messages that no channel took."""
+    held: int
+    """Alerts and contacts that quiet hours or a storm hold back."""
+
+
+class AlertDesk:
+    """Escalates what is in the book. Call :meth:`round` every minute or so, and after each run."""
+
+    def __init__(
+        self,
+        book: AlertBook,
+        policy: Policy,
+        outlets: Mapping[str, Outlet],
+        env: Environment,
+        *,
+        heartbeat: tuple[str, float] | None = None,
+        reply_folder: str = "",
+    ) -> None:
+        """Take the book, the policy and the channels by name; `heartbeat` is a channel and its interval in seconds."""
+        self.book = book
+        self.policy = policy
+        self._outlets = outlets
+        self._env = env
+        self._deliveries = Deliveries(env)
+        self._heartbeat = heartbeat
+        self._reply_folder = reply_folder
+        self.alive: Callable[[], None] = lambda: None
+        """Called before each try of a channel: a round in which many are away takes minutes."""
+        self._dropped_old = -float(_KEEP_CHECK_SECONDS)
+
+    def report(self, alert: Alert, *, origin: str = "run") -> int:
+        """Take an alert in; return its number."""
+        return self.book.report(alert, origin=origin, quiet_return_seconds=self.policy.quiet_return_seconds)
+
+    def reconcile(self, alerts: Iterable[Alert], *, origin: str = "objective") -> None:
+        """Take in all that an origin sees now, and resolve what it saw before and sees no more."""
+        seen = tuple(alerts)
+        for alert in seen:
+            self.report(alert, origin=origin)
+        self.book.settle(origin=origin, keep=frozenset((alert.code, alert.subject) for alert in seen))
+
+    def round(self) -> Round:
+        """Take signed replies, tell what is due, tell what is over, send the sign of life."""
+        if self._reply_folder:
+            take_replies(self._reply_folder, self.book, self.policy)
+        self.book.reopen_overdue(self.policy.acknowledged_seconds)
+        self._probe()
+        sent = failed = held = 0
+        # A level that cannot be reached hands over to the next one within the same round.
+        for _ in range(len(self.policy.levels) + 1):
+            notices, held = self._plan()
+            if not notices:
+                break
+            for notice, records in notices:
+                if self._tell(notice, records):
+                    sent += 1
+                else:
+                    failed += 1
+        sent += self._tell_closing()
+        self._beat()
+        now = self._env.monotonic()
+        if now - self._dropped_old >= _KEEP_CHECK_SECONDS:
+            self.book.drop_old(self.policy.keep_days)
+            self._dropped_old = now
+        return Round(sent, failed, held)
+
+    def _plan(self) -> tuple[list[tuple[Notice, list[AlertRecord]]], int]:
+        now = self._env.now()
+        live = {record.number: record for record in self.book.live()}
+        sent = self.book.sent_since(now - timedelta(hours=1))
+        plan = make_plan(live.values(), self.book.tellings(), self.policy, sent, now)
+        levels = {number: level for number, level in plan.levels.items() if live[number].level != level}
+        if levels:
+            self.book.note_levels(levels)
+        return [(notice, [live[number] for number in notice.alerts]) for notice in plan.notices], len(plan.held)
+
+    def _tell(self, notice: Notice, records: list[AlertRecord]) -> bool:
+        contact = self.policy.contacts[notice.contact]
+        message = told_message(records, site=self.policy.site, level=notice.level, now=self._env.now(), contact=contact)
+        return self._send(contact, message)
+
+    def _send(self, contact: Contact, message: Message) -> bool:
+        """Send by the contact's channels until one works (or by all), and note every try."""
+        tries = []
+        for name in contact.channels:
+            tries.append(self._try(name, message, contact.name))
+            if tries[-1].delivered and not contact.every_channel:
+                break
+        # One note for all tries: the contact was told if one of them worked.
+        self.book.note_deliveries(sorted(tries, key=lambda each: each.delivered))
+        return any(each.delivered for each in tries)
+
+    def _try(self, name: str, message: Message, contact: str) -> Delivery:
+        self.alive()
+        outlet = self._outlets.get(name, Outlet(None, fault="there is no such channel"))
+        try:
+            if outlet.channel is None:
+                raise ChannelError(f"the channel {name} cannot be used: {outlet.fault}")
+            receipt = self._deliveries.send(
+                name, outlet.channel, message, attempts=outlet.attempts, seconds=outlet.seconds
+            )
+        except HoldfastError as error:
+            retry = Retry.EXHAUSTED if self._away_seconds(name) >= _AWAY_SECONDS else Retry.LATER
+            self.report(
+                Alert(CHANNEL_FAILED, name, error.what, Safety.INTACT, retry, error.safe, error.next), origin="channel"
+            )
+            delivered, said = False, error.what
+        else:
+            self.book.settle(origin="channel", subject=name)
+            delivered, said = True, receipt.reference
+        return Delivery(self._env.now(), contact, name, message.kind, message.level, delivered, said, message.numbers)
+
+    def _away_seconds(self, name: str) -> float:
+        """Return for how long a channel has failed; 0 if it has not."""
+        since = [
+            record.opened for record in self.book.live() if (record.code, record.subject) == (CHANNEL_FAILED, name)
+        ]
+        return (self._env.now() - since[0]).total_seconds() if since else 0.0
+
+    def _probe(self) -> None:
+        """Try channels that failed a while ago: what works again is no alert any more."""
+        now = self._env.now()
+        for record in self.book.live():
+            if record.code == CHANNEL_FAILED and (now - record.last_seen).total_seconds() >= _PROBE_SECONDS:
+                self.test(record.subject)
+
+    def _tell_closing(self) -> int:
+        """Tell those who were told of an alert that it is over; once, in one message, and not in their quiet hours."""
+        over = {record.number: record for record in self.book.closing()}
+        if not over:
+            return 0
+        now = self._env.now()
+        told: dict[str, list[AlertRecord]] = {}
+        for (number, contact), telling in self.book.tellings().items():
+            if number in over and telling.told_at is not None and contact in self.policy.contacts:
+                told.setdefault(contact, []).append(over[number])
+        waiting = {
+            record.number
+            for contact, records in told.items()
+            if self.policy.is_quiet(contact, now)
+            for record in records
+        }
+        sent = 0
+        for contact, records in told.items():
+            ready = [record for record in records if record.number not in waiting]
+            if ready:
+                person = self.policy.contacts[contact]
+                message = closing_message(ready, site=self.policy.site, now=now, contact=person)
+                sent += self._send(person, message)
+        self.book.note_closing([number for number in over if number not in waiting])
+        return sent
+
+    def _beat(self) -> None:
+        if self._heartbeat is None:
+            return
+        name, seconds = self._heartbeat
+        last = self.book.last_delivery("heartbeat")
+        now = self._env.now()
+        if last is None or not 0 <= (now - last).total_seconds() < seconds:
+            message = heartbeat_message(site=self.policy.site, now=now, live=len(self.book.live()))
+            self.book.note_deliveries([self._try(name, message, "")])
+
+    def test(self, channel: str, address: str = "") -> Delivery:
+        """Send a test by a channel; return its receipt, or why there is none. It is noted like any delivery."""
+        delivery = self._try(channel, trial_message(site=self.policy.site, now=self._env.now(), address=address), "")
+        self.book.note_deliveries([delivery])
+        return delivery

@@ -1,0 +1,170 @@
+"""The files of an audit log, and how their lines are read.
+
+::
+
+    log.json                    id, algorithm, public key, when it began
+    key.pem                     the signing key, mode 0600
+    records-NNNNNNNNNNNNNNNN    lines `n JSON HASH`, from record N on; a new file after 64 MiB
+    heads                       signed heads, one per line, each with the tree's frontier
+    lock                        held while appending
+    torn-N                      bytes of an append that was cut short and never acknowledged
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.errors import AuditDamagedError
+from holdfast.reliability.audit.head import PublicKey, SignedHead
+from holdfast.reliability.audit.merkle import HASH_BYTES, MerkleTree
+
+__all__ = [
+    "HASH_DIGITS",
+    "HEADS",
+    "KEY",
+    "LINE_BYTES_MAX",
+    "LOCK",
+    "META",
+    "SEGMENT_BYTES",
+    "LogMeta",
+    "StoredHead",
+    "lines_of",
+    "read_heads",
+    "read_last_head",
+    "read_meta",
+    "segment_name",
+    "segments",
+    "sync_folder",
+]
+
+META, KEY, HEADS, LOCK = "log.json", "key.pem", "heads", "lock"
+SEGMENT_BYTES = 64 << 20
+LINE_BYTES_MAX = 16384
+HASH_DIGITS = 2 * HASH_BYTES
+READ_BYTES = 4 << 20
+HEADS_TAIL_BYTES = 1 << 16
+_SEGMENT = re.compile(r"records-(\d{16})")
+
+
+@dataclass(frozen=True, slots=True)
+class LogMeta:
+    """What a log is known by."""
+
+    log: str
+    algorithm: str
+    public: PublicKey
+    created: str
+
+
+def read_meta(folder: Path) -> LogMeta:
+    """Read `log.json`. `FileNotFoundError`; `AuditDamagedError` if it cannot be read."""
+    data = (folder / META).read_bytes()
+    try:
+        body = json.loads(data)
+        return LogMeta(str(body["log"]), str(body["algorithm"]), PublicKey(str(body["public"])), str(body["created"]))
+    except (ValueError, KeyError, TypeError):
+        raise AuditDamagedError("the description of the audit log cannot be read") from None
+
+
+def segment_name(first: int) -> str:
+    """Return the name of the file whose first record has that number."""
+    return f"records-{first:016d}"
+
+
+def segments(folder: Path) -> list[tuple[int, Path]]:
+    """Return the files of records with the number of their first, in order."""
+    found = []
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _SEGMENT.fullmatch(entry.name)
+            if match:
+                found.append((int(match[1]), Path(entry.path)))
+    return sorted(found)
+
+
+def lines_of(path: Path, offset: int = 0) -> Iterator[tuple[list[bytes], bytes]]:
+    """Yield the whole lines of a file in batches, each with what follows its last line end.
+
+    The remainder of all batches but the last is the beginning of the next one's first line.
+    """
+    rest = b""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        while chunk := file.read(READ_BYTES):
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            yield lines, rest
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """A head as the log keeps it: with what appending goes on from."""
+
+    head: SignedHead
+    segment: int
+    offset: int
+    frontier: tuple[bytes, ...]
+
+    def encode(self) -> bytes:
+        """Return the line."""
+        parts = ",".join(part.hex() for part in self.frontier)
+        return f"{self.segment} {self.offset} {parts} {self.head.encode()}\n".encode()
+
+    @classmethod
+    def decode(cls, line: bytes) -> StoredHead:
+        """Read a line. `AuditDamagedError` if it is none, or its frontier is not its root's."""
+        try:
+            segment, offset, parts, text = line.decode().split(" ", 3)
+            frontier = tuple(bytes.fromhex(part) for part in parts.split(",") if part)
+            head = SignedHead.decode(text)
+            sound = MerkleTree(head.size, frontier).root().hex() == head.root
+            if sound:
+                return cls(head, int(segment), int(offset), frontier)
+        except ValueError:
+            pass
+        raise AuditDamagedError("a head of the audit log is not as it was written")
+
+
+def read_heads(folder: Path) -> tuple[list[StoredHead], int]:
+    """Return the heads that the log keeps, and how many lines are none (a last line without an end does not count)."""
+    try:
+        data = (folder / HEADS).read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    heads, bad = [], 0
+    for line in data.split(b"\n")[:-1]:
+        try:
+            heads.append(StoredHead.decode(line))
+        except AuditDamagedError:
+            bad += 1
+    return heads, bad
+
+
+def read_last_head(folder: Path) -> StoredHead | None:
+    """Return the newest head that the log keeps, None if there is none. A last line without an end does not count.
+
+    Reads the end of the file only: a log keeps tens of thousands of heads over the years. `AuditDamagedError`.
+    """
+    try:
+        with open(folder / HEADS, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - HEADS_TAIL_BYTES))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    return StoredHead.decode(lines[-1]) if lines else None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,84 @@
+"""Anchors: signed heads of audit logs, kept in the vault as `audit/LOG/N`, where the host that wrote the log cannot change them.
+
+A writer may add one and nobody deletes any. An anchor is signed twice: the head by the log's own key, the object by the writer,
+whose certificate the root signed. A head that cannot be read is no anchor; `check` reports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from holdfast.errors import DamageError
+from holdfast.reliability.audit import PublicKey, SignedHead
+from holdfast.reliability.audit.record import digest_of
+from holdfast.repository.bodies import Body
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
+
+PREFIX = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorBody(Body):
+    """`audit/LOG/N`: a signed head of an audit log."""
+
+    kind: ClassVar[str] = "audit"
+    size: int
+    root: str
+    chain: str
+    signed: datetime
+    signature: bytes
+    public: str
+    host: str
+    """A digest of the name of the host that keeps the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An anchored head and who put it there."""
+
+    number: int
+    """How many records it counts."""
+    head: SignedHead
+    public: PublicKey
+    writer: str
+    """The writer's id."""
+    host: str
+
+
+def put_anchor(repository: Repository, head: SignedHead, public: PublicKey, host: str) -> int:
+    """Anchor a head under the number of records that it counts, which needs no listing; return it.
+
+    A head of the same size that is there already serves as well: it was signed before this one.
+    """
+    body = AnchorBody(head.size, head.root, head.chain, head.time, head.signature, public.pem, digest_of(host))
+    repository.home.create(f"{PREFIX}/{head.log}/{head.size:08d}", body, repository.writer)
+    return head.size
+
+
+def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], int]:
+    """Return the anchors of a log in their order, and how many cannot be read."""
+    home = repository.home
+    found, bad = [], 0
+    for number in home.numbers(f"{PREFIX}/{log}"):
+        try:
+            read, body = home.read(f"{PREFIX}/{log}/{number:08d}", AnchorBody)
+            head = SignedHead(log, body.size, body.root, body.chain, body.signed, body.signature)
+        except DamageError:
+            bad += 1
+            continue
+        found.append(Anchor(number, head, PublicKey(body.public), read.signer, body.host))
+    return tuple(found), bad
+
+
+def logs_of_host(repository: Repository, host: str) -> frozenset[str]:
+    """Return the ids of all logs that a host ever anchored."""
+    found = set()
+    for log in repository.home.ids(PREFIX):
+        anchors, _ = read_anchors(repository, log)
+        if any(anchor.host == digest_of(host) for anchor in anchors[:1]):
+            found.add(log)
+    return frozenset(found)

@@ -1,0 +1,57 @@
+"""The alert book and desk of this host, where the local state is."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from holdfast.base import environment
+from holdfast.reliability.alerts.book import AlertBook
+from holdfast.runs.assembly import state_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holdfast.base.environment import Environment
+    from holdfast.base.events import Alert
+    from holdfast.config import Settings
+    from holdfast.reliability.alerts.desk import AlertDesk
+
+__all__ = ["ENTRY_VARIABLE", "book_path", "keep_alert", "open_book", "open_desk", "origin_of"]
+
+ENTRY_VARIABLE = "HOLDFAST_SCHEDULE_ENTRY"
+"""Names the entry of the schedule that a run was started for."""
+
+
+def book_path() -> str:
+    """Return where this host's alert book lies."""
+    return os.fspath(state_root() / "alerts.sqlite")
+
+
+@contextmanager
+def open_book(env: Environment | None = None) -> Iterator[AlertBook]:
+    """Open this host's alert book, making it if there is none. `LocalStateError`."""
+    with closing(AlertBook(book_path(), env or environment.system())) as book:
+        yield book
+
+
+def origin_of(entry: str) -> str:
+    """Return the origin of alerts that a run gives on its way: they are over when a run of the same entry gives them no more."""
+    return f"stream:{entry}" if entry else "stream"
+
+
+def keep_alert(alert: Alert) -> int:
+    """Put an alert of a run into the book, whence it is escalated; return its number. `LocalStateError`."""
+    with open_book() as book:
+        return book.report(alert, origin=origin_of(os.environ.get(ENTRY_VARIABLE, "")), quiet_return_seconds=3600.0)
+
+
+@contextmanager
+def open_desk(settings: Settings, env: Environment | None = None) -> Iterator[AlertDesk]:
+    """Open this host's alert book with the configured people and channels. `LocalStateError`."""
+    from holdfast.reliability.alerts.configured import make_desk
+
+    desk = make_desk(settings, book_path(), env or environment.system(), os.environ)
+    with closing(desk.book):
+        yield desk

@@ -1,0 +1,169 @@
+"""The audit log as callers hold it: list, sign, prove, verify, export, send, and begin anew after damage."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.errors import AuditDamagedError, AuditUnavailableError, MissingError
+from holdfast.reliability.audit import PublicKey, SignedHead, files
+from holdfast.reliability.audit.collect import Collector, Sent, send
+from holdfast.reliability.audit.daily import daily_digest
+from holdfast.reliability.audit.fhir import Version, audit_event
+from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records
+from holdfast.reliability.audit.verify import LogProblem, LogReport, verify_log
+from holdfast.repository.anchors import Anchor, logs_of_host, put_anchor, read_anchors
+from holdfast.runs.operations import operation
+
+if TYPE_CHECKING:
+    from holdfast.runs.assembly import OpenVault
+
+__all__ = ["AuditTrail", "Renewed", "anchors_file", "heads_of_file"]
+
+SITE = "holdfast"
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A log that was begun anew."""
+
+    log: str
+    """The new log's id."""
+    previous: str
+    """The old one's."""
+    kept: str
+    """The folder that the old one was moved to, beside the new one."""
+
+
+class AuditTrail:
+    """The audit log of one vault on this host.
+
+    Reading it is itself recorded. Every method may raise `AuditUnavailableError` (it cannot be read or written) and
+    `AuditDamagedError`; :meth:`verify` reports damage and raises for none.
+    """
+
+    def __init__(self, vault: OpenVault, *, site: str = SITE) -> None:
+        """Use `Vault.audit`."""
+        self._vault = vault
+        self._trail = vault.trail
+        self._site = site
+
+    @property
+    def folder(self) -> str:
+        """Where it lies."""
+        return str(self._trail.folder)
+
+    @property
+    def public_key(self) -> str:
+        """The key that checks its heads, as PEM: give it to the auditor before it is needed."""
+        return self._trail.log().public.pem
+
+    def records(
+        self, *, since: datetime | None = None, until: datetime | None = None, kind: str = "", newest: int = 0
+    ) -> list[Listed]:
+        """Return records in their order; the newest so many if a number is given."""
+        folder = self._existing()
+        with operation(self._vault, "audit.read"):
+            found = list(records(folder, since=since, until=until, kind=kind))
+        return found[-newest:] if newest else found
+
+    def head(self, *, anchor: bool = True) -> SignedHead:
+        """Sign the log as it is now, and keep the head in the vault, too. Any store error if that fails."""
+        log = self._trail.log()
+        head = log.head()
+        if anchor:
+            put_anchor(self._vault.repository, head, log.public, os.uname().nodename)
+        return head
+
+    def anchors(self) -> tuple[Anchor, ...]:
+        """Return the heads that the vault keeps of this log."""
+        return read_anchors(self._vault.repository, files.read_meta(self._existing()).log)[0]
+
+    def verify(self, *, public: PublicKey | None = None, heads: Sequence[SignedHead] = ()) -> LogReport:
+        """Verify every stored byte against chain, tree, the log's own heads, those in the vault, and those given.
+
+        A log of this host that the vault has heads of, and that is neither this one nor one that a renewal names, is a
+        problem, too: it was taken away.
+        """
+        folder = self._existing()
+        anchored = [anchor.head for anchor in self.anchors()]
+        report = verify_log(folder, self._vault.env, public=public, anchored=[*anchored, *heads])
+        gone = logs_of_host(self._vault.repository, os.uname().nodename) - {report.log}
+        if gone:
+            with suppress(AuditDamagedError):
+                gone -= {each.record.facts.get("previous") for each in records(folder, kind="audit.renewed")}
+        text = "the vault has signed heads of log {} of this host, which is not here and was not renewed"
+        lost = tuple(LogProblem("other-log", 0, text.format(log)) for log in sorted(gone))
+        return replace(report, problems=(*report.problems, *lost))
+
+    def prove(self, number: int) -> bytes:
+        """Return a proof that a record is in the log, which stands by itself."""
+        return prove_record(self._existing(), number, self.head(anchor=False))
+
+    def prove_growth(self, old: SignedHead) -> bytes:
+        """Return a proof that the log of an earlier head was only added to."""
+        return prove_growth(self._existing(), old, self.head(anchor=False))
+
+    def export(
+        self, version: Version, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[dict[str, object]]:
+        """Yield records as FHIR AuditEvent resources."""
+        log = self._trail.log().id
+        for each in self.records(since=since, until=until):
+            yield audit_event(each.record, each.number, log, version=version, site=self._site)
+
+    def daily(self, day: date) -> str:
+        """Return the digest of a day (UTC), for people."""
+        head = self.head(anchor=False)
+        return daily_digest(day, records(self._existing()), log=head.log, size=head.size, root=head.root)
+
+    def send(self, collectors: Sequence[Collector]) -> list[Sent]:
+        """Send each collector what it has not got. A collector that is away is a result, not an error."""
+        return [send(self._existing(), self._trail.log().id, collector) for collector in collectors]
+
+    def renew(self, reason: str) -> Renewed:
+        """Move a damaged log aside, whole, and begin a new one, whose first record names the old one."""
+        folder = self._existing()
+        previous = self._id_of(folder)
+        stamp = self._vault.env.now().strftime("%Y%m%dt%H%M%Sz")
+        kept = folder.with_name(f"{folder.name}-{stamp}")
+        os.rename(folder, kept)
+        self._trail.forget()
+        with operation(self._vault, "audit.renewed", previous=previous) as renewed:
+            renewed.say(reason)
+        self.head()
+        return Renewed(self._trail.log().id, previous, str(kept))
+
+    def _id_of(self, folder: Path) -> str:
+        try:
+            return str(json.loads((folder / files.META).read_bytes())["log"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def _existing(self) -> Path:
+        folder = self._trail.folder
+        if not folder.exists():
+            raise MissingError("this host has no audit log of the vault yet", next="the first operation begins it.")
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise AuditUnavailableError("the audit log cannot be read", next="read it as the user that writes it.")
+        return folder
+
+
+def anchors_file(heads: Sequence[SignedHead]) -> str:
+    """Return heads as a file for an auditor: one per line."""
+    return "".join(f"{head.encode()}\n" for head in heads)
+
+
+def heads_of_file(path: Path) -> list[SignedHead]:
+    """Read such a file. `AuditDamagedError` for a line that is no head; `MissingError` if it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise MissingError("the file of heads cannot be read") from None
+    return [SignedHead.decode(line) for line in lines if line.strip()]

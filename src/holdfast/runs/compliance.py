@@ -1,0 +1,206 @@
+"""The compliance report's facts, gathered from the vault's objects, this host's ledger, the audit log and the drills' records.
+
+Nothing is taken from what people say of themselves; what the records do not hold is left at its zero and becomes a gap.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import AuditDamagedError, DamageError, MissingError, UsageError
+from holdfast.reliability.audit.read import records
+from holdfast.reports.compliance import ComplianceFacts, ComplianceReport, DrillFact, SourceFact, assess, document
+from holdfast.reports.controls import CONTROLS
+from holdfast.repository.access import read_policy
+from holdfast.repository.bodies import Slot
+from holdfast.repository.holds import read_holds
+from holdfast.repository.writers import list_writers
+from holdfast.runs.audit import AuditTrail
+from holdfast.runs.ledger import Ledger
+from holdfast.runs.verify import LEDGER_FILE
+
+if TYPE_CHECKING:
+    from holdfast.config import Config, Settings
+    from holdfast.runs.assembly import OpenVault
+
+__all__ = ["compliance_page", "gather", "report_of"]
+
+YEAR = timedelta(days=366)
+VERIFY_DAYS = 31
+
+
+def report_of(vault: OpenVault, config: Config | None) -> ComplianceReport:
+    """Return the report as of now."""
+    return assess(gather(vault, config), CONTROLS)
+
+
+def compliance_page(report: ComplianceReport, form: str) -> bytes:
+    """Return the report as `html`, `pdf` (`ReportToolMissingError` without the extra `reports`) or `json`."""
+    if form == "json":
+        return (
+            json.dumps(asdict(report) | {"counts": report.counts}, default=str, ensure_ascii=False, indent=1).encode()
+            + b"\n"
+        )
+    if form == "html":
+        from holdfast.reports.page import page
+
+        return page(document(report)).encode()
+    if form != "pdf":
+        raise UsageError("a compliance report is html, pdf or json")
+    from holdfast.reports.pdf import pdf
+
+    return pdf(document(report))
+
+
+def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
+    """Gather the facts."""
+    settings = config.settings if config is not None else None
+    repository, now = vault.repository, vault.env.now()
+    snapshots, damaged = vault.listing()
+    newest: dict[str, Any] = {}
+    count: Counter[str] = Counter()
+    for info in snapshots:
+        newest[info.source] = info
+        count[info.source] += 1
+    sources = tuple(
+        SourceFact(info.label or source[:8], (now - info.finished).total_seconds() / 3600, info.partial, count[source])
+        for source, info in newest.items()
+    )
+    labels = {info.label for info in newest.values()}
+    policy = read_policy(repository.home)
+    writers = list_writers(repository)
+    return ComplianceFacts(
+        now=now,
+        vault=vault.vault_id,
+        site=vault.trail.options.site,
+        policy=vault.trail.options.policy,
+        jobs=len(settings.jobs) if settings else 0,
+        jobs_without_snapshot=tuple(sorted(set(settings.jobs) - labels)) if settings else (),
+        sources=sources,
+        damaged_snapshots=len(damaged),
+        **_packs(vault, now),
+        **_audit(vault, now),
+        collectors_tls=sum(each.protocol == "tls" for each in vault.trail.options.collectors),
+        collectors_plain=sum(each.protocol != "tls" for each in vault.trail.options.collectors),
+        classes=tuple(sorted(repository.classes.values())),
+        generations=len(repository.all_secrets()),
+        key_slots=_slots(vault),
+        writers=len(writers),
+        writers_revoked=sum(writer.revoked for writer in writers),
+        opened_as="root" if repository.is_root else "writer",
+        key_beside_vault=_key_beside(vault, settings),
+        stores=(vault.store.url.partition(":")[0] if ":" in vault.store.url else "local",),
+        retention=_retention(settings),
+        held=sum(state.held for state in read_holds(repository.home).values()),
+        approvers=len(policy.approvers),
+        approvals_required=policy.required,
+        approval_operations=policy.operations,
+        **_drills(vault, settings),
+    )
+
+
+def _packs(vault: OpenVault, now: datetime) -> dict[str, Any]:
+    ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
+    packs = [row.name.hex() for row in vault.index().packs()]
+    ages = [ledger.age_days(pack, now) for pack in packs]
+    return {
+        "packs": len(packs),
+        "packs_verified": sum(age is not None and age <= VERIFY_DAYS for age in ages),
+        "verify_days": VERIFY_DAYS,
+    }
+
+
+def _audit(vault: OpenVault, now: datetime) -> dict[str, Any]:
+    """Verify the log and count what it says of the last year."""
+    trail = AuditTrail(vault)
+    operations: Counter[str] = Counter()
+    last: dict[str, datetime] = {}
+    since: datetime | None = None
+    try:
+        report = trail.verify()
+        for each in records(vault.trail.folder):
+            record = each.record
+            since = since or record.time
+            if record.phase == "begin":
+                continue
+            if now - record.time <= YEAR:
+                operations[f"{record.kind}.{record.outcome}"] += 1
+            if record.outcome == "success" and not record.facts.get("dry_run"):
+                last[record.kind] = record.time
+    except MissingError:
+        return {}
+    except AuditDamagedError:
+        return {"audit_problems": 1}
+    return {
+        "operations": dict(operations),
+        "last": last,
+        "audit_records": report.records,
+        "audit_sound": report.sound,
+        "audit_problems": len(report.problems),
+        "audit_anchored": report.anchored,
+        "audit_root": report.root,
+        "audit_since": since,
+    }
+
+
+def _slots(vault: OpenVault) -> dict[str, int]:
+    home = vault.repository.home
+    found: Counter[str] = Counter()
+    for info in vault.store.list("key/"):
+        with suppress(DamageError):
+            found[home.read(info.name, Slot)[1].method] += 1
+    return dict(found)
+
+
+def _key_beside(vault: OpenVault, settings: Settings | None) -> bool | None:
+    """Return whether the configured key file lies on the file system of a local vault."""
+    root = vault.store.local_root
+    key = settings.vault.key_file if settings else None
+    if root is None or key is None or key.scheme != "file":
+        return None
+    try:
+        return os.stat(key.place).st_dev == os.stat(root).st_dev
+    except OSError:
+        return None
+
+
+def _retention(settings: Settings | None) -> str:
+    if settings is None:
+        return ""
+    keep = settings.retention
+    rules = {
+        name: getattr(keep, name) for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly", "within_days")
+    }
+    return ", ".join(f"{name} {number}" for name, number in rules.items() if number)
+
+
+def _drills(vault: OpenVault, settings: Settings | None) -> dict[str, Any]:
+    if settings is None:
+        return {}
+    from holdfast.runs.drill.drills import evidence_of
+
+    evidence = evidence_of(vault, settings)
+    drills = tuple(
+        DrillFact(
+            record.service,
+            record.verdict,
+            record.kind,
+            datetime.fromisoformat(record.ended).astimezone(UTC),
+            record.rto_achieved,
+            record.rto,
+            record.id,
+        )
+        for record in evidence.records()
+    )
+    return {
+        "services": len(settings.services),
+        "services_described": len(settings.services),
+        "drills": drills,
+        "drill_problems": len(evidence.check().problems),
+    }

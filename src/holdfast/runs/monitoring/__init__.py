@@ -1,0 +1,1 @@
+"""How things stand: facts gathered from vault, schedule and alert book; one report; metrics made of it."""

@@ -1,0 +1,96 @@
+"""The status of a configured host, and the service that keeps it: everything put together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from holdfast.base import environment
+from holdfast.base.environment import parse_time
+from holdfast.base.events import Alert
+from holdfast.base.logs import LogWriter
+from holdfast.errors import HoldfastError
+from holdfast.runs.alerting import open_book, open_desk
+from holdfast.runs.assembly import open_vault
+from holdfast.runs.configured import access
+from holdfast.runs.monitoring.gather import VaultFacts, make_report, unreadable, vault_facts
+from holdfast.runs.schedule.configured import entries_of, open_schedule_book, runs_folder
+from holdfast.runs.schedule.launch import ProcessLauncher
+from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
+
+if TYPE_CHECKING:
+    from holdfast.base.environment import Environment
+    from holdfast.config import Config
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.monitoring.report import StatusReport
+
+__all__ = ["read_vault", "run_service", "status", "with_drills"]
+
+
+def read_vault(config: Config, env: Environment) -> VaultFacts:
+    """Open the configured vault and return its facts; what keeps it from being read is a fact too."""
+    try:
+        known = access(config, os.environ)
+        vault = open_vault(
+            known.url, key_file=known.key_file, passphrase=known.passphrase, credential=known.credential, env=env
+        )
+    except HoldfastError as error:
+        return unreadable(error, env.now())
+    with closing(vault):
+        facts = vault_facts(vault)
+        return with_drills(facts, vault, config) if config.settings.services and not facts.error else facts
+
+
+def with_drills(facts: VaultFacts, vault: OpenVault, config: Config) -> VaultFacts:
+    """Return the facts with what the drills of the configured services say."""
+    from holdfast.runs.drill import drills
+    from holdfast.runs.drill.verdict import stale_alerts
+
+    try:
+        records = drills.evidence_of(vault, config.settings).records()
+        stale = tuple(stale_alerts(drills.stands(vault, config)))
+    except HoldfastError as error:
+        return replace(facts, alerts=(Alert.of(error, "drills"),))
+    passed = [parse_time(record.ended) for record in records if record.verdict == "passed"]
+    return replace(facts, drill_at=max(passed, default=None), alerts=stale)
+
+
+def status(config: Config, *, env: Environment | None = None) -> StatusReport:
+    """Return how everything stands on this host: sources, schedule, verification, copies, alerts.
+
+    A vault that cannot be read is no exception: the report says so, with what is known without it. `LocalStateError`.
+    """
+    env = env or environment.system()
+    facts = read_vault(config, env)
+    with open_schedule_book(env) as book, open_book(env) as alerts:
+        return make_report(config.settings, entries_of(config.settings), facts, book, alerts.live(), env.now())
+
+
+def run_service(config: Config, path: str, stop: Stop, *, env: Environment | None = None) -> None:
+    """Run the schedule until `stop` is set. `path` is the configuration's file, which runs are started with.
+
+    `ScheduleBusyError` if it runs on this host already; `LocalStateError`.
+    """
+    env = env or environment.system()
+    settings = config.settings
+
+    def write(line: str) -> None:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+    with ExitStack() as stack:
+        stack.enter_context(service_lock(runs_folder()))
+        service = Service(
+            settings=settings,
+            entries=entries_of(settings),
+            book=stack.enter_context(open_schedule_book(env)),
+            desk=stack.enter_context(open_desk(settings, env)),
+            launcher=ProcessLauncher(runs_folder(), os.path.abspath(path), env),
+            env=env,
+            log=LogWriter(write, env, as_json=settings.scheduler.log == "json"),
+            read_vault=BackgroundReader(lambda: read_vault(config, env), env),
+        )
+        service.run(stop)

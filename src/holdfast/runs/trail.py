@@ -1,0 +1,185 @@
+"""A vault's audit log on this host: opened when first written, stamped with who and which policy, anchored in the vault.
+
+The log lies in the local state (`audit/`). A head of it goes to the vault after whatever destroys or changes keys, and
+otherwise once per interval: from then on the host itself cannot change what it recorded before without being found out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.base.environment import parse_time
+from holdfast.base.events import Alert, Event, Note
+from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError
+from holdfast.reliability.audit import AuditLog, AuditRecord
+from holdfast.reliability.audit.record import Fact, this_actor
+from holdfast.repository.anchors import put_anchor
+
+if TYPE_CHECKING:
+    from holdfast.reliability.audit.collect import Collector
+    from holdfast.runs.assembly import OpenVault
+
+FOLDER = "audit"
+ANCHORED, POLICY = "anchored", "policy"
+ANCHOR_SECONDS = 3600.0
+AWAY_SECONDS = 60.0
+"""How long a collector that was away is not asked again."""
+SENT_RECORDS_MAX = 5000
+"""Sent after one operation at the most: `holdfast audit send` sends the rest."""
+AuditFailure = (AuditUnavailableError, AuditDamagedError, LocalStateError)
+
+
+@dataclass(frozen=True, slots=True)
+class TrailOptions:
+    """How the log is kept."""
+
+    anchor_seconds: float = ANCHOR_SECONDS
+    algorithm: str = "ed25519"
+    policy: str = ""
+    """The digest of the configuration in force."""
+    site: str = "holdfast"
+    collectors: tuple[Collector, ...] = ()
+    """Where records are sent after each operation."""
+
+
+class Trail:
+    """The log of one open vault. What nobody listens to is kept in `unheard`."""
+
+    def __init__(self, vault: OpenVault) -> None:
+        """Open nothing yet."""
+        self._vault = vault
+        self._log: AuditLog | None = None
+        self.options = TrailOptions()
+        self.unheard: list[Alert] = []
+
+    @property
+    def folder(self) -> Path:
+        """Where the log lies."""
+        return self._vault.state_dir / FOLDER
+
+    def hear(self, event: Event) -> None:
+        """Keep an alert that no callback was given for."""
+        if isinstance(event, Alert):
+            self.unheard.append(event)
+
+    def log(self) -> AuditLog:
+        """Return the log, opened or begun. `AuditUnavailableError`, `AuditDamagedError`."""
+        if self._log is None:
+            try:
+                folder = self._vault.folder(FOLDER)
+            except LocalStateError as error:
+                raise AuditUnavailableError(error.what, next=error.next) from error
+            self._log = AuditLog.open(folder, self._vault.env, algorithm=self.options.algorithm)
+        return self._log
+
+    def forget(self) -> None:
+        """Let go of the log: it is another folder from now on."""
+        self._log = None
+
+    def record(
+        self,
+        kind: str,
+        phase: str,
+        operation: str,
+        *,
+        outcome: str = "",
+        subject: str = "",
+        code: str = "",
+        facts: Mapping[str, Fact] | None = None,
+    ) -> AuditRecord:
+        """Return a record of now, by this process and credential."""
+        repository = self._vault.repository
+        role = "root" if repository.is_root else "writer"
+        return AuditRecord(
+            kind=kind,
+            phase=phase,
+            operation=operation,
+            time=self._vault.env.now(),
+            actor=this_actor(os.uname().nodename, role, repository.writer_id),
+            vault=self._vault.vault_id,
+            outcome=outcome,
+            subject=subject,
+            code=code,
+            policy=self.options.policy,
+            facts=facts or {},
+        )
+
+    def append(self, records: Sequence[AuditRecord]) -> None:
+        """Append durably. `AuditUnavailableError`, `AuditDamagedError`."""
+        self.log().append([*self._policy_change(), *records])
+        if self.options.policy:
+            self._note_file(POLICY, self.options.policy)
+
+    def _policy_change(self) -> list[AuditRecord]:
+        """Return a record of the configuration's change, if it is another than at the last record."""
+        policy = self.options.policy
+        if not policy:
+            return []
+        before = self._read_file(POLICY)
+        if before == policy:
+            return []
+        facts: dict[str, Fact] = {"before": before, "after": policy}
+        return [
+            self.record("config.change", "event", self._vault.env.random_id(), outcome="success", facts=facts),
+        ]
+
+    def anchor(self, *, always: bool, events: Callable[[Event], None]) -> None:
+        """Put a signed head into the vault, if one is due. A failure is a note: the next operation tries again."""
+        if not always and not self._due():
+            return
+        try:
+            log = self.log()
+            head = log.head()
+            put_anchor(self._vault.repository, head, log.public, os.uname().nodename)
+        except HoldfastError as error:
+            events(Note(f"the audit log's head could not be anchored in the vault: {error.what}", "audit-not-anchored"))
+            return
+        self._note_file(ANCHORED, f"{head.size} {self._vault.env.timestamp()}")
+
+    def send(self, *, events: Callable[[Event], None]) -> None:
+        """Send each collector what it has not got, unless it was away a moment ago. A failure is a note: nothing is lost."""
+        if not self.options.collectors:
+            return
+        from holdfast.reliability.audit.collect import send
+
+        for collector in self.options.collectors:
+            if self._was_away(collector):
+                continue
+            sent = send(self.folder, self.log().id, collector, records_max=SENT_RECORDS_MAX)
+            if sent.failure:
+                self._note_file(f"away-{collector.name}", self._vault.env.timestamp())
+                text = (
+                    f"the audit collector {collector.name} takes nothing ({sent.failure}); the log keeps what it lacks"
+                )
+                events(Note(text, "collector-away"))
+
+    def _was_away(self, collector: Collector) -> bool:
+        with suppress(ValueError):
+            since = self._vault.env.now() - parse_time(self._read_file(f"away-{collector.name}"))
+            return 0 <= since.total_seconds() < AWAY_SECONDS
+        return False
+
+    def _due(self) -> bool:
+        _, _, text = self._read_file(ANCHORED).partition(" ")
+        with suppress(ValueError):
+            age = (self._vault.env.now() - parse_time(text)).total_seconds()
+            return not 0 <= age < self.options.anchor_seconds
+        return True
+
+    def _read_file(self, name: str) -> str:
+        try:
+            return (self.folder / name).read_text(encoding="ascii", errors="replace").strip()
+        except OSError:
+            return ""
+
+    def _note_file(self, name: str, text: str) -> None:
+        """Remember a line; losing it costs an anchor or a record of a change too many."""
+        with suppress(OSError):
+            new = self.folder / f"{name}.new"
+            new.write_text(f"{text}\n", encoding="ascii")
+            os.replace(new, self.folder / name)

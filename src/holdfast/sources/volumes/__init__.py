@@ -1,0 +1,1 @@
+"""Volume snapshots: one provider per module, all behind one protocol."""

@@ -1,0 +1,208 @@
+"""Two people must agree where the vault says so; the holder of the key alone can neither act nor loosen the rule; an emergency can."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import holdfast
+from holdfast.base.environment import ManualClock
+from holdfast.base.events import Alert
+from holdfast.errors import ApprovalMissingError, UsageError
+from holdfast.repository.access import (
+    AccessPolicy,
+    Approver,
+    Statement,
+    agreed,
+    check_policy,
+    new_request,
+    put_policy,
+    read_approver_key,
+    read_policy,
+    sign_request,
+)
+from holdfast.runs.approvals import read_request
+
+PEOPLE = {name: Ed25519PrivateKey.generate() for name in ("alice", "bob", "carol")}
+APPROVERS = tuple(Approver(name, key.public_key().public_bytes_raw()) for name, key in PEOPLE.items())
+POLICY = AccessPolicy(APPROVERS, 2, 3600, ("forget", "prune", "release", "revoke", "enroll", "key", "restore:phi"))
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def vault(place, clock):
+    place.source.mkdir()
+    (place.source / "a.hl7").write_text("MSH|")
+    with holdfast.Vault.create(place.vault, key_file=place.key, env=clock.environment()) as opened:
+        place.backup(opened)
+        yield opened
+
+
+def sign(vault, clock, *names: str, newest: bool = True) -> None:
+    """Sign every open request in the folder, as people would on their own machines."""
+    folder = vault._vault.state_dir / "approvals"
+    for path in folder.glob("request-*.json"):
+        request = read_request(path.read_bytes())
+        for name in names:
+            statement = sign_request(request, name, PEOPLE[name], clock.now())
+            (folder / f"{request.nonce[:6]}-{name}.json").write_text(statement.encode())
+
+
+def test_without_a_policy_nothing_is_asked(vault):
+    assert vault.approvals.policy == AccessPolicy()
+    vault.recovery_kit()
+    assert not list(vault._vault.folder("approvals").iterdir())
+
+
+def test_two_of_three_must_agree_and_then_an_hour_passes(vault, clock):
+    vault.approvals.set_policy(POLICY)
+    snapshot = vault.snapshot().id
+    with pytest.raises(ApprovalMissingError, match="2 more of the 3") as caught:
+        vault.forget(snapshots=[snapshot])
+    assert "holdfast approval sign" in caught.value.next
+    sign(vault, clock, "alice")
+    with pytest.raises(ApprovalMissingError, match="1 more of the 3"):
+        vault.forget(snapshots=[snapshot])
+    sign(vault, clock, "alice", "bob")
+    with pytest.raises(ApprovalMissingError, match="may begin at"):
+        vault.forget(snapshots=[snapshot])
+    clock.advance(timedelta(hours=1))
+    assert vault.forget(snapshots=[snapshot]).forgotten == (snapshot,)
+    denied = [each.record for each in vault.audit.records(kind="forget") if each.record.outcome == "denied"]
+    assert [record.code for record in denied] == ["approval-missing"] * 3
+    assert vault.check().sound
+
+
+def test_every_guarded_operation_asks(vault, clock, place):
+    vault.hold("latest", reason="x")
+    vault.approvals.set_policy(POLICY)
+    kept = vault.snapshot().id
+    for operation in (
+        vault.recovery_kit,
+        lambda: vault.add_passphrase("secret phrase"),
+        lambda: vault.enroll_writer("ward7", ["phi"]),
+        lambda: vault.revoke_writer("ward7"),
+        lambda: vault.release("latest", reason="y"),
+        lambda: vault.prune(undo_days=1),
+        lambda: vault.snapshot().restore(place.target()),
+    ):
+        with pytest.raises(ApprovalMissingError):
+            operation()
+    vault.prune()
+    vault.prune(undo_days=0, dry_run=True)
+    vault.snapshot().restore(place.target(), dry_run=True)
+    vault.hold("latest", reason="more")
+    requests = [path.read_text() for path in vault._vault.folder("approvals").glob("request-*.json")]
+    assert len(requests) == 7
+    assert not [text for text in requests if "secret phrase" in text]
+    assert sum(kept in text for text in requests) == 2
+    asked = {json.loads(text)["operation"] for text in requests}
+    assert asked == {"key", "enroll", "revoke", "release", "prune", "restore:phi"}
+
+
+def test_an_approval_serves_once_and_for_exactly_what_it_says(vault, clock, place):
+    vault.approvals.set_policy(replace(POLICY, delay_seconds=0))
+    first = vault.snapshot().id
+    clock.advance(timedelta(minutes=1))
+    place.backup(vault)
+    second = vault.snapshot().id
+    with pytest.raises(ApprovalMissingError):
+        vault.forget(snapshots=[first])
+    sign(vault, clock, "alice", "carol")
+    with pytest.raises(ApprovalMissingError):
+        vault.forget(snapshots=[first, second])
+    with pytest.raises(ApprovalMissingError):
+        vault.forget(snapshots=[second])
+    vault.forget(snapshots=[first])
+    with pytest.raises(ApprovalMissingError):
+        vault.recovery_kit()
+    sign(vault, clock, "bob", "carol")
+    vault.recovery_kit()
+    with pytest.raises(ApprovalMissingError, match="2 more"):
+        vault.recovery_kit()
+
+
+def test_the_holder_of_the_root_key_cannot_loosen_the_rule_alone(vault, clock, place):
+    vault.approvals.set_policy(replace(POLICY, delay_seconds=0))
+    looser = replace(POLICY, required=1, delay_seconds=0)
+    with pytest.raises(ApprovalMissingError):
+        vault.approvals.set_policy(looser)
+    # ... not even by writing the object himself.
+    repository = vault._vault.repository
+    for forged in (looser, AccessPolicy(), replace(looser, approvals=("nonsense",))):
+        put_policy(repository, forged)
+        assert read_policy(repository.home).required == 2
+    sign(vault, clock, "alice", "bob")
+    assert vault.approvals.set_policy(looser).required == 1
+    other = new_request(repository, "access", {"policy": "other"})
+    stolen = tuple(sign_request(other, name, PEOPLE[name], clock.now()).encode() for name in PEOPLE)
+    put_policy(repository, replace(AccessPolicy(), approvals=stolen))
+    assert read_policy(repository.home).required == 1
+
+
+def test_breaking_the_glass_always_works_and_always_alerts(vault, clock, place):
+    vault.approvals.set_policy(POLICY)
+    heard = []
+    result = vault.snapshot().restore(place.target(), break_glass="mass casualty", events=heard.append)
+    assert result.exit_code == 0
+    assert [event.code for event in heard if isinstance(event, Alert)] == ["break-glass"]
+    vault.snapshot().restore(place.target(), break_glass="mass casualty")
+    assert [alert.code for alert in vault.alerts] == ["break-glass"]
+    ends = [each.record for each in vault.audit.records(kind="restore.break-glass") if each.record.phase == "end"]
+    assert [record.outcome for record in ends] == ["success", "success"]
+    assert ends[0].facts["break_glass_digest"]
+
+
+def test_who_agreed_is_a_pure_function(vault, clock):
+    repository = vault._vault.repository
+    request = new_request(repository, "forget", {"snapshots": ["a"]})
+    now = clock.now()
+
+    def said(name, of=request, at=now, key=None):
+        return sign_request(of, name, key or PEOPLE[name], at)
+
+    policy = replace(POLICY, delay_seconds=0)
+    assert agreed(policy, [said("alice"), said("bob")], request, now) == ("alice", "bob")
+    other = new_request(repository, "forget", {"snapshots": ["b"]})
+    forged = replace(said("bob"), signature=b"x" * 64)
+    for statements in (
+        [],
+        [said("alice"), said("alice")],
+        [said("alice"), forged],
+        [said("alice"), said("bob", of=other)],
+        [said("alice"), said("bob", key=PEOPLE["carol"])],
+        [said("alice"), replace(said("bob"), approver="mallory")],
+        [said("alice"), said("bob", at=now + timedelta(hours=1))],
+    ):
+        with pytest.raises(ApprovalMissingError):
+            agreed(policy, statements, request, now)
+    with pytest.raises(ApprovalMissingError, match="has ended"):
+        agreed(policy, [said("alice"), said("bob")], request, now + timedelta(days=15))
+    with pytest.raises(UsageError, match="has ended"):
+        said("alice", at=now + timedelta(days=15))
+    assert Statement.decode(said("alice").encode()) == said("alice")
+
+
+def test_what_nobody_could_satisfy_is_refused():
+    for policy, text in (
+        (AccessPolicy(APPROVERS, 4), "can never be had"),
+        (AccessPolicy((APPROVERS[0], APPROVERS[0]), 1), "same name"),
+        (AccessPolicy(APPROVERS, 2, 0, ("dance",)), "unknown operation"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            check_policy(policy)
+    for call in (
+        lambda: Statement.decode("nonsense"),
+        lambda: read_request(b"[]"),
+        lambda: read_approver_key(b"nonsense"),
+    ):
+        with pytest.raises(UsageError):
+            call()

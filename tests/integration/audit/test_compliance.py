@@ -1,0 +1,220 @@
+"""The report shows what the records hold and no more: an empty vault is all gaps, each piece of evidence closes its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import holdfast
+from holdfast.base.environment import ManualClock
+from holdfast.cli import main
+from holdfast.errors import UsageError
+from holdfast.reliability.audit import files
+from holdfast.reports.compliance import ComplianceFacts, DrillFact, SourceFact, assess, document
+from holdfast.reports.controls import CONTROLS
+from holdfast.reports.page import page
+from holdfast.runs.compliance import compliance_page
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+NOTHING = ComplianceFacts(now=NOW, vault="ab" * 16, site="st-mary")
+DRILL = DrillFact("ehr", "passed", "full", NOW - timedelta(days=10), 3600.0, 7200.0, "cd" * 16)
+EVERYTHING = ComplianceFacts(
+    now=NOW,
+    vault="ab" * 16,
+    site="st-mary",
+    policy="ef" * 8,
+    jobs=2,
+    sources=(
+        SourceFact("ehr", 10.0, partial=False, snapshots=30),
+        SourceFact("pacs", 20.0, partial=False, snapshots=30),
+    ),
+    packs=50,
+    packs_verified=50,
+    operations={
+        "backup.success": 400,
+        "restore.success": 12,
+        "restore.break-glass.success": 1,
+        "catalog.success": 1,
+        "audit.read.success": 12,
+        "forget.snapshot.success": 30,
+        "prune.success": 12,
+        "key.success": 2,
+    },
+    last={"restore": NOW - timedelta(days=5), "check": NOW - timedelta(days=5)},
+    audit_records=900,
+    audit_sound=True,
+    audit_anchored=890,
+    audit_root="12" * 32,
+    audit_since=NOW - timedelta(days=7 * 366),
+    collectors_tls=1,
+    classes=("phi", "phi-restricted"),
+    generations=7,
+    key_slots={"keyfile": 2, "passphrase": 1},
+    writers=3,
+    opened_as="root",
+    key_beside_vault=False,
+    stores=("local", "s3", "offline"),
+    retention="daily 14",
+    held=1,
+    approvers=3,
+    approvals_required=2,
+    approval_operations=("forget", "key", "restore"),
+    services=1,
+    services_described=1,
+    drills=(DRILL,),
+)
+
+
+def status(facts: ComplianceFacts) -> dict[str, str]:
+    return {finding.id: finding.status for finding in assess(facts, CONTROLS).findings}
+
+
+def test_nothing_shows_nothing():
+    report = assess(NOTHING, CONTROLS)
+    assert report.counts["shown"] == 0
+    assert report.counts["gap"] > 25
+    for finding in report.findings:
+        assert finding.gap, finding.id
+        assert finding.status in {"gap", "outside"}, finding.id
+
+
+def test_everything_shows_all_that_a_backup_system_can():
+    report = assess(EVERYTHING, CONTROLS)
+    assert report.counts["gap"] == 0
+    shown = {finding.id for finding in report.findings if finding.status == "shown"}
+    assert {
+        "164.308(a)(7)(ii)(A)", "164.308(a)(7)(ii)(D)", "164.312(b)", "164.312(c)(1-2)", "164.312(d)", "contingency plan",
+        "backups", "backup systems", "safe harbor", "P.L. 116-321", "SUD records", "405(d) HICP", "11.2", "11.4", "11.5",
+    } <= shown  # fmt: skip
+    for finding in report.findings:
+        assert finding.evidence or finding.status == "outside", finding.id
+        assert not finding.gap or finding.status != "shown", finding.id
+
+
+@pytest.mark.parametrize(
+    ("change", "control", "expected"),
+    [
+        ({"jobs_without_snapshot": ("lab",)}, "164.308(a)(7)(ii)(A)", "partly"),
+        ({"damaged_snapshots": 1}, "164.308(a)(7)(ii)(A)", "partly"),
+        ({"policy": ""}, "11.1", "gap"),
+        ({"drills": (replace(DRILL, ended=NOW - timedelta(days=100)),)}, "11.5", "gap"),
+        ({"drills": (replace(DRILL, verdict="missed"),)}, "164.308(a)(7)(ii)(D)", "gap"),
+        ({"drills": (replace(DRILL, rto_seconds=80 * 3600.0),)}, "contingency plan", "partly"),
+        ({"drill_problems": 1}, "A.8.13", "partly"),
+        ({"services": 2}, "SP 800-34", "partly"),
+        ({"audit_sound": False, "audit_problems": 3}, "164.312(b)", "partly"),
+        ({"audit_anchored": 0}, "164.312(b)", "partly"),
+        ({"collectors_plain": 1}, "164.312(b)", "partly"),
+        ({"collectors_tls": 0}, "164.312(b)", "partly"),
+        ({"packs_verified": 49}, "164.312(c)(1-2)", "partly"),
+        ({"operations": {"verify.failure": 1}}, "164.312(c)(1-2)", "partly"),
+        ({"approvals_required": 0}, "164.312(d)", "partly"),
+        ({"audit_since": NOW - timedelta(days=90)}, "P.L. 116-321", "partly"),
+        ({"sources": (SourceFact("ehr", 49.0, partial=False, snapshots=1),)}, "backups", "partly"),
+        ({"sources": (SourceFact("ehr", 200.0, partial=True, snapshots=1),)}, "11.2", "partly"),
+        ({"last": {}}, "backups", "partly"),
+        ({"last": {}}, "backup systems", "partly"),
+        ({"key_beside_vault": True}, "safe harbor", "partly"),
+        ({"key_beside_vault": None}, "safe harbor", "partly"),
+        ({"stores": ("webdav",)}, "164.312(e)(1-2)", "partly"),
+        ({"stores": ("local",)}, "11.4", "gap"),
+        ({"writers": 1}, "SP 800-209", "gap"),
+        ({"approval_operations": ("forget",)}, "SUD records", "partly"),
+        ({"operations": {}}, "164.308(a)(7)(ii)(C)", "partly"),
+        ({"operations": {}}, "164.308(a)(1)(ii)(D)", "partly"),
+    ],
+)
+def test_each_missing_piece_opens_its_own_gap(change, control, expected):
+    assert status(replace(EVERYTHING, **change))[control] == expected
+
+
+def test_it_claims_evidence_and_never_compliance():
+    text = page(document(assess(EVERYTHING, CONTROLS)))
+    assert "This is evidence for an assessment, not a statement of compliance" in text
+    assert "compliant" not in text.lower()
+    assert "not law" in text
+    assert "<script" not in text
+    for control in CONTROLS:
+        assert control.asks.replace("&", "&amp;") in text
+
+
+@pytest.fixture
+def configured(place):
+    place.source.mkdir()
+    (place.source / "Müller.hl7").write_text("MSH|")
+    clock = ManualClock(datetime(2026, 11, 23, 3, tzinfo=UTC))
+    path = place.root / "site.toml"
+    path.write_text(
+        f'[vault]\nurl = "{place.vault}"\nkey_file = "file:{place.key}"\n[jobs.ehr]\npaths = ["{place.source}"]\n'
+        f'[jobs.lab]\npaths = ["{place.source}"]\n[services.ehr]\ntitle = "EHR"\n[audit]\nsite = "st-mary"\n'
+    )
+    holdfast.Vault.create(place.vault, key_file=place.key, env=clock.environment()).close()
+    with holdfast.Vault.open(path, env=clock.environment()) as vault:
+        yield vault, path, place
+
+
+def test_facts_come_from_the_records(configured):
+    vault, _, place = configured
+    vault.backup("ehr")
+    vault.verify()
+    vault.snapshot().restore(place.target())
+    vault.enroll_writer("ward7")
+    vault.hold("latest", reason="x")
+    report = vault.compliance()
+    found = {finding.id: finding for finding in report.findings}
+    assert found["164.308(a)(7)(ii)(A)"].gap == "Jobs that never made a snapshot: lab."
+    assert found["164.312(c)(1-2)"].status == "shown"
+    assert found["164.312(b)"].gap == "It is exported to no collector."
+    assert found["safe harbor"].gap == "The key file lies in the same place as the vault."
+    assert "1 snapshots under legal hold." in found["retention"].evidence
+    assert report.policy
+    assert len(report.audit_root) == 64
+    assert report.site == "st-mary"
+    text = compliance_page(report, "html").decode() + compliance_page(report, "json").decode()
+    assert "Müller" not in text
+    assert str(place.root) not in text
+    assert compliance_page(report, "pdf").startswith(b"%PDF")
+    with pytest.raises(UsageError):
+        compliance_page(report, "docx")
+    assert {field.name for field in fields(report)} <= json.loads(compliance_page(report, "json")).keys()
+
+
+def test_a_damaged_or_missing_log_is_a_gap_and_no_failure(configured):
+    vault, _, _ = configured
+    vault.backup("ehr")
+    folder = vault._vault.trail.folder
+    segment = files.segments(folder)[0][1]
+    data = segment.read_bytes()
+    segment.write_bytes(data.replace(b'"success"', b'"failure"', 1))
+    found = {finding.id: finding for finding in vault.compliance().findings}
+    assert "does not verify" in found["164.312(b)"].gap
+    segment.write_bytes(b"nonsense\n")
+    assert vault.compliance().counts["gap"] > 0
+    shutil.rmtree(folder)
+    found = {finding.id: finding for finding in vault.compliance().findings}
+    assert found["164.312(b)"].status == "gap"
+
+
+def test_the_command(configured, tmp_path, capsys, monkeypatch):
+    _, path, _ = configured
+    monkeypatch.setenv("HOLDFAST_CONFIG", str(path))
+    assert main(["report", "compliance"]) == 0
+    assert "gap      164.312(c)(1-2)" in capsys.readouterr().out
+    assert main(["report", "compliance", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["type"] == "compliance"
+    assert main(["report", "compliance", "--out", str(tmp_path / "r.html")]) == 0
+    assert "Wrote" in capsys.readouterr().out
+    assert main(["report", "compliance", "--out", str(tmp_path / "r.json")]) == 0
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    assert main(["report", "compliance", "--out", str(tmp_path / "r.docx")]) == 2
+    found = {each["id"]: each for each in json.loads((tmp_path / "r.json").read_text())["findings"]}
+    assert found["11.1"]["status"] == "partly", "the command did not take the configuration along"
+    assert main(["key", "kit", "--out", str(tmp_path / "kit")]) == 0
+    capsys.readouterr()
+    assert main(["report", "compliance", "--json"]) == 0
+    found = {each["id"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
+    assert "2 key files or recovery kits open the vault." in found["backup systems"]["evidence"]

@@ -1,0 +1,284 @@
+"""The schedule as a service of real processes: killed at any time, it neither loses nor doubles a run; it is seen from outside."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import holdfast
+from holdfast import config as configuration
+from holdfast.base.environment import system
+from holdfast.cli import main
+from holdfast.errors import ScheduleBusyError
+from holdfast.runs import status
+from holdfast.runs.alerting import open_book
+from holdfast.runs.schedule.configured import open_schedule_book, runs_folder, service_runs
+from holdfast.runs.schedule.records import RunState
+from holdfast.runs.schedule.service import service_lock
+from servers import install, process
+
+HOLDFAST = [sys.executable, "-m", "holdfast"]
+
+
+class Site:
+    """A vault, a configuration with a slow job, and services over them."""
+
+    def __init__(self, folder, more: str = "") -> None:
+        self.folder = folder
+        self.vault = folder / "vault"
+        self.key = folder / "key"
+        (folder / "data").mkdir()
+        (folder / "data" / "a.hl7").write_text("MSH|^~\\&|")
+        self.gate = folder / "gate"
+        self.port = process.free_port()
+        self.config = folder / "site.toml"
+        wait = f"while [ ! -e {self.gate} ]; do sleep 0.05; done; echo done"
+        self.config.write_text(
+            f"""[vault]
+url = "{self.vault}"
+key_file = "file:{self.key}"
+[jobs.ehr]
+paths = ["{folder}/data"]
+[[jobs.ehr.streams]]
+path = "dump.sql"
+command = ["sh", "-c", {json.dumps(wait)}]
+[jobs.gone]
+paths = ["{folder}/none"]
+[scheduler]
+log = "json"
+[schedule.nightly]
+job = "ehr"
+every_seconds = "300d"
+rpo_seconds = "301d"
+retry_seconds = 1
+[schedule.broken]
+job = "gone"
+every_seconds = "300d"
+[schedule.proof]
+kind = "verify"
+after = ["nightly"]
+[monitoring]
+listen = "127.0.0.1:{self.port}"
+textfile = "{folder}/holdfast.prom"
+[channels.log]
+kind = "file"
+path = "{folder}/alerts"
+[contacts.anna]
+channels = ["log"]
+{more}"""
+        )
+        holdfast.Vault.create(self.vault, key_file=self.key).close()
+
+    @contextmanager
+    def service(self, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+        with open(self.folder / "log", "ab") as log:
+            child = subprocess.Popen(
+                [*HOLDFAST, "schedule", "run", "--config", str(self.config)],
+                stderr=log,
+                stdout=log,
+                env=os.environ | environ,
+            )
+        try:
+            self.eventually(lambda: b'"started"' in (self.folder / "log").read_bytes() or child.poll() is not None)
+            yield child
+        finally:
+            child.kill()
+            child.wait()
+            (self.folder / "log").rename(self.folder / f"log-{child.pid}")
+
+    def eventually(self, found: Callable[[], object], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not found():
+            logs = "".join(path.read_text() for path in self.folder.glob("log*"))
+            assert time.monotonic() < deadline, logs
+            time.sleep(0.05)
+
+    def run(self, name: str = "nightly"):
+        with open_schedule_book() as book:
+            found = book.runs(name, 1)
+        return found[0] if found else None
+
+    def state(self, name: str = "nightly") -> RunState | None:
+        found = self.run(name)
+        return found.state if found else None
+
+    def pid(self) -> int:
+        (path,) = runs_folder().glob("*.pid")
+        self.eventually(path.read_text)
+        return int(path.read_text())
+
+    def snapshots(self) -> int:
+        with holdfast.Vault.open(self.vault, key_file=self.key) as vault:
+            return len(vault.snapshots())
+
+
+def fetch(port: int, path: str = "/metrics", accept: str = "") -> tuple[str, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Accept": accept})
+        answer = connection.getresponse()
+        return answer.headers["Content-Type"], answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    return Site(tmp_path)
+
+
+def test_a_killed_service_neither_loses_nor_doubles_a_run(site):
+    with site.service() as first:
+        assert main(["schedule", "now", "nightly", "--config", str(site.config), "-q"]) == 0
+        site.eventually(lambda: site.state() is RunState.RUNNING and list(runs_folder().glob("*.pid")))
+        run = site.pid()
+        second = subprocess.run(
+            [*HOLDFAST, "schedule", "run", "--config", str(site.config)], capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        assert "another `holdfast schedule run` is at work" in second.stderr
+        assert service_runs()
+        first.kill()
+        first.wait()
+    assert not service_runs()
+    os.kill(run, 0)
+    with site.service():
+        time.sleep(0.3)
+        assert site.state() is RunState.RUNNING, "the run goes on and is watched"
+        site.gate.touch()
+        site.eventually(lambda: site.state() is RunState.DONE)
+        site.eventually(lambda: site.state("proof") is RunState.DONE)
+        assert site.run().attempt == 1
+        assert site.snapshots() == 1
+        assert not list(runs_folder().glob("*.jsonl"))
+
+
+def test_a_run_that_was_killed_with_its_service_is_made_again(site):
+    with site.service() as first:
+        assert main(["schedule", "now", "nightly", "--config", str(site.config), "-q"]) == 0
+        site.eventually(lambda: site.state() is RunState.RUNNING and list(runs_folder().glob("*.pid")))
+        first.kill()
+        os.killpg(site.pid(), signal.SIGKILL)
+    site.gate.touch()
+    with site.service():
+        site.eventually(lambda: site.state() is RunState.DONE)
+        assert site.run().attempt == 2
+        assert site.snapshots() == 1
+    with open_book() as book:
+        assert not [record for record in book.live() if record.subject == "nightly"]
+
+
+def test_a_service_that_is_asked_to_end_keeps_checkpoints_and_goes_on(site):
+    with site.service() as first:
+        assert main(["schedule", "now", "nightly", "--config", str(site.config), "-q"]) == 0
+        site.eventually(lambda: site.state() is RunState.RUNNING and list(runs_folder().glob("*.pid")))
+        time.sleep(1.5)  # until the run has its handler of signals
+        first.terminate()
+        assert first.wait(60) == 0
+        run = site.run()
+        assert (run.state, run.exit_code, run.attempt) == (RunState.WAITING, 143, 0)
+    site.gate.touch()
+    with site.service():
+        site.eventually(lambda: site.state() is RunState.DONE)
+    assert site.snapshots() == 1
+
+
+def test_what_fails_is_told_and_seen_from_outside(site, capsys):
+    site.gate.touch()
+    with site.service():
+        for name in ("nightly", "broken"):
+            assert main(["schedule", "now", name, "--config", str(site.config), "-q"]) == 0
+        site.eventually(lambda: site.state() is RunState.DONE and site.state("broken") is RunState.FAILED)
+        site.eventually(lambda: (site.folder / "alerts").exists())
+        messages = [json.loads(line) for line in (site.folder / "alerts").read_text().splitlines()]
+        assert any("source-missing" in message["codes"] and message["subjects"] == ["broken"] for message in messages)
+        site.eventually(
+            lambda: 'holdfast_schedule_runs_failed_total{entry="broken",kind="backup"} 1.0'
+            in fetch(site.port)[1].decode()
+        )
+        site.eventually(
+            lambda: 'holdfast_source_snapshots{source="ehr"} 1.0' in (site.folder / "holdfast.prom").read_text()
+        )
+        kind, content = fetch(site.port, accept="application/openmetrics-text; version=1.0.0")
+        assert kind.startswith("application/openmetrics-text")
+        assert content.endswith(b"# EOF\n")
+        assert fetch(site.port, "/") == ("text/plain", b"metrics are at /metrics\n")
+        text = fetch(site.port)[1].decode() + (site.folder / "alerts").read_text() + (site.folder / "log").read_text()
+        assert str(site.folder / "data") not in text
+        assert "a.hl7" not in text
+    capsys.readouterr()
+    assert main(["status", "--config", str(site.config)]) == 3
+    out = capsys.readouterr().out
+    assert "Something needs attention." in out
+    assert "ehr" in out
+    assert "FAILED" not in out
+    assert main(["status", "--check", "--config", str(site.config)]) == 1
+    assert capsys.readouterr().out.startswith(
+        "HOLDFAST WARNING - 1 alerts wait for an answer | rpo_missed=0;;0 alerts_open=1;0"
+    )
+    assert main(["status", "--metrics", "--config", str(site.config)]) == 0
+    assert "# TYPE holdfast_source_rpo_seconds gauge" in capsys.readouterr().out
+    assert main(["alerts", "list"]) == 3
+    assert "source-missing" in capsys.readouterr().out
+    assert main(["alerts", "ack", "1", "--by", "anna"]) == 0
+    assert main(["status", "--check", "--config", str(site.config)]) == 0
+    shutil.rmtree(site.vault)
+    assert main(["status", "--config", str(site.config)]) == 7
+    capsys.readouterr()
+    assert main(["status", "--check", "--config", str(site.config)]) == 2
+    assert "the vault cannot be read (vault-missing)" in capsys.readouterr().out
+
+
+def test_the_service_manager_is_told(site):
+    address = str(site.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(30)
+        with site.service(NOTIFY_SOCKET=address, WATCHDOG_USEC="3000000") as service:
+            words = manager.recv(1000).decode().splitlines()
+            assert words[0] == "READY=1"
+            while "WATCHDOG=1" not in words:
+                words = manager.recv(1000).decode().splitlines()
+            service.terminate()
+            while "STOPPING=1" not in words:
+                words = manager.recv(1000).decode().splitlines()
+            assert service.wait(60) == 0
+
+
+def test_the_unit_is_one_that_systemd_takes(site, capsys):
+    analyze = install.debian("systemd-analyze", "systemd")
+    assert main(["schedule", "unit", "--config", str(site.config), "--user", "root"]) == 0
+    unit = site.folder / "holdfast.service"
+    text = capsys.readouterr().out
+    unit.write_text(text)
+    done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "holdfast.service" not in done.stderr, done.stderr
+    for line in ("Type=notify", "WatchdogSec=120", "Restart=always", "KillMode=mixed"):
+        assert line in text
+
+
+def test_a_vault_that_is_down_is_a_fact(site):
+    loaded = configuration.load(site.config)
+    shutil.move(site.vault, site.folder / "away")
+    facts = status.read_vault(loaded, system())
+    assert facts.error == "vault-missing"
+    assert facts.alert is not None
+    assert facts.alert.subject == "vault"
+
+
+def test_the_lock_of_the_service(tmp_path):
+    with service_lock(tmp_path / "deep"), pytest.raises(ScheduleBusyError), service_lock(tmp_path / "deep"):
+        pass

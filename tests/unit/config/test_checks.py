@@ -1,0 +1,152 @@
+"""What no single option can say is refused at load: all of it at once, each fault with its line."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import config
+from holdfast.errors import ConfigError
+from option_cases import HEAD
+
+WRONG = """[vault]
+url = "/v"
+[jobs.ehr]
+paths = ["/srv"]
+[scheduler]
+zone = "Mars/Olympus"
+[schedule.a]
+job = "hris"
+cron = "61 * * * *"
+[schedule.b]
+kind = "defrag"
+[schedule.c]
+kind = "verify"
+cron = "0 12 * * *"
+windows = ["20:00-06:00"]
+[schedule.d]
+kind = "verify"
+after = ["e", "nobody"]
+[schedule.e]
+kind = "verify"
+after = ["d"]
+[schedule.f]
+kind = "check"
+every_seconds = "4h"
+cron = "0 1 * * *"
+rpo_seconds = "1h"
+[schedule.g]
+every_seconds = "1m"
+jitter_seconds = "1h"
+windows = ["always"]
+[schedule.h]
+kind = "check"
+every_seconds = "1m"
+jitter_seconds = "1h"
+[schedule.i]
+kind = "drill"
+job = "lab"
+every_seconds = "30d"
+[alerts]
+zone = "Mars/Olympus"
+quiet_hours = ["00:00-12:00", "12:00-00:00", "late"]
+heartbeat_channel = "drum"
+[channels.pigeon]
+kind = "pigeon"
+[channels.mail]
+kind = "mail"
+sender = "x@y"
+[channels.local]
+kind = "syslog"
+transport = "unix"
+[channels.remote]
+kind = "syslog"
+[contacts.nobody]
+[contacts.anna]
+channels = ["mail", "smoke"]
+quiet_hours = ["00:00-24:00"]
+public_key = "xyz"
+[[escalation.levels]]
+contacts = ["berta"]
+[[escalation.levels]]
+[[escalation.rows]]
+safety = "intact"
+retry = "never"
+first_level = 3
+[[escalation.rows]]
+safety = "intact"
+retry = "never"
+first_level = 2
+last_level = 1
+[[escalation.rows]]
+safety = "intact"
+retry = "later"
+last_level = 9
+"""
+
+EXPECTED = [
+    "6: scheduler.zone: not a time zone",
+    "8: schedule.a.job: there is no job hris",
+    "9: schedule.a.cron: not a cron expression",
+    "11: schedule.b.kind: unknown kind of job",
+    "10: schedule.b: can never run: it has neither",
+    "14: schedule.c.cron: can never run: no time of it lies in its windows",
+    "18: schedule.d.after.1: the schedule has no entry nobody",
+    "18: schedule.d.after: can never run: it waits for itself",
+    "21: schedule.e.after: can never run: it waits for itself",
+    "25: schedule.f.cron: either `cron` or `every_seconds`",
+    "26: schedule.f.rpo_seconds: can never be kept",
+    "27: schedule.g.job: a backup needs the job",
+    "30: schedule.g.windows.0: not a window",
+    "34: schedule.h.jitter_seconds: is longer than",
+    "37: schedule.i.job: there is no service lab",
+    "40: alerts.zone: not a time zone",
+    "41: alerts.quiet_hours.2: not a window",
+    "41: alerts.quiet_hours: quiet hours without an end",
+    "42: alerts.heartbeat_channel: there is no channel drum",
+    "44: channels.pigeon.kind: unknown kind of channel (there are: chat, command, file, mail, snmp, syslog, webhook)",
+    "45: channels.mail.host: is required by a channel of kind mail",
+    "48: channels.local.host: syslog over `unix` needs `path`",
+    "51: channels.remote.host: syslog over udp needs `host`",
+    "53: contacts.nobody.channels: nobody can be reached without a channel",
+    "55: contacts.anna.channels.1: there is no channel smoke",
+    "54: contacts.anna.address: neither the contact nor the channel mail has an address",
+    "56: contacts.anna.quiet_hours: quiet hours without an end",
+    "57: contacts.anna.public_key: not a public key",
+    "59: escalation.levels.0.contacts.0: there is no contact berta",
+    "59: escalation.levels.0.contacts: at level 1 nobody can be reached",
+    "60: escalation.levels.1.contacts: at level 2 nobody can be reached",
+    "61: escalation.rows.0: there are several rows for (intact, never)",
+    "64: escalation.rows.0.first_level: can never fire: there are 2 levels",
+    "65: escalation.rows.1: there are several rows",
+    "69: escalation.rows.1.last_level: can never fire: the last level is below the first",
+    "73: escalation.rows.2.last_level: there are 2 levels",
+]
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config.loads(text, "site.toml", environ={})
+    return list(caught.value.problems)
+
+
+def test_every_fault_is_named_at_once_with_its_line():
+    problems = problems_of(WRONG)
+    for expected in EXPECTED:
+        assert any(problem.startswith(f"site.toml:{expected}") for problem in problems), (expected, problems)
+    assert len(problems) == len(EXPECTED)
+
+
+def test_faults_between_options_are_named_beside_faults_of_options():
+    problems = problems_of(WRONG.replace('url = "/v"', "url = 3").replace("[jobs.ehr]\npaths", "[jobs.ehr]\npath"))
+    text = "\n".join(problems)
+    assert "vault.url" in text
+    assert "jobs.ehr.path: no such key" in text
+    assert "contacts.anna.channels.1: there is no channel smoke" in text
+    assert "schedule.a.job" not in text, "what refers to a broken table is not judged"
+
+
+def test_rows_without_anybody_and_several_tables():
+    row = '[[escalation.rows]]\nsafety = "intact"\nretry = "never"\n'
+    assert "can never fire: there are neither levels nor contacts" in problems_of(HEAD + row)[0]
+    channel = '[channels.a]\nkind = "file"\npath = "/x"\n[contacts.a]\nchannels = ["a"]\n'
+    assert config.loads(HEAD + channel + row, environ={}).settings.contacts["a"].channels == ("a",)
