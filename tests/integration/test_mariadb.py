@@ -152,7 +152,7 @@ def test_what_was_captured_starts_and_has_every_commit_acknowledged_before(serve
             (end,) = group.conclude()
     evidence = end.evidence
     assert evidence.verdict is Verdict.APPLICATION
-    (beside,) = evidence.beside
+    (beside,) = end.beside
     assert beside.path.endswith(b"/data/holdfast_binlog_info")
     proofs = dict(evidence.proofs)
     assert Position.read(beside.content) == Position(proofs["binlog-file"], int(proofs["binlog-position"]))
@@ -176,7 +176,7 @@ def test_every_moment_comes_back_from_a_capture_and_the_binary_log(server, conne
             if int(time.time()) == start + 3:
                 server.run("FLUSH BINARY LOGS")
                 time.sleep(1)
-    position = Position.read(end.evidence.beside[0].content)
+    position = Position.read(end.beside[0].content)
     for number, second in enumerate(random.Random(SEED).sample(range(start + 1, start + 7), 5)):
         place = tmp_path / f"target{number}"
         subprocess.run(["cp", "-a", str(base), str(place)], check=True, timeout=60)

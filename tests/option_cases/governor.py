@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast import config
 from option_cases import HEAD
 
-PROBE = HEAD + "[governor.probes.0]\n"
+PROBE = HEAD + "[governor.probes.a]\n"
 HTTP = 'http = "http://localhost/"\n'
 WINDOW = HEAD + '[windows.a]\nstart = "07:00"\nend = "18:00"\n'
 

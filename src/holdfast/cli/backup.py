@@ -177,12 +177,12 @@ def summary(result: BackupResult) -> list[str]:
         lines.append(f"  {row.application} ({row.connector} {row.version}): verdict {row.verdict}, {held}")
     if result.snapshot is not None:
         lines.append(f"Snapshot {result.snapshot.id} is stored.")
+    if not result.recorded:
+        lines.append("This run is not in the audit log: `holdfast audit verify` says what is wrong with it.")
     if result.pending:
         lines.append(
             f"PENDING: {result.pending} packs are not on all their stores yet; `holdfast migrate` brings them there."
         )
-    if not result.recorded:
-        lines.append("This run is not in the audit log: `holdfast audit verify` says what is wrong with it.")
     if result.partial:
         lines.append(
             f"PARTIAL: {len(result.findings)} findings; what they name is not, or not wholly, in the snapshot."

@@ -35,12 +35,12 @@
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
+    │  └─ AuditDamagedError        the audit log was changed
+    ├─ AuditUnavailableError       the audit log cannot be written
     │  └─ MediumDamageError        a medium holds other bytes than its list says
     ├─ MediumError                 a courier's medium is full, swapped, or not ours
     │  └─ MediumGapError           one before it is missing
     ├─ ReceiptError                a receipt that confirms nothing exported here
-    │  └─ AuditDamagedError        the audit log was changed
-    ├─ AuditUnavailableError       the audit log cannot be written
     ├─ VaultExistsError            there is a vault already
     ├─ VersionError                written by a newer Holdfast
     ├─ LimitError                  a limit of the format or of the configuration was reached
@@ -186,8 +186,6 @@ __all__ = [
     "AuditUnavailableError",
     "BreakerOpenError",
     "CapabilityError",
-    "CapabilityError",
-    "CaptureError",
     "CaptureError",
     "ChannelDriverMissingError",
     "ChannelError",

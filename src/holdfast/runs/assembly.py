@@ -291,8 +291,8 @@ def open_vault(
     credential: PathLike | None,
     env: Environment | None,
     stores: Mapping[str, StoreSettings] | None = None,
-    tiers: Tiers | None = None,
     resilience: Resilience | None = None,
+    tiers: Tiers | None = None,
 ) -> OpenVault:
     """Open a vault by its store and one secret; see `Vault.open`."""
     env = env or environment.system()

@@ -63,9 +63,7 @@ class BackupRequest:
     options: BackupOptions
     dry_run: bool = False
     moving: tuple[bytes, ...] = ()  # absolute folders whose files may change or vanish while they are read without harm
-    conclude: Callable[[Sequence[Finding]], Conclusions] | None = (
-        None  # once, before the commit; the run is never redone
-    )
+    conclude: Callable[[Sequence[Finding]], Conclusions] | None = None  # once, before the commit; never redone
 
 
 @dataclass(slots=True)

@@ -99,10 +99,10 @@ class BackupResult:
     stats: BackupStats
     findings: tuple[Finding, ...] = ()
     dry_run: bool = False
-    pending: int = 0
-    """Packs that are not yet on as many of their stores as their policies ask for: `holdfast migrate` brings them there."""
     recorded: bool = True
     """Whether the audit log has it. If not, the snapshot is as good as any, and somebody has to look after the log."""
+    pending: int = 0
+    """Packs that are not yet on as many of their stores as their policies ask for: `holdfast migrate` brings them there."""
     evidence: tuple[Evidence, ...] = ()
     """How each application of the job was captured, for how long it stood still, and what proves it."""
     governor: GovernorRecord | None = None

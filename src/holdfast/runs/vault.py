@@ -124,8 +124,8 @@ class Vault(DrillSurface, TierSurface):
                 credential=credential,
                 env=env,
                 stores=stores,
-                tiers=tiers,
                 resilience=resilience,
+                tiers=tiers,
             )
         if config is not None:
             opened.trail.options = configured.trail_options(config.settings)
