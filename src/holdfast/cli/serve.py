@@ -23,7 +23,8 @@ The backed-up host uses the store ssh://backup@HOST with that key, and a writer'
 def serve_command(*, vault: str, add_only: bool) -> int:
     """Serve a vault's folder to one client over SSH.
 
-    It speaks on standard input and output. This is what an SSH forced command runs. It listens on nothing and needs no key of the vault.
+    It speaks on standard input and output, listens on nothing and needs no key of the vault. This is what an SSH forced
+    command runs.
     """
     from holdfast.runs.serve import run_serve
 
