@@ -18,6 +18,7 @@ from holdfast.cli.signals import interruptible
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
+    from holdfast.config import Config
     from holdfast.runs.options import BackupOptions, ClassRule, Stream
     from holdfast.runs.results import BackupResult
 
@@ -81,6 +82,8 @@ def backup_command(
             applications = config.settings.jobs[job].applications
             plans.append((paths_of_job, label or job, options or BackupOptions(), applications))
     else:
+        if config is not None:
+            _refuse_names_of_jobs(config, paths)
         base = BackupOptions(limits=configured.limits(config.settings)) if config else BackupOptions()
         plans.append((paths, label, _options(base, given), ()))
     if not plans or not any(source or options.streams or found for source, _, options, found in plans):
@@ -96,6 +99,15 @@ def backup_command(
                 )
             codes.append(out.result("backup", result, result.exit_code, summary(result)))
     return combined(*codes)
+
+
+def _refuse_names_of_jobs(config: Config, paths: Sequence[bytes]) -> None:
+    """Say what was meant where a path that is not there is the name of a job."""
+    for name in map(os.fsdecode, paths):
+        if name in config.settings.jobs and not os.path.lexists(name):
+            raise UsageError(
+                f"there is no path {name}; the configuration has a job of that name", next=f"write `--job {name}`."
+            )
 
 
 def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:

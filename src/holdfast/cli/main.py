@@ -20,7 +20,7 @@ __all__ = ["cli", "main", "report"]
     cls=HoldfastGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 complete, 1 failed, 2 usage, 3 partial, 4 damage, 5 no such vault or snapshot, 6 wrong key, 7 store,"
-    " 130 and 143 interrupted.",
+    " 8 drill missed its objective, 9 paused, 130 and 143 interrupted.",
 )
 @click.version_option(package_name="holdfast", prog_name="holdfast")
 def cli() -> None:
