@@ -129,6 +129,16 @@ class Output:
             except HoldfastError as error:
                 click.echo(f"note: the alert could not be kept: {error.what}", err=True)
 
+    def drill_passed(self, service: str) -> None:
+        """Resolve the alerts of a service's earlier drills. A book that cannot be written is said."""
+        from holdfast.errors import HoldfastError
+        from holdfast.runs.alerting import drill_passed
+
+        try:
+            drill_passed(service)
+        except HoldfastError as error:
+            click.echo(f"note: the alerts of earlier drills could not be resolved: {error.what}", err=True)
+
     def _print_event(self, event: Event) -> None:
         self._keep(event)
         if not isinstance(event, Progress) and not self.quiet:
