@@ -190,7 +190,8 @@ def test_status_shows_everything(place, run, monkeypatch):
     code, out, _ = run("status", "--check")
     assert code == 1
     assert out.startswith(
-        "HOLDFAST WARNING - rpo-missed pacs; 1 alerts wait for an answer | rpo_missed=1;;0 alerts_open=1;0"
+        "HOLDFAST WARNING - rpo-missed pacs; the newest snapshots of 1 sources have findings; 1 alerts wait for an answer |"
+        " rpo_missed=1;;0 alerts_open=1;0"
     )
     assert "# HELP holdfast_copies " in run("status", "--metrics")[1]
 

@@ -62,7 +62,7 @@ def site(tmp_path: Path, monkeypatch) -> Iterator[Path]:
         yield path
 
 
-def test_the_status_sees_a_vault_with_a_named_home_and_policies(site, tmp_path):
+def test_the_status_sees_a_vault_with_a_named_home_and_policies(site, tmp_path, capsys):
     loaded = configuration.load(str(site))
     before = status.status(loaded)
     assert before.vault_error == ""
@@ -80,6 +80,12 @@ def test_the_status_sees_a_vault_with_a_named_home_and_policies(site, tmp_path):
     assert after.packs_pending > 0
     assert {source.name: source.verdict for source in after.sources} == {"ehr": "ok", "pacs": "never"}
     assert after.exit_code == 3
+    assert main(["check", "--config", str(site)]) == 7
+    assert "note: it is the store second" in capsys.readouterr().err
+    shutil.move(tmp_path / "home", tmp_path / "away")
+    lost = status.status(loaded)
+    assert lost.exit_code == 7
+    assert {source.verdict for source in lost.sources} == {"unknown"}, "nobody can say that there never was a backup"
 
 
 def test_a_drill_never_lies_in_any_store_and_a_mistyped_snapshot_is_no_failed_drill(site, tmp_path):

@@ -15,7 +15,7 @@ from holdfast.cli.exits import combined
 from holdfast.cli.options import Place, Size, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.signals import interruptible
-from holdfast.errors import UsageError
+from holdfast.errors import ApplicationError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.config import Config
@@ -93,10 +93,18 @@ def backup_command(
     with place.open(config) as vault, interruptible() as stop:
         for source, name, options, named in plans:
             more = {"applications": named} if named else {}
-            with out.events("backup") as events:
-                result = vault.backup(
-                    source, label=name, options=options, dry_run=dry_run, events=events, stop=stop, **more
-                )
+            try:
+                with out.events("backup") as events:
+                    result = vault.backup(
+                        source, label=name, options=options, dry_run=dry_run, events=events, stop=stop, **more
+                    )
+            except (UsageError, ApplicationError) as error:
+                if len(plans) == 1:
+                    raise
+                # What is wrong with one job's source keeps no other job from its backup.
+                error.add_note(f"this was the job {name}")
+                codes.append(out.failure(error))
+                continue
             codes.append(out.result("backup", result, result.exit_code, summary(result)))
     return combined(*codes)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
 from holdfast.cli.records import digest, line, path_text, record
+
+if TYPE_CHECKING:
+    from holdfast.errors import HoldfastError
 
 __all__ = ["Output"]
 
@@ -59,6 +63,17 @@ class Output:
             for text in summary:
                 self.say(text)
         return exit_code
+
+    def failure(self, error: HoldfastError) -> int:
+        """Print an error that does not end the command; return its exit code."""
+        click.echo(f"holdfast: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(f"note: {note}", err=True)
+        if self.as_json:
+            from holdfast.cli.records import error_record
+
+            click.echo(line(error_record(error)))
+        return error.exit_code
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
         """Print a table; columns named in `right` (by their letter positions) are aligned to the right."""

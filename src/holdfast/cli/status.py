@@ -71,6 +71,9 @@ def nagios(report: StatusReport) -> tuple[int, str]:
     never = sum(source.verdict == "never" for source in report.sources)
     if never:
         said.append(f"{never} sources were never backed up")
+    partial = sum(source.partial for source in report.sources)
+    if partial:
+        said.append(f"the newest snapshots of {partial} sources have findings")
     if report.packs_pending:
         said.append(f"{report.packs_pending} packs wait for a store")
     if report.alerts_open:

@@ -227,7 +227,10 @@ def _source_status(fact: SourceFacts, facts: VaultFacts, dangers: dict[str, str]
     base = known or SourceStatus(fact.name, fact.last_good, None, None, "unwatched")
     age = max(0.0, (now - fact.last_good).total_seconds()) if fact.last_good else None
     words = {"rpo-missed": "missed", "rpo-danger": "danger", "source-silent": "silent"}
-    otherwise = "never" if fact.last_good is None else "ok" if fact.rpo_seconds is not None else "unwatched"
+    if fact.last_good is None:
+        otherwise = "unknown" if facts.error else "never"
+    else:
+        otherwise = "ok" if fact.rpo_seconds is not None else "unwatched"
     verdict = words.get(dangers.get(fact.name, ""), otherwise)
     return replace(base, last_good=fact.last_good, age_seconds=age, rpo_seconds=fact.rpo_seconds, verdict=verdict)
 
@@ -268,7 +271,8 @@ def make_report(
     sources = source_facts(entries, facts, book, settings.monitoring.host_silent_days)
     named = {source.name for source in sources}
     sources += tuple(SourceFacts(job, None) for job in settings.jobs if job not in named)
-    never = () if facts.error else tuple(source.name for source in sources if source.last_good is None)
+    shown = tuple(_source_status(fact, facts, by_source, now) for fact in sources)
+    lacking = any(source.verdict == "never" or source.partial for source in shown)
     live = [record for record in alerts if record.state is not AlertState.RESOLVED]
     at_risk = sum(record.safety is Safety.AT_RISK for record in live)
     worst = any(alert.safety in (Safety.DEGRADED, Safety.AT_RISK) for alert in seen) or bool(at_risk)
@@ -284,11 +288,11 @@ def make_report(
         verdict="critical"
         if worst or facts.error
         else "attention"
-        if seen or opened or never or facts.packs_pending
+        if seen or opened or lacking or facts.packs_pending
         else "ok",
         vault=facts.vault,
         vault_error=facts.error,
-        sources=tuple(_source_status(fact, facts, by_source, now) for fact in sources),
+        sources=shown,
         entries=tuple(entry_status(entry, book, now) for entry in entries),
         stores=stores,
         packs=len(facts.ages_days),

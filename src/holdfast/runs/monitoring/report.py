@@ -21,7 +21,8 @@ class SourceStatus:
     rpo_seconds: float | None
     """How old it may be; null: nobody said."""
     verdict: str
-    """`ok`, `danger` (most of the objective is used up), `missed`, `silent`, `unwatched`, or `never`: nothing good is stored yet."""
+    """`ok`, `danger` (most of the objective is used up), `missed`, `silent`, `unwatched`, `never` (nothing is stored yet),
+    or `unknown`."""
     snapshots: int = 0
     """How many snapshots the vault has of it."""
     partial: bool = False
