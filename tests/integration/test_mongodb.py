@@ -20,7 +20,6 @@ from holdfast.testing.connectors import ConnectorSuite
 from holdfast.testing.mongodb import MongoDouble
 from holdfast.testing.volumes import UnknownCallError, ZfsDouble
 
-
 NAME = f"fhir-{os.getpid()}"
 """Snapshots are shown in one folder for each name: processes that run tests together need names of their own."""
 

@@ -20,7 +20,6 @@ from holdfast.testing.connectors import ConnectorSuite
 from holdfast.testing.oracle import OracleDouble
 from holdfast.testing.volumes import UnknownCallError, ZfsDouble
 
-
 NAME = f"lis-{os.getpid()}"
 """Snapshots are shown in one folder for each name: processes that run tests together need names of their own."""
 
@@ -261,7 +260,7 @@ def test_a_database_that_changes_or_cannot_archive_after_the_copy_gives_no_backu
 def test_a_snapshot_that_fails_is_said(double, tmp_path):
     programs = Both()
     connection = Connection(
-        "lis",
+        NAME,
         user="h",
         database="EHR",
         path=str(tmp_path),
@@ -292,6 +291,11 @@ def test_a_snapshot_that_fails_is_said(double, tmp_path):
         ),
         ("ORA-01031: insufficient privileges", errors.ApplicationAccessError, "ORA-01031"),
         ("RMAN-06403: could not\nORA-01017: invalid username", errors.ApplicationAccessError, "ORA-01017"),
+        (
+            "ORA-19583: conversation terminated\nORA-19504: failed to create file",
+            errors.CaptureError,
+            "cannot be written",
+        ),
         ("RMAN-08137: unknown", errors.CaptureError, "RMAN-08137"),
         ("quietly", errors.CaptureError, "ORA-19502"),
         ("no number", errors.CaptureError, "without a number"),
@@ -325,6 +329,8 @@ def test_rman_that_is_missing_or_hangs_is_said(made, double):
         ({"level": "2"}, "level = one of"),
         ({"level": "1"}, "no other tool"),
         ({"rman-seconds": "0"}, "whole seconds"),
+        ({"target": "holdfast/secret@ehr AS SYSBACKUP"}, "no password"),
+        ({"target": '/" LOG "x'}, "no password"),
         ({"mode": "hot", "volume": "zfs"}, "folders of the data files"),
         ({"mode": "hot", "paths": "/srv/db"}, "volume = one of"),
         ({"hot": "yes"}, "there are"),
@@ -401,9 +407,13 @@ def test_the_double_refuses_what_it_does_not_know(tmp_path):
     for statement in ("SELECT name FROM patients", "DROP DATABASE"):
         with pytest.raises(UnknownCallError):
             session.cursor().execute(statement)
-    rman = SystemPrograms().run([double.rman(), "TARGET", "/", "CMDFILE", str(tmp_path / "script")], timeout=30)
+    rman = SystemPrograms().run(
+        [double.rman(), "TARGET", '"/ AS SYSBACKUP"', "CMDFILE", str(tmp_path / "script")], timeout=30
+    )
     assert not rman.ok
     (tmp_path / "script").write_text("DELETE NOPROMPT OBSOLETE;\n")
-    rman = SystemPrograms().run([double.rman(), "TARGET", "/", "CMDFILE", str(tmp_path / "script")], timeout=30)
+    rman = SystemPrograms().run(
+        [double.rman(), "TARGET", '"/ AS SYSBACKUP"', "CMDFILE", str(tmp_path / "script")], timeout=30
+    )
     assert "RMAN-01009" in rman.text
     assert (double.folder / "unknown").read_text() == "DELETE NOPROMPT OBSOLETE;"

@@ -35,7 +35,7 @@ known = [
 def stack(text):
     print("RMAN-00571: ===========\nRMAN-00569: ===== ERROR MESSAGE STACK FOLLOWS =====\nRMAN-00571: ===========\n" + text)
     sys.exit(1)
-if len(sys.argv) != 5 or sys.argv[1] != "TARGET" or sys.argv[3] != "CMDFILE":
+if len(sys.argv) != 5 or sys.argv[1] != "TARGET" or not re.fullmatch(r'"/.*"', sys.argv[2]) or sys.argv[3] != "CMDFILE":
     sys.exit(1)
 script = open(sys.argv[4]).read()
 with open(here / "scripts", "a") as file:

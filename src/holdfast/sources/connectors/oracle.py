@@ -76,6 +76,8 @@ EDITION = "SELECT COUNT(*) FROM v$version WHERE banner LIKE '%Enterprise Edition
 SCN = "SELECT current_scn FROM v$database"
 MOMENT = "SELECT TO_CHAR(SYSDATE, 'YYYY-MM-DD HH24:MI:SS') FROM dual"
 ARCHIVED = "SELECT MAX(next_change#) FROM v$archived_log WHERE archived = 'YES' AND deleted = 'NO'"
+_FORBIDDEN = frozenset("'\";\r\n")
+"""What would end a literal of SQL or of RMAN."""
 BEGIN_BACKUP = "ALTER DATABASE BEGIN BACKUP"
 SWITCH = "ALTER SYSTEM ARCHIVE LOG CURRENT"
 
@@ -111,7 +113,8 @@ class OracleConnector:
 
     def check(self) -> Facts:
         """Look at role, archiving, room, rights, and whether anybody else is at it."""
-        if not {row[0] for row in self._session.rows(PRIVILEGES)}:
+        privileges = {row[0] for row in self._session.rows(PRIVILEGES)}
+        if not privileges:
             raise ApplicationAccessError(
                 "the session has not the role SYSBACKUP", next="GRANT SYSBACKUP TO the account."
             )
@@ -130,7 +133,7 @@ class OracleConnector:
         self._check_role(version, str(open_mode))
         self._check_nobody_else()
         notes = self._room()
-        if {row[0] for row in self._session.rows(PRIVILEGES)} >= {"SYSDBA"}:
+        if "SYSDBA" in privileges:
             notes += ("the account has SYSDBA, which is more than a backup needs",)
         if not self._primary:
             notes += ("a standby: logs that it has not yet received are not in the backup",)
@@ -252,7 +255,7 @@ class OracleConnector:
             place = os.path.join(folder, "script.rman")
             with open(place, "w", encoding="utf-8") as file:
                 file.write(script)
-            command = [self._options["program"], "TARGET", self._options["target"], "CMDFILE", place]
+            command = [self._options["program"], "TARGET", f'"{self._options["target"]}"', "CMDFILE", place]
             environ = {
                 name: os.environ[name] for name in ("ORACLE_HOME", "ORACLE_SID", "TNS_ADMIN") if name in os.environ
             }
@@ -342,9 +345,11 @@ class OracleFactory:
             )
         if not options["rman-seconds"].isdecimal() or not int(options["rman-seconds"]):
             problems.append("rman-seconds = whole seconds")
+        if not options["target"].startswith(("/ ", "/@")) or _FORBIDDEN & set(options["target"]):
+            problems.append("target = / AS SYSBACKUP, or /@ALIAS AS SYSBACKUP with a wallet: RMAN is given no password")
         if options["mode"] in {"hot", "snapshot"} and not options["paths"]:
             problems.append("paths = the folders of the data files")
-        if any(char in connection.path + connection.name for char in "'\";\n"):
+        if _FORBIDDEN & set(connection.path + connection.name):
             problems.append("path without quotation marks and semicolons")
         if problems:
             raise ConfigError(f"the application {connection.name} has faults", problems=tuple(problems))
@@ -363,7 +368,7 @@ class OracleFactory:
         return (
             f'CREATE USER {account} IDENTIFIED BY "…";  -- C##{account} in the root of a container database\n'
             f"GRANT SYSBACKUP TO {account};  -- no SYSDBA, no SELECT ANY TABLE: it reads no row of a table\n"
-            "-- for mode = rman, the system's account that runs the backup:  usermod -a -G backupdba holdfast"
+            "-- for mode = rman, the system's account that runs the backup:  usermod -a -G backupdba,oinstall holdfast"
         )
 
     def discover(self, env: Environment) -> tuple[Found, ...]:  # noqa: ARG002 - discovery looks at all applications at once

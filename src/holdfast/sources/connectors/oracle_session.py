@@ -45,16 +45,25 @@ _LOST = frozenset(
     {"DPY-4011", "DPY-1001", "ORA-03113", "ORA-03114", "ORA-03135", "ORA-00028", "ORA-02396", "ORA-01092"}
 )
 _LOGIN = frozenset({"ORA-01005", "ORA-01017", "ORA-01045", "ORA-28000", "ORA-28001", "ORA-28009"})
-_RIGHTS = frozenset({"ORA-01031", "ORA-00942", "ORA-01039", "RMAN-06171"})
+_RIGHTS = frozenset({"ORA-01031", "ORA-00942", "ORA-01039"})
 _DOWN = frozenset(
-    {"ORA-01034", "ORA-12514", "ORA-12541", "ORA-12154", "ORA-12505", "ORA-27101", "RMAN-04014", "RMAN-06403"}
+    {
+        "ORA-01034",
+        "ORA-12514",
+        "ORA-12541",
+        "ORA-12154",
+        "ORA-12505",
+        "ORA-27101",
+        "RMAN-04014",
+        "RMAN-06171",
+        "RMAN-06403",
+    }
 )
-_FULL = frozenset(
-    {"ORA-00257", "ORA-19504", "ORA-19502", "ORA-19804", "ORA-19809", "ORA-19815", "ORA-27072", "ORA-16014"}
-)
+_FULL = frozenset({"ORA-00257", "ORA-16014", "ORA-19804", "ORA-19809", "ORA-19815"})
+_UNWRITTEN = frozenset({"ORA-19502", "ORA-19504", "ORA-27037", "ORA-27040", "ORA-27072"})
 _BUSY = frozenset({"ORA-01146", "ORA-00230", "ORA-19573", "ORA-01154"})
 _UNSUITABLE = frozenset({"ORA-01123", "ORA-19602", "RMAN-06149", "ORA-01109", "ORA-01507", "ORA-16000"})
-_DAMAGED = frozenset({"ORA-01578", "ORA-19566", "ORA-19599", "ORA-19583", "RMAN-06056"})
+_DAMAGED = frozenset({"ORA-01578", "ORA-19566", "ORA-19599"})
 _GAP = frozenset({"RMAN-06059", "RMAN-20242", "RMAN-06025", "RMAN-06026", "RMAN-06023"})
 Connect = Callable[[Connection, float], Any]
 """Makes a DB-API connection with the role SYSBACKUP: from the connection's settings, within so many seconds."""
@@ -67,6 +76,7 @@ def refusal(codes: str) -> ApplicationError:
         (_DAMAGED, CaptureError, "Oracle found damaged blocks", "run VALIDATE CHECK LOGICAL DATABASE in RMAN."),
         (_GAP, CaptureError, "an archived log or a backup that is needed is missing", "run CROSSCHECK in RMAN, then a full backup."),
         (_FULL, CaptureError, "there is no room for logs or backup", "make room now: a full archive stops the database."),
+        (_UNWRITTEN, CaptureError, "RMAN's folder cannot be written", "see that Oracle's own account may write there, and the room."),
         (_LOGIN, ApplicationAccessError, "Oracle refuses the account", None),
         (_RIGHTS, ApplicationAccessError, "the account lacks SYSBACKUP", "GRANT SYSBACKUP TO the account."),
         (_BUSY, ApplicationBusyError, "another backup is under way, or left files in backup mode", None),
