@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast import errors
 from holdfast.base.environment import system
 from holdfast.config.secrets import SecretRef
-from holdfast.sources.connectors import factory, mongodb_session
+from holdfast.sources.connectors import factory, mongodb, mongodb_session
 from holdfast.sources.connectors.mongodb import MongoFactory
 from holdfast.sources.connectors.mongodb_session import MongoSession, main, unlock_command, unlocked
 from holdfast.sources.connectors.protocol import Connection, Verdict
@@ -308,10 +309,9 @@ def test_a_race_for_the_unlock_is_no_error(double):
 
 
 def test_the_real_driver_finds_no_server_and_one_that_is_missing_is_said(monkeypatch):
-    monkeypatch.setattr(mongodb_session, "CALL_SECONDS", 0.5)
     session = MongoSession(Connection("fhir", "127.0.0.1", 1, "holdfast"))
     with pytest.raises(errors.ApplicationUnreachableError):
-        session.run({"hello": 1})
+        session.run({"hello": 1}, 0.2)
     session.close()
     with pytest.raises(errors.ApplicationUnreachableError):
         MongoSession(Connection("fhir", "127.0.0.1", 1)).run({"hello": 1}, 0.2)
@@ -326,3 +326,23 @@ def test_the_double_refuses_what_it_does_not_know(tmp_path):
     for command in ({"dropDatabase": 1}, {"hello": 1, "x": 1}, {"fsync": 1}):
         with pytest.raises(UnknownCallError):
             run(command, 1)
+
+
+def test_a_whole_run_stores_the_dump_as_it_is_printed(double, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(mongodb, "FACTORY", MongoFactory(double.connect))
+    program = tmp_path / "mongodump"
+    program.write_text('#!/bin/sh\nprintf "dumped with %s" "$*"\n')
+    program.chmod(0o755)
+    (tmp_path / "holdfast.toml").write_text(
+        f'[vault]\nurl = "{tmp_path}/vault"\nkey_file = "file:{tmp_path}/key"\n'
+        f'[applications.fhir]\nconnector = "mongodb"\nport = 27018\noptions = {{program = "{program}"}}\n'
+    )
+    holdfast.Vault.create(tmp_path / "vault", key_file=tmp_path / "key").close()
+    with holdfast.Vault.open(tmp_path / "holdfast.toml") as vault:
+        result = vault.backup([], label="fhir", applications=["fhir"])
+        assert result.evidence[0].verdict is Verdict.APPLICATION
+        vault.snapshot(result.snapshot.id).restore(tmp_path / "back")
+    (dump,) = [path for path in (tmp_path / "back").rglob("*") if path.is_file()]
+    assert dump.name == "dump.mongodump"
+    assert dump.read_text() == "dumped with --quiet --archive --oplog --host=127.0.0.1 --port=27018"

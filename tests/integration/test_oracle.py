@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast import errors
 from holdfast.base.environment import system
 from holdfast.config.secrets import SecretRef
-from holdfast.sources.connectors import factory, oracle_session
+from holdfast.sources.connectors import factory, oracle, oracle_session
 from holdfast.sources.connectors.oracle import OracleFactory
 from holdfast.sources.connectors.oracle_session import OracleSession, end_command, ended, main, refusal
 from holdfast.sources.connectors.protocol import Connection, Verdict
@@ -417,3 +418,47 @@ def test_the_double_refuses_what_it_does_not_know(tmp_path):
     )
     assert "RMAN-01009" in rman.text
     assert (double.folder / "unknown").read_text() == "DELETE NOPROMPT OBSOLETE;"
+
+
+class Placed(Both):
+    """ZFS whose snapshots are there to be read, of one dataset at `place`."""
+
+    def __init__(self, place):
+        super().__init__(datasets={"tank": str(place)})
+        self.place = place
+
+    def answer(self, words, stdin):
+        if words[:2] == ("zfs", "snapshot"):
+            (self.place / ".zfs" / "snapshot" / words[-1].partition("@")[2]).mkdir(parents=True)
+        return super().answer(words, stdin)
+
+
+def test_whole_runs_store_what_rman_wrote_and_the_logs_of_a_hot_backup(double, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    for folder in ("stage", "logs", "data"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "logs" / "1_17_99.arc").write_bytes(b"archived log")
+    monkeypatch.setattr(oracle, "FACTORY", OracleFactory(double.connect, Placed(tmp_path / "data"), double.end))
+    hot = f"{NAME}-hot"
+    common = 'connector = "oracle"\nuser = "holdfast"\ndatabase = "EHR"\n'
+    (tmp_path / "holdfast.toml").write_text(
+        f'[vault]\nurl = "{tmp_path}/vault"\nkey_file = "file:{tmp_path}/key"\n'
+        f'[applications.{NAME}]\n{common}path = "{tmp_path}/stage"\noptions = {{program = "{double.rman()}"}}\n'
+        f'[applications.{hot}]\n{common}path = "{tmp_path}/logs"\nacquire_ms = 10000\nhold_ms = 10000\n'
+        f'options = {{mode = "hot", volume = "zfs", paths = "{tmp_path}/data"}}\n'
+    )
+    holdfast.Vault.create(tmp_path / "vault", key_file=tmp_path / "key").close()
+    with holdfast.Vault.open(tmp_path / "holdfast.toml") as vault:
+        result = vault.backup([], label="rman", applications=[NAME])
+        assert result.evidence[0].verdict is Verdict.APPLICATION
+        vault.snapshot(result.snapshot.id).restore(tmp_path / "back")
+        assert len(list((tmp_path / "back").rglob("holdfast_EHR_*"))) == 4
+        result = vault.backup([], label="hot", applications=[hot])
+        (evidence,) = result.evidence
+        assert (evidence.verdict, evidence.error) == (Verdict.APPLICATION, "")
+        assert evidence.hold_ms > 0
+        vault.snapshot(evidence.follow).restore(tmp_path / "logs-back")
+    found = {path.name for path in (tmp_path / "logs-back").rglob("*") if path.is_file()}
+    assert found == {"1_17_99.arc", f"holdfast-{hot}.ctl", f"holdfast-{hot}.ora"}
+    assert (tmp_path / "logs" / "1_17_99.arc").exists(), "Oracle's logs are Oracle's to remove"
+    assert not double.in_backup

@@ -203,7 +203,7 @@ class MongoConnector:
         """Take the volume snapshot, or name the stream."""
         self._position = self._oplog(self._session.run({"hello": 1}))
         if self._volumes is None:
-            return Capture(streams=(CapturedStream(f"{self.name}.mongodump", self._dump(), "database"),))
+            return Capture(streams=(CapturedStream(f"{self.name}/dump.mongodump", self._dump()),))
         try:
             paths = self._volumes.take()
             if not self._locked:
