@@ -28,7 +28,7 @@ class SuspicionReleased:
 
 @click.group("findings")
 def findings_command() -> None:
-    """List and release snapshots that look like the work of ransomware."""
+    """List and release snapshots that look like ransomware's work."""
 
 
 @findings_command.command("list")

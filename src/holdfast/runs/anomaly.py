@@ -140,7 +140,7 @@ class _Limits:
 
 
 _LIMITS = {
-    "scrambled": _Limits(0.005, 0.025, 0.15),
+    "scrambled": _Limits(0.005, 0.02, 0.15),
     "rewritten": _Limits(0.3, 0.5, 0.9),
     "lost": _Limits(0.3, 0.5, 0.9),
     "renamed": _Limits(0.2, 0.5, 0.9),
