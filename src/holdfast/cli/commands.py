@@ -55,7 +55,7 @@ COMMANDS = {
     "limits": Entry("governor", "Show the limits of runs, or change them while they run."),
     "pause": Entry("governor", "Pause the runs of this machine, or one of them."),
     "resume": Entry("governor", "Let paused runs go on."),
-    "serve": Entry("serve", "Serve a vault's folder over SSH: what a forced command runs."),
+    "serve": Entry("serve", "Serve a vault's folder to one client over SSH."),
     "config": Entry("settings", "Show, explain, check or sample the configuration."),
     "explain": Entry("settings", "Explain an error code."),
     "demo": Entry("demo", "Build a small hospital, back it up, damage, heal and restore."),

@@ -49,10 +49,11 @@ class DangerFound:
 )
 @vault_options
 def discover_command(*, roots: tuple[str, ...], product: str | None, place: Place, out: Output) -> int:
-    """Find databases and data folders on this host, and propose a configuration for them.
+    """Find databases on this host, and propose a configuration for them.
 
-    Looks at running servers, and below ROOTS (/var/lib, /srv and /opt without any). With a configuration it also says which
-    databases lie inside plain paths of jobs: a file backup alone would store them torn. Connects to nothing, changes nothing.
+    Looks at running servers and at data folders below ROOTS (/var/lib, /srv and /opt without any). With a configuration it
+    also says which databases lie inside plain paths of jobs: a file backup alone would store them torn. Connects to nothing,
+    changes nothing.
 
     Example: holdfast discover /srv > applications.toml
     """

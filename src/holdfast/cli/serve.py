@@ -21,9 +21,10 @@ The backed-up host uses the store ssh://backup@HOST with that key, and a writer'
 )
 @click.option("--add-only", is_flag=True, help="Refuse to remove anything: for the keys of hosts that are backed up.")
 def serve_command(*, vault: str, add_only: bool) -> int:
-    """Serve a vault's folder to one client, over standard input and output.
+    """Serve a vault's folder to one client over SSH.
 
-    This is what an SSH forced command runs. It listens on nothing and needs no key of the vault.
+    It speaks on standard input and output, listens on nothing and needs no key of the vault. This is what an SSH forced
+    command runs.
     """
     from holdfast.runs.serve import run_serve
 

@@ -302,7 +302,9 @@ def open_vault(
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
     repository = Repository.open(store, secret, env)
-    return OpenVault(store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores))
+    return OpenVault(
+        store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores, resilience)
+    )
 
 
 def _one_secret(key_file: PathLike | None, passphrase: str | None, credential: PathLike | None) -> Credential:

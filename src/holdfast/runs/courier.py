@@ -32,6 +32,7 @@ from holdfast.repository.transfer import (
     seal_manifest,
 )
 from holdfast.runs.medium import COURIER, HEADER, OBJECTS, Full, Medium, find_material
+from holdfast.runs.operations import audited
 from holdfast.runs.tier_results import CourierSet, CourierStatus, ExportResult, ReceiptResult
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class Courier:
 
     # --- export ---------------------------------------------------------------------------------------------------------
 
+    @audited("courier")
     def export(
         self,
         to: str | os.PathLike[str],
@@ -273,6 +275,7 @@ class Courier:
 
     # --- receipts and status --------------------------------------------------------------------------------------------
 
+    @audited("courier")
     def receipt(self, file: str | os.PathLike[str]) -> ReceiptResult:
         """Take a receipt of the far side. `ReceiptError` if it is of another vault or set, or was altered."""
         try:

@@ -94,6 +94,7 @@ class Snapshot:
         """
         return restore_plan(self._vault, self.info, include=paths_of(include), classes=self._classes(classes))
 
+    @audited("thaw")
     def thaw(self, *, include: Sequence[str | bytes] = (), classes: Sequence[str] = (), days: int = 7) -> ThawResult:
         """Ask the stores for what a restore needs and what lies cold, to be readable for so many days. Returns at once."""
         wanted = self._classes(classes)

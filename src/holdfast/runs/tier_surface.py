@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
+from holdfast.runs.operations import audited
 
 if TYPE_CHECKING:
     from holdfast.classes.routing import MovePlan
@@ -30,6 +31,7 @@ class TierSurface:
 
         return migrate.migrate_plan(self._vault, budget_bytes=budget_bytes)
 
+    @audited("migrate")
     def migrate(
         self,
         plan: MovePlan | None = None,
@@ -51,6 +53,7 @@ class TierSurface:
             self._vault, plan, budget_bytes=budget_bytes, dry_run=dry_run, limits=limits, events=events, stop=stop
         )
 
+    @audited("repair")
     def repair_copies(self, *, dry_run: bool = False, events: Events = ignore) -> CopyRepair:
         """Make missing and damaged copies anew from sound ones, and move what lies where its class may not lie.
 

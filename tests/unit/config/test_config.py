@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from holdfast import config
 from holdfast.config import render
 from holdfast.config.lines import line_of, lines_of
 from holdfast.config.load import check_key
+from holdfast.config.options import list_sections
 from holdfast.errors import ConfigError
 from option_cases import HEAD, all_cases
 
@@ -24,7 +23,12 @@ def test_every_option_has_a_case_that_sets_it():
 def test_an_option_is_set_differs_from_its_default_and_knows_its_line(key):
     text, expected = CASES[key]
     loaded = config.loads(text, environ={})
-    name = re.sub(r"^(\w+)\.\*", r"\1.a", key).replace("*", "0")
+    parts = key.split(".")
+    lists = list_sections()
+    name = ".".join(
+        part if part != "*" else "0" if ".".join(parts[: place + 1]) in lists else "a"
+        for place, part in enumerate(parts)
+    )
     assert loaded.value(name) == expected
     option = config.option_for(key)
     assert option is not None
