@@ -149,9 +149,10 @@ def test_each_sign_has_its_cause(facts, expected):
 
 
 def test_a_moved_tree_alone_pins_nothing_and_with_new_content_it_does():
-    everything = {"new": 1000, "removed": 1000}
-    assert not judge(replace(TODAY, **everything), QUIET, bytes_before=100 * MIB)[0].suspicious
-    assert judge(fresh(100, 0.3, **everything), QUIET, bytes_before=100 * MIB)[0].suspicious
+    moved = replace(TODAY, new=1000, removed=1000)
+    assert not judge(moved, QUIET, bytes_before=100 * MIB)[0].suspicious
+    rewritten = fresh(100, 0.3, new=1000, removed=1000)
+    assert judge(rewritten, QUIET, bytes_before=100 * MIB)[0].suspicious
 
 
 def test_what_a_source_always_does_is_ordinary():
