@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 
 from holdfast.base import environment
+from holdfast.reliability.breaker import BreakerPolicy
 from holdfast.reliability.retry import RetryPolicy
 from holdfast.stores.assembly import layered
 from holdfast.testing.proxy import fault_proxy
 from holdfast.testing.store_faults import ATTEMPTS, HttpStoreFaultSuite, StoreFaultSuite
 from servers.stores import served
 
+PATIENT = BreakerPolicy(failures=1000)
+"""The store's own answers are what is looked at here; its breaker has tests of its own."""
 QUICK = RetryPolicy(attempts=ATTEMPTS, first_seconds=0.01, longest_seconds=0.05)
 
 
@@ -43,7 +46,7 @@ class ServedFaults:
         place = self.settings.url if "@" not in self.settings.url and "127" not in self.settings.url else None
         place = place or self.settings.url.replace(f":{running.port}/", f":{proxy.port}/")
         settings = running.settings(proxy.port, url=place, timeout_seconds=1, connect_timeout_seconds=3)
-        store = layered(running.open(settings), environment.system(), QUICK)
+        store = layered(running.open(settings), environment.system(), QUICK, breaker=PATIENT)
         yield store
         store.close()
 

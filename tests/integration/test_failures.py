@@ -9,7 +9,7 @@ import pytest
 import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.errors import HoldfastError
-from holdfast.runs import assembly
+from holdfast.stores import assembly
 from holdfast.stores.assembly import locate
 from holdfast.testing import failures
 from holdfast.testing.failures import FAILURES, PHASES, failing_store

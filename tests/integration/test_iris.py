@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from holdfast import errors
@@ -37,7 +39,9 @@ def double(tmp_path):
 def make(double):
     program, programs = double.install(), Both()
     options = {"volume": "zfs", "program": program}
-    return lambda: IrisFactory(programs).make(Connection("his", path="/srv/db", options=options), system())
+    return lambda: IrisFactory(programs).make(
+        Connection(f"his-{os.getpid()}", path="/srv/db", options=options), system()
+    )
 
 
 class TestIris(ConnectorSuite):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +30,15 @@ class MariaDb:
         """Return a PyMySQL connection in autocommit mode."""
         import pymysql
 
-        return pymysql.connect(
-            unix_socket=str(self.socket), user=user, password=password, autocommit=True, connect_timeout=20, **options
-        )
+        connection = pymysql.connect(user=user, password=password, autocommit=True, defer_connect=True, **options)
+        # A socket of our own, closed with the connection: the driver leaves it open where a server refuses or dies.
+        mine = socket.socket(socket.AF_UNIX)
+        weakref.finalize(connection, mine.close)
+        mine.settimeout(20)
+        mine.connect(str(self.socket))
+        mine.settimeout(None)
+        connection.connect(mine)
+        return connection
 
     def run(self, *statements: str) -> None:
         """Run statements as root."""
@@ -74,13 +82,13 @@ def serving(root: Path, *options: str) -> Iterator[MariaDb]:
     # A socket's path may have 107 bytes; a test's folder can be longer.
     sockets = Path("/tmp") / f"holdfast-mariadb-{os.getpid()}-{port}"  # noqa: S108 - short, and removed below
     sockets.mkdir(mode=0o700)
-    socket = sockets / "s"
+    place = sockets / "s"
     command = [
-        server(), "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={socket}", "--bind-address=127.0.0.1",
+        server(), "--no-defaults", f"--datadir={data}", f"--port={port}", f"--socket={place}", "--bind-address=127.0.0.1",
         f"--pid-file={sockets / 'pid'}", f"--log-bin={binlogs / 'log'}", "--server-id=7", "--innodb-buffer-pool-size=64M",
         "--innodb-log-file-size=32M", "--skip-name-resolve", "--sync-binlog=1", *as_user(), *options,
     ]  # fmt: skip
-    probe = MariaDb(port, socket, data, binlogs)
+    probe = MariaDb(port, place, data, binlogs)
 
     def ready() -> bool:
         if not process.answers(port):
@@ -90,7 +98,7 @@ def serving(root: Path, *options: str) -> Iterator[MariaDb]:
 
     try:
         with process.running(command, log=root / "log", ready=ready) as running:
-            yield MariaDb(port, socket, data, binlogs, running.pid)
+            yield MariaDb(port, place, data, binlogs, running.pid)
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
 

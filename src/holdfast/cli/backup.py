@@ -197,6 +197,12 @@ def summary(result: BackupResult) -> list[str]:
         lines.append(f"  {row.application} ({row.connector} {row.version}): verdict {row.verdict}, {held}")
     if result.snapshot is not None:
         lines.append(f"Snapshot {result.snapshot.id} is stored.")
+    if result.anomaly.suspicious:
+        signs = ", ".join(f"{sign.name} {sign.share:.0%}" for sign in result.anomaly.signs)
+        lines.append(
+            f"SUSPICIOUS: {result.anomaly.score} of 1000 ({signs}): it looks like the work of ransomware. What is good is kept;"
+            " look at the source, then `holdfast findings release` if the change was meant."
+        )
     if not result.recorded:
         lines.append("This run is not in the audit log: `holdfast audit verify` says what is wrong with it.")
     if result.pending:

@@ -49,9 +49,13 @@ def snapshots_command(*, source: str, place: Place, out: Output) -> int:
 
 
 def _snapshot_row(info: SnapshotInfo) -> tuple[str, ...]:
+    from holdfast.repository.retention import suspicious
+
     marks = []
     if info.partial:
         marks.append(f"partial ({info.findings} findings)")
+    if suspicious(info):
+        marks.append(f"suspicious ({info.anomaly})")
     if info.held:
         marks.append("held")
     marks += [f"#{tag}" for tag in info.tags]

@@ -29,6 +29,7 @@ COMMANDS = {
     "forget": Entry("retention", "Forget snapshots by retention rules, or by id."),
     "prune": Entry("retention", "Give back the space that no snapshot needs."),
     "hold": Entry("retention", "Put a snapshot under legal hold, or end the hold."),
+    "findings": Entry("findings", "List and release snapshots that look like ransomware's work."),
     "check": Entry("integrity", "Check the structure of the vault; needs no key to content."),
     "classify": Entry("classify", "Report the data classes of files, in counts only."),
     "verify": Entry("integrity", "Read packs back and prove every byte."),

@@ -22,6 +22,7 @@ from holdfast.cli import (
     connectors,
     discover,
     drill,
+    findings,
     governor,
     keys,
     recover,
@@ -33,7 +34,7 @@ from holdfast.cli import (
 )
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.reports import compliance
-from holdfast.runs import classify, demo, results, services, start, steer, tier_results
+from holdfast.runs import classify, demo, results, services, start, steer, suspicion, tier_results
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
 from holdfast.sources import spool
@@ -56,6 +57,8 @@ RECORDS: dict[str, type] = {
     "forget": results.ForgetResult,
     "prune": results.PruneResult,
     "hold": retention.HoldSet,
+    "suspicion": suspicion.Suspicion,
+    "released": findings.SuspicionReleased,
     "check": results.CheckReport,
     "verify": results.VerifyReport,
     "repair": results.RepairResult,
@@ -129,6 +132,7 @@ RESULTS = {
     "forget",
     "prune",
     "hold",
+    "released",
     "check",
     "verify",
     "repair",

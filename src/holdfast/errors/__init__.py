@@ -22,6 +22,7 @@
     │  ├─ NotPermittedError
     │  ├─ HeldError                a legal hold forbids it
     │  ├─ RetentionError           the minimum retention forbids it
+    │  ├─ PinnedError              a suspicious snapshot pins the last good one
     │  ├─ ReplyRefusedError        a signed reply to an alert is not accepted
     │  └─ ApprovalMissingError     the vault's access rules demand that others approve
     ├─ StoreError                  a store did not do what was asked
@@ -95,6 +96,7 @@ One module per area of the tree; this package is the door to all of them.
 from __future__ import annotations
 
 from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
+from holdfast.errors.anomaly import PinnedError
 from holdfast.errors.applications import (
     ApplicationAccessError,
     ApplicationBusyError,
@@ -217,6 +219,7 @@ __all__ = [
     "ObjectMissingError",
     "PathMissingError",
     "PausedError",
+    "PinnedError",
     "ProbeUnusableError",
     "ReceiptError",
     "RecoveryError",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, HeldError, InternalError, RetentionError
+from holdfast.errors import DamageError, HeldError, InternalError, PinnedError, RetentionError
 from holdfast.repository.bodies import AdmissionBody, EnvelopeBody, ForgottenBody
 from holdfast.repository.holds import read_hold
 from holdfast.repository.listing import envelope_infos, is_forgotten, list_snapshots
-from holdfast.repository.retention import ForgetPlan, RetentionPolicy, counted_times, plan_forget
+from holdfast.repository.retention import ForgetPlan, RetentionPolicy, counted_times, pins, plan_forget
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
@@ -33,20 +33,37 @@ def plan(
 
 
 def apply(repository: Repository, plan: ForgetPlan, *, reason: str = "retention") -> tuple[str, ...]:
-    """Forget what a plan says; return the ids. Idempotent: a crash anywhere is finished by the next call."""
+    """Forget what a plan says; return the ids. Idempotent: a crash anywhere is finished by the next call.
+
+    `PinnedError`, before anything is forgotten, if the last good snapshot of a source with a suspicious one is among them.
+    """
     admit(repository)
     finish_forgotten(repository)
+    _refuse_pinned(repository, plan.forget)
     for snapshot in plan.forget:
-        forget(repository, snapshot, reason=reason)
+        _forget(repository, snapshot, reason=reason)
     return plan.forget
 
 
 def forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     """Forget one snapshot: the tombstone first, then its envelope, then its parts.
 
-    `HeldError` while it is held, `RetentionError` before its `retain_until`. A snapshot whose envelope cannot be read
+    `HeldError` while it is held, `RetentionError` before its `retain_until`, `PinnedError` while it is the last good one
+    before a suspicious one that nobody released. A snapshot whose envelope cannot be read
     can be forgotten too: that is how a lost one stops holding up a prune.
     """
+    _refuse_pinned(repository, (snapshot,))
+    _forget(repository, snapshot, reason=reason)
+
+
+def _refuse_pinned(repository: Repository, chosen: Sequence[str]) -> None:
+    """Refuse to take what suspicious snapshots pin, whether or not these go, too: they are released first, or go first."""
+    for suspect, good in pins(envelope_infos(repository)) if chosen else ():
+        if good in chosen:
+            raise PinnedError(f"snapshot {good} is the last good one of its source before the suspicious {suspect}")
+
+
+def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     home = repository.home
     signer = repository.root
     hold = read_hold(home, snapshot)

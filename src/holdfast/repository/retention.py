@@ -118,6 +118,28 @@ def counted_times(snapshots: Sequence[SnapshotInfo], now: datetime) -> dict[str,
     return {s.id: s.admitted or admission_time(s.finished, last.get(history_of(s)), now) for s in snapshots}
 
 
+def suspicious(snapshot: SnapshotInfo) -> bool:
+    """Return whether a snapshot pins its source: its score says so and no person released it."""
+    return snapshot.anomaly >= ANOMALY_PINS_FROM and not snapshot.released
+
+
+def pins(snapshots: Sequence[SnapshotInfo]) -> tuple[tuple[str, str], ...]:
+    """Return each suspicious snapshot with the one that it pins: the last good one before the first suspicious of its source.
+
+    A complete one before a partial one; empty if there is none. `forget` refuses to take it, even by its id.
+    """
+    found: list[tuple[str, str]] = []
+    histories: dict[tuple[str, str], list[SnapshotInfo]] = {}
+    for s in sorted(snapshots, key=lambda s: (s.counted_at, s.finished, s.id)):
+        histories.setdefault(history_of(s), []).append(s)
+    for mine in histories.values():
+        first = next((place for place, s in enumerate(mine) if suspicious(s)), len(mine))
+        newest_first = mine[:first][::-1]
+        good = next((s.id for s in newest_first if not s.partial), newest_first[0].id if newest_first else "")
+        found += [(s.id, good) for s in mine[first:] if suspicious(s)]
+    return tuple(found)
+
+
 def plan_forget(snapshots: Sequence[SnapshotInfo], policy: RetentionPolicy, now: datetime) -> ForgetPlan:
     """Return what the policy keeps and forgets. `UsageError` for a policy that says nothing.
 
@@ -141,7 +163,7 @@ def plan_forget(snapshots: Sequence[SnapshotInfo], policy: RetentionPolicy, now:
 def _reasons(
     newest_first: Sequence[SnapshotInfo], times: Mapping[str, datetime], policy: RetentionPolicy, now: datetime
 ) -> dict[str, list[str]]:
-    pinned = any(s.anomaly >= ANOMALY_PINS_FROM and not s.released for s in newest_first)
+    pinned = any(suspicious(s) for s in newest_first)
     reasons = {s.id: _own_reasons(s, times[s.id], policy, now) for s in newest_first}
     if pinned:
         for found in reasons.values():

@@ -22,9 +22,11 @@ from holdfast.errors import (
     RevokedError,
 )
 from holdfast.repository.marking import SetReader
+from holdfast.repository.names import DATA_KIND
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
 from holdfast.runs import backup_checks, continuity, parents
+from holdfast.runs.anomaly import Anomaly
 from holdfast.runs.assembly import class_keys, engine_index
 from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
@@ -32,6 +34,7 @@ from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
+from holdfast.runs.suspicion import facts_of, judged
 from holdfast.runs.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class BackupRequest:
     dry_run: bool = False
     moving: tuple[bytes, ...] = ()  # absolute folders whose files may change or vanish while they are read without harm
     conclude: Callable[[Sequence[Finding]], Conclusions] | None = None  # once, before the commit; never redone
+    judged: bool = True  # compared with its history; not so what is emptied after each run, such as a spool of logs
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ class _Run:
     told: set[Finding] = field(default_factory=set)
     packs: int = 0
     stored_bytes: int = 0
+    content: Counter[int] = field(default_factory=Counter)  # bytes of data packs by class
 
 
 def run_backup(
@@ -152,9 +157,11 @@ def _attempt(run: _Run) -> BackupResult:
     class_ids = _class_ids(vault, request.options)
     if request.dry_run:
         return _dry_run(run, class_ids)
-    parent = parents.newest(vault, run.source)
+    history = parents.history(vault, run.source)
+    parent = history[-1] if history else None
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
     passes = [_pass(run, session, class_ids)]
+    facts = facts_of(passes[0], run.content, parent)
     if run.raised.learn(passes[0].raised):
         # Names never sink: what lies beside something sensitive, and the folders above it, are as sensitive as that.
         run.events(Note("folders hold more than their path says; they are raised with what is in them"))
@@ -163,14 +170,24 @@ def _attempt(run: _Run) -> BackupResult:
         passes.append(_pass(run, session, class_ids))
     finished = passes[-1]
     end = concluded(request.conclude, run.findings, run.events)
-    info = session.commit(_draft(run, finished, parent, end))
+    judgement = judged(run.caches.history, facts, parent, history) if request.judged else None
+    anomaly = judgement.anomaly if judgement is not None else Anomaly()
+    info = session.commit(_draft(run, finished, parent, end, anomaly.score))
     run.caches.accept()
+    if judgement is not None:
+        judgement.committed(info, history, run.events)
     if request.options.update_catalog:
         after_backup(vault, run.events)
     counts = vault.store.counts()
     stats = _stats(run, passes, counts.bytes_put - before.bytes_put, counts.objects_put - before.objects_put)
     return BackupResult(
-        info, info.partial, stats, tuple(run.findings), pending=packs_pending(vault), evidence=end.evidence
+        info,
+        info.partial,
+        stats,
+        tuple(run.findings),
+        pending=packs_pending(vault),
+        evidence=end.evidence,
+        anomaly=anomaly,
     )
 
 
@@ -317,6 +334,7 @@ def _store(
     if isinstance(event, engine.PackReady):
         run.packs += 1
         run.stored_bytes += len(event.data)
+        run.content[event.class_id] += len(event.data) * (event.kind == DATA_KIND)
         uploads.submit(event.name, event.kind, event.data)
     elif isinstance(event, engine.CheckpointReady):
         done = session.checkpoint(_payloads(event.runs), packs=event.packs, stored_bytes=event.stored_bytes)
@@ -362,7 +380,9 @@ def _payloads(runs: Iterable[tuple[int, int, bytes]]) -> list[RunPayload]:
     return [RunPayload(class_id, generation, payload) for class_id, generation, payload in runs]
 
 
-def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, end: Conclusions) -> SnapshotDraft:
+def _draft(
+    run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, end: Conclusions, anomaly: int
+) -> SnapshotDraft:
     """Return the snapshot to commit."""
     if not finished.classes:
         raise InternalError("the engine finished without a tree")
@@ -392,6 +412,7 @@ def _draft(run: _Run, finished: engine.Finished, parent: SnapshotInfo | None, en
         tags=run.request.options.tags,
         retain_until=retain_until(run.vault, [row.class_id for row in finished.classes], run.started),
         evidence=sealed_evidence(end),
+        anomaly=anomaly,
     )
 
 

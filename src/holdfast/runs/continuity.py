@@ -53,6 +53,8 @@ class Caches:
     next: Path
     raised: Path
     """Folders that are known to hold something more sensitive than their path says."""
+    history: Path
+    """What earlier runs of the source counted: what the next one is compared with."""
 
     def current_or_none(self) -> str | None:
         """Return the path of the cache to read, or None if there is none."""
@@ -84,7 +86,12 @@ def held(folder: Path, source: str) -> Iterator[Caches]:
                 safe="nothing was read or written.",
                 next="wait for it to end; a run that died holds nothing up.",
             ) from None
-        caches = Caches(folder / f"{source}.cache", folder / f"{source}.cache.new", folder / f"{source}.raised")
+        caches = Caches(
+            folder / f"{source}.cache",
+            folder / f"{source}.cache.new",
+            folder / f"{source}.raised",
+            folder / f"{source}.history",
+        )
         caches.discard()
         try:
             yield caches

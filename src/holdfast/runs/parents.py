@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.continuity import Source
 
-__all__ = ["expected_bytes", "last_good", "newest"]
+__all__ = ["expected_bytes", "history", "last_good", "newest"]
+
+
+def history(vault: OpenVault, source: Source) -> list[SnapshotInfo]:
+    """Return the snapshots of the source that this writer made, oldest first."""
+    return [row for row in vault.snapshots() if row.source == source.id]
 
 
 def newest(vault: OpenVault, source: Source) -> SnapshotInfo | None:
     """Return the newest snapshot of the source that this writer made."""
-    mine = [row for row in vault.snapshots() if row.source == source.id]
+    mine = history(vault, source)
     return mine[-1] if mine else None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.governor.record import GovernorRecord
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy
 from holdfast.repository.types import ClassPart, SnapshotInfo
+from holdfast.runs.anomaly import Anomaly
 from holdfast.sources.connectors.protocol import Evidence
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.runs.tier_results import RestorePlan
 
 __all__ = [
+    "Anomaly",
     "BackupResult",
     "BackupStats",
     "Change",
@@ -107,6 +109,8 @@ class BackupResult:
     """How each application of the job was captured, for how long it stood still, and what proves it."""
     governor: GovernorRecord | None = None
     """What the run used against what it was allowed, over time."""
+    anomaly: Anomaly = field(default_factory=Anomaly)
+    """How unlike the source's own history it is: signs of ransomware. A suspicious one is stored as any other, and pins."""
 
     @property
     def exit_code(self) -> int:

@@ -22,6 +22,7 @@ from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
+from holdfast.runs.suspicion_surface import SuspicionSurface
 from holdfast.runs.tier_surface import TierSurface
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from holdfast.runs.tiering import Tiers
 
 
-class Vault(DrillSurface, TierSurface):
+class Vault(DrillSurface, SuspicionSurface, TierSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -300,7 +301,8 @@ class Vault(DrillSurface, TierSurface):
         """Forget by policy, or the given snapshots. Space comes back by :meth:`prune`.
 
         `HeldError` if one of `snapshots` is under a legal hold, `RetentionError` if its minimum retention has not
-        passed; a policy skips both. A snapshot that cannot be read is forgotten by its whole id, and by no policy.
+        passed, `PinnedError` if it is the last good one before a suspicious one; a policy skips all three. A snapshot
+        that cannot be read is forgotten by its whole id, and by no policy.
         """
         if (policy is None) == (not snapshots):
             raise UsageError("a forget takes a policy or snapshots, one of the two")
@@ -324,7 +326,7 @@ class Vault(DrillSurface, TierSurface):
 
     @audited("release")
     def release(self, selector: str, *, reason: str) -> str:
-        """End a legal hold; return the snapshot's id."""
+        """End a legal hold, or the pin of a suspicious snapshot; return the snapshot's id."""
         return self._set_hold(selector, held=False, reason=reason)
 
     def _set_hold(self, selector: str, *, held: bool, reason: str) -> str:

@@ -346,8 +346,10 @@ def test_a_cell_whose_keeper_fails_is_no_cell(folder, monkeypatch):
 
     broken: Any = SimpleNamespace(stdin=Closed(), stdout=Closed())
     assert isolation._told(broken, {}) is None
-    with pytest.raises(DrillError):
-        isolation._inner(os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as childless:
+        with pytest.raises(DrillError):
+            isolation._inner(childless.pid)
+        childless.kill()
 
 
 def test_whom_an_application_runs_as(folder, monkeypatch):

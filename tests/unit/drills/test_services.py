@@ -319,8 +319,8 @@ def test_orthanc_s_words_are_understood():
         (0, False, None, False),
         (0, False, Turnover(100, 10, 30, 5), False),
         (0, False, Turnover(100, 60, 30, 60), True),
-        (70, False, Turnover(100, 0, 0, 0), True),
-        (70, True, Turnover(100, 100, 0, 100), False),
+        (700, False, Turnover(100, 0, 0, 0), True),
+        (700, True, Turnover(100, 100, 0, 100), False),
         (0, False, Turnover(0, 0, 0, 9), False),
     ],
 )

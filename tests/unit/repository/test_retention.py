@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from holdfast.errors import AmbiguousSnapshotError, SnapshotMissingError, UsageError
-from holdfast.repository.retention import ForgetPlan, RetentionPolicy, admission_time, plan_forget
+from holdfast.repository.retention import ForgetPlan, RetentionPolicy, admission_time, pins, plan_forget
 from holdfast.repository.snapshots import of_source, select
 from holdfast.repository.types import SnapshotInfo
 
@@ -62,6 +62,24 @@ def test_what_is_kept(snapshots: list[SnapshotInfo], policy: RetentionPolicy, nu
     assert sorted(kept(plan)) == numbers
     assert len(plan.decisions) == len(snapshots)
     assert len(plan.forget) == len(snapshots) - len(numbers)
+
+
+def test_what_a_suspicious_snapshot_pins() -> None:
+    """Number n is n days old."""
+    bad = {"anomaly": 500}
+
+    def pinned(*snapshots: SnapshotInfo) -> dict[int, int | None]:
+        return {int(suspect, 16): int(good, 16) if good else None for suspect, good in pins(snapshots)}
+
+    assert pinned(*DAILY) == {}
+    assert pinned(snapshot(0, 0 * DAY), snapshot(1, DAY, **bad), snapshot(2, 2 * DAY), snapshot(3, 3 * DAY)) == {1: 2}
+    assert pinned(snapshot(1, DAY, **bad), snapshot(2, 2 * DAY, **bad), snapshot(3, 3 * DAY)) == {1: 3, 2: 3}
+    assert pinned(snapshot(1, DAY, **bad), snapshot(2, 2 * DAY, partial=True), snapshot(3, 3 * DAY)) == {1: 3}
+    assert pinned(snapshot(1, DAY, **bad), snapshot(2, 2 * DAY, partial=True)) == {1: 2}
+    assert pinned(snapshot(1, DAY, **bad)) == {1: None}
+    assert pinned(snapshot(1, DAY, anomaly=499), snapshot(2, 2 * DAY)) == {}
+    assert pinned(snapshot(1, DAY, **bad, released=True), snapshot(2, 2 * DAY)) == {}
+    assert pinned(snapshot(1, DAY, **bad, writer="thief"), snapshot(2, 2 * DAY)) == {1: None}
 
 
 def test_reasons_and_order() -> None:

@@ -63,14 +63,14 @@ def test_the_proposed_configuration_loads_and_what_has_no_connector_is_a_comment
 
     found = (
         Found("mariadb", "mariadb", (("path", '/srv/"q"'), ("port", "3306"))),
-        Found("mongodb", "mongodb", (("path", "/m"),)),
+        Found("db2", "db2", (("path", "/m"),)),
     )
     text = configuration(found, kinds())
     file = tmp_path / "holdfast.toml"
     file.write_text('[vault]\nurl = "/v"\n' + text)
     settings = config.load(str(file), {}).settings
     assert (settings.applications["mariadb"].port, settings.applications["mariadb"].path) == (3306, '/srv/"q"')
-    assert '# connector = "mongodb"' in text
+    assert '# connector = "db2"' in text
     assert configuration((), kinds()) == ""
 
 

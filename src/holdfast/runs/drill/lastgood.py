@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.repository.retention import suspicious
 from holdfast.runs.trees import Trees, changes
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ __all__ = ["Turnover", "last_good", "suspect", "turnover"]
 CHANGED_MAX = 0.5
 """More than this part of the files before gone or with other content is no ordinary day."""
 FILES_MIN = 1
-ANOMALY_MAX = 0
-"""A score above this pins the source's snapshots until a person releases it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def suspect(info: SnapshotInfo, found: Turnover | None) -> bool:
     """Whether a snapshot is suspect, by its score or by what changed since the one before. Pure."""
     if info.released:
         return False
-    if info.anomaly > ANOMALY_MAX:
+    if suspicious(info):
         return True
     return found is not None and found.files >= FILES_MIN and found.fraction > CHANGED_MAX
 
@@ -69,7 +68,8 @@ def last_good(vault: OpenVault, history: Sequence[SnapshotInfo]) -> SnapshotInfo
     """
     found: SnapshotInfo | None = None
     for place, info in enumerate(history):
-        changed = turnover(vault, history[place - 1], info) if place else None
+        # The score costs nothing: trees are read only where it says nothing.
+        changed = turnover(vault, history[place - 1], info) if place and not suspicious(info) else None
         if suspect(info, changed):
             return found
         found = info

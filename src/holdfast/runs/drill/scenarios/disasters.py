@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 from holdfast.errors import AccessError, DamageError, DrillRefusedError, HoldfastError, WrongKeyError
 from holdfast.repository import writers
 from holdfast.repository.credentials import KeyFile
+from holdfast.repository.retention import suspicious
 from holdfast.repository.snapshots import of_source
+from holdfast.runs.anomaly import SCORE_MAX
 from holdfast.runs.assembly import OpenVault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.lastgood import last_good
@@ -19,6 +22,11 @@ from holdfast.runs.drill.scenarios.scenario import Arranged, Broken, Detected, S
 from holdfast.runs.options import BackupOptions, Limits
 from holdfast.runs.repair import run_repair_index
 from holdfast.runs.restore import RestoreRequest, run_restore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.repository.types import SnapshotInfo
 
 __all__ = [
     "SCENARIOS",
@@ -143,8 +151,14 @@ def ransomware(broken: Broken) -> Arranged:
         broken.copy.url,
         broken.copy.key_file,
         snapshot=good.id,
-        note=f"the last good of {len(history)} snapshots was found by what changed",
+        note=f"the last good of {len(history)} snapshots was found by {_by(history)}",
     )
+
+
+def _by(history: Sequence[SnapshotInfo]) -> str:
+    """Return what told the encrypted snapshots: their scores, or (what is small, or was noise before) what changed in the trees."""
+    scores = [info.anomaly for info in history if suspicious(info)]
+    return f"its score ({scores[0]} of {SCORE_MAX})" if scores else "what changed"
 
 
 def _scramble(broken: Broken, folder: str) -> None:

@@ -1,0 +1,52 @@
+"""What a vault can be asked about suspicious snapshots: the part of the public API beside `Vault.release`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.errors import HeldError, UsageError
+from holdfast.repository.holds import set_hold
+from holdfast.repository.retention import suspicious
+from holdfast.repository.snapshots import select
+from holdfast.runs.approvals import authorise
+from holdfast.runs.operations import audited
+from holdfast.runs.suspicion import suspicions
+
+if TYPE_CHECKING:
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.suspicion import Suspicion
+
+__all__ = ["SuspicionSurface"]
+
+
+class SuspicionSurface:
+    """Suspicious snapshots, as methods of `Vault`."""
+
+    _vault: OpenVault
+
+    def suspicions(self) -> tuple[Suspicion, ...]:
+        """Return the suspicious snapshots that nobody released, oldest first, each with the last good one before it.
+
+        While there is one, nothing of its source is forgotten by a policy, and that last good one by nobody (`PinnedError`).
+        """
+        return suspicions(self._vault.snapshots())
+
+    @audited("release")
+    def release_suspicious(self, selector: str, *, reason: str) -> str:
+        """Say that a suspicious snapshot's change was meant: it pins nothing any more; return its id.
+
+        Later runs of its source count it as ordinary. `UsageError` if it is not suspicious; `HeldError` if it is under a
+        legal hold: that is for whoever ordered the hold to end, and ends the pin, too.
+        """
+        repository = self._vault.repository
+        info = select(self._vault.snapshots(), selector)
+        if info.held:
+            raise HeldError(f"snapshot {info.id} is under a legal hold, which a release would end")
+        if not suspicious(info):
+            raise UsageError(
+                f"snapshot {info.id} is not suspicious, or was released",
+                next="`holdfast findings list` says which are.",
+            )
+        authorise(self._vault, "release", {"snapshot": info.id})
+        set_hold(repository.home, info.id, repository.root, held=False, reason=reason)
+        return info.id

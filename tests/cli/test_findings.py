@@ -1,0 +1,47 @@
+"""`holdfast findings`, and how a suspicious backup says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.cli.backup import summary
+from holdfast.cli.browse import _snapshot_row
+from holdfast.runs import results
+from holdfast.runs.anomaly import Anomaly, Sign
+from holdfast.runs.suspicion import Suspicion
+
+from .conftest import ID, INFO, MOMENT
+
+FOUND = Suspicion(ID, "cd" * 16, "ehr", MOMENT, 900, "ef" * 16, MOMENT, 7)
+
+
+def test_suspicious_snapshots_are_listed_with_the_last_good_one(vault, run):
+    vault.answers["suspicions"] = (FOUND, replace(FOUND, label="", last_good="", last_good_finished=None))
+    code, out, _ = run("findings", "list")
+    assert code == 3
+    first, second, last = out.splitlines()
+    assert "ehr: 900 of 1000; last good: efefefefefef of 2026-11-23 03:00Z; 7 snapshots kept" in first
+    assert "cdcdcdcdcdcd: 900 of 1000; last good: none" in second
+    assert last.startswith("2 suspicious")
+    vault.answers["suspicions"] = ()
+    code, out, _ = run("findings", "list")
+    assert (code, out) == (0, "Nothing is suspicious.\n")
+
+
+def test_records_are_as_documented(vault, run):
+    vault.answers |= {"suspicions": (FOUND,), "release_suspicious": ID}
+    for arguments in (("list",), ("release", "latest", "--reason", "a migration")):
+        _, out, _ = run("findings", *arguments, "--json")
+        assert out.count("\n") == 1
+    assert vault.asked("release_suspicious") == {"args": ("latest",), "reason": "a migration"}
+    _, out, _ = run("findings", "release", "latest", "--reason", "a migration")
+    assert "is released" in out
+
+
+def test_a_suspicious_backup_and_snapshot_say_so():
+    found = Anomaly(900, (Sign("scrambled", 0.25, 1.0),), 5)
+    lines = summary(results.BackupResult(INFO, False, results.BackupStats(), anomaly=found))
+    (line,) = [line for line in lines if line.startswith("SUSPICIOUS")]
+    assert "900 of 1000 (scrambled 25%)" in line
+    assert "suspicious (900)" in _snapshot_row(replace(INFO, anomaly=900))[-1]
+    assert "suspicious" not in _snapshot_row(replace(INFO, anomaly=900, released=True))[-1]

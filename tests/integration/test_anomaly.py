@@ -1,0 +1,162 @@
+"""Ransomware signs on real trees: encryption of 5, 25 and 100 % is stored, told, pinned and released; ordinary churn is not.
+
+One vault, one source per part of the tree that is encrypted: what pins one lets the others go on.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+import holdfast
+from holdfast.errors import HeldError, PinnedError, Safety, UsageError
+from holdfast.runs.drill.lastgood import last_good
+from holdfast.runs.options import BackupOptions
+from holdfast.runs.results import RetentionPolicy
+
+SEED = 11
+FILES = 120
+CHURNED = 4
+DAYS = 4
+OPTIONS = BackupOptions(update_catalog=False, paranoid=True)
+"""Every file is read again: nothing here waits until a file's times can be told apart."""
+
+
+def text(rng, lines):
+    return "".join(
+        f"PID|{rng.randrange(10**6)}|{rng.choice(('AB', 'CD'))}|19{rng.randrange(99)}\r" for _ in range(lines)
+    )
+
+
+class Ward:
+    """A folder of messages, backed up under a label."""
+
+    def __init__(self, vault, root: Path, label: str) -> None:
+        self.vault, self.root, self.label = vault, root, label
+        self.rng = random.Random(f"{SEED} {label}")
+        self.events: list[object] = []
+        root.mkdir()
+        for number in range(FILES):
+            (root / f"{number:03}.hl7").write_text(text(self.rng, self.rng.randrange(300, 700)))
+
+    def backup(self):
+        return self.vault.backup(self.root, label=self.label, options=OPTIONS, events=self.events.append)
+
+    def churn(self):
+        for file in self.rng.sample(sorted(self.root.iterdir()), CHURNED):
+            file.write_bytes(file.read_bytes() + text(self.rng, 60).encode())
+
+    def encrypt(self, part):
+        for file in self.rng.sample(sorted(self.root.glob("*.hl7")), int(FILES * part)):
+            file.write_bytes(self.rng.randbytes(file.stat().st_size))
+            file.rename(f"{file}.locked")
+
+    def alerts(self):
+        return [event for event in self.events if isinstance(event, holdfast.Alert) and event.code == "anomaly"]
+
+    def snapshots(self):
+        return [snapshot.info for snapshot in self.vault.snapshots(self.label)]
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory):
+    root = tmp_path_factory.mktemp("anomaly")
+    with holdfast.Vault.create(root / "vault", key_file=root / "key") as made:
+        yield made
+
+
+@pytest.fixture
+def ward(vault, tmp_path, request):
+    return Ward(vault, tmp_path / "ward", request.node.name)
+
+
+def history_file(vault, source):
+    (found,) = Path(vault.state_dir).rglob(f"{source}.history")
+    return found
+
+
+@pytest.mark.parametrize("part", [0.05, 0.25, 1.0])
+def test_encryption_is_stored_told_pinned_and_released(vault, ward, part):
+    for _ in range(DAYS):
+        assert ward.backup().anomaly.score == 0
+        ward.churn()
+    good = ward.snapshots()[-1].id
+    ward.encrypt(part)
+    result = ward.backup()
+    print(f"seed {SEED}, {part:.0%} encrypted: {result.anomaly}")  # noqa: T201 - a figure of docs/anomaly.md
+    assert result.anomaly.suspicious
+    assert result.exit_code == 0
+    assert result.snapshot.anomaly == result.anomaly.score
+    (alert,) = ward.alerts()
+    assert alert.safety is Safety.AT_RISK
+    assert good[:12] in alert.safe
+    assert str(ward.root) not in repr(alert)
+    assert ward.label not in repr(alert)
+
+    ward.churn()
+    ward.backup()
+    (found,) = [row for row in vault.suspicions() if row.label == ward.label]
+    assert (found.snapshot, found.last_good, found.kept) == (result.snapshot.id, good, DAYS + 2)
+    assert last_good(vault._vault, ward.snapshots()).id == good
+
+    policy = RetentionPolicy(last=1)
+    assert vault.plan_forget(policy, source=ward.label).forget == ()
+    with pytest.raises(PinnedError):
+        vault.forget(snapshots=[good])
+    assert len(ward.snapshots()) == DAYS + 2
+
+    vault.hold(found.snapshot, reason="evidence")
+    with pytest.raises(HeldError):
+        vault.release_suspicious(found.snapshot, reason="it was a test")
+    vault.release(found.snapshot, reason="evidence is kept elsewhere")
+    assert not [row for row in vault.suspicions() if row.label == ward.label]
+    with pytest.raises(UsageError):
+        vault.release_suspicious(found.snapshot, reason="again")
+    assert len(vault.forget(policy, source=ward.label).forgotten) == DAYS + 1
+
+
+def test_a_release_counts_for_the_next_run_and_is_in_the_audit_log(vault, ward):
+    ward.backup()
+    ward.encrypt(0.25)
+    first = ward.backup()
+    assert first.anomaly.suspicious
+    assert vault.release_suspicious(first.snapshot.id[:10], reason="a migration") == first.snapshot.id
+    ends = [row.record for row in vault.audit.records() if row.record.kind == "release" and row.record.phase == "end"]
+    assert (ends[-1].outcome, ends[-1].subject) == ("success", first.snapshot.id)
+    for file in sorted(ward.root.glob("*.locked"))[:10]:
+        file.write_bytes(ward.rng.randbytes(file.stat().st_size))
+    assert not ward.backup().anomaly.suspicious, "what was released once is ordinary"
+
+
+def test_a_history_that_is_lost_or_torn_costs_judgement_and_no_run(vault, ward):
+    first = ward.backup()
+    place = history_file(vault, first.snapshot.source)
+    (line,) = place.read_text().splitlines()
+    assert str(ward.root) not in line
+    place.write_text(f"torn\n[]\n{json.dumps({'snapshot': 'x'})}\n{line}\n")
+    ward.churn()
+    assert ward.backup().anomaly.compared == 1
+    place.unlink()
+    for file in ward.root.iterdir():
+        file.write_text("")
+    wiped = ward.backup()
+    assert wiped.anomaly.compared == 0
+    assert [sign.name for sign in wiped.anomaly.signs] == ["collapsed"]
+    assert wiped.anomaly.suspicious
+    place.unlink()
+    place.mkdir()
+    ward.events.clear()
+    assert ward.backup().snapshot is not None
+    assert [event.code for event in ward.events if isinstance(event, holdfast.Note)] == ["history"]
+
+
+def test_ordinary_days_of_a_real_tree_raise_nothing(ward):
+    scores = [ward.backup().anomaly.score]
+    for _ in range(12):
+        ward.churn()
+        scores.append(ward.backup().anomaly.score)
+    assert max(scores) == 0
+    assert not ward.alerts()
