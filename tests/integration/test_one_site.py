@@ -80,6 +80,7 @@ def test_the_status_sees_a_vault_with_a_named_home_and_policies(site, tmp_path, 
     assert after.packs_pending > 0
     assert {source.name: source.verdict for source in after.sources} == {"ehr": "ok", "pacs": "never"}
     assert after.exit_code == 3
+    assert after.scheduler_silent
     assert main(["check", "--config", str(site)]) == 7
     assert "note: it is the store second" in capsys.readouterr().err
     shutil.move(tmp_path / "home", tmp_path / "away")
