@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from holdfast.runs.services import ServiceRestore
     from holdfast.runs.snapshot import Snapshot, SnapshotList
+    from holdfast.runs.steer import RunStatus, pause_runs, resume_runs, run_status, set_run_limits, suggest_windows
     from holdfast.runs.tier_results import CopyRepair, MigrateResult, Pending, RestorePlan
     from holdfast.runs.tiering import Tiers
     from holdfast.runs.vault import Vault
@@ -90,6 +91,12 @@ _HOMES = {
     "RecoveryTarget": "runs.recovery",
     "Snapshot": "runs.snapshot",
     "SnapshotList": "runs.snapshot",
+    "RunStatus": "runs.steer",
+    "pause_runs": "runs.steer",
+    "resume_runs": "runs.steer",
+    "run_status": "runs.steer",
+    "set_run_limits": "runs.steer",
+    "suggest_windows": "runs.steer",
     "CopyRepair": "runs.tier_results",
     "MigrateResult": "runs.tier_results",
     "Pending": "runs.tier_results",
@@ -134,6 +141,7 @@ __all__ = [
     "RestorePlan",
     "RestoreResult",
     "RetentionPolicy",
+    "RunStatus",
     "ServiceRestore",
     "Snapshot",
     "SnapshotInfo",
@@ -146,6 +154,11 @@ __all__ = [
     "__version__",
     "classify",
     "courier_import",
+    "pause_runs",
+    "resume_runs",
+    "run_status",
+    "set_run_limits",
+    "suggest_windows",
 ]
 
 

@@ -14,6 +14,7 @@ from holdfast import Alert
 from holdfast.errors import Retry, Safety
 from holdfast.reliability.alerts.messages import reference
 from holdfast.runs.alerting import open_book
+from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.results import CheckReport
 from holdfast.runs.schedule.configured import open_schedule_book
 from holdfast.runs.schedule.records import Outcome, RunState
@@ -179,7 +180,8 @@ def test_status_shows_everything(place, run, monkeypatch):
     assert code == 3
     for text in (
         "Something needs attention.", "rpo-missed pacs", "MISSED", "never", "running", "8 of 10 packs within 35 days (40.0 days ago",
-        "Last drill: 12 days ago. Copies: 1 of 2.", "4 GB of 10 GB free, full in 12 days.", "1 open, 2 acknowledged, 0 at risk",
+        "Last drill that passed: 12 days ago. Copies: 1 of 2.",
+            "4 GB of 10 GB free, full in 12 days.", "1 open, 2 acknowledged, 0 at risk",
     ):  # fmt: skip
         assert text in out
     code, out, _ = run("status", "--json")
@@ -188,7 +190,8 @@ def test_status_shows_everything(place, run, monkeypatch):
     code, out, _ = run("status", "--check")
     assert code == 1
     assert out.startswith(
-        "HOLDFAST WARNING - rpo-missed pacs; 1 alerts wait for an answer | rpo_missed=1;;0 alerts_open=1;0"
+        "HOLDFAST WARNING - rpo-missed pacs; the newest snapshots of 1 sources have findings; 1 alerts wait for an answer |"
+        " rpo_missed=1;;0 alerts_open=1;0"
     )
     assert "# HELP holdfast_copies " in run("status", "--metrics")[1]
 
@@ -203,8 +206,14 @@ def test_status_of_little_and_of_the_worst(place, run, monkeypatch):
     assert code == 0
     assert "All is well." in out
     assert "never all" in out
-    assert "none known" in out
+    assert "passed: none." in out
     assert run("status", "--check")[1].startswith("HOLDFAST OK - 0 sources, no alert | ")
+    waiting = full_report(
+        sources=(SourceStatus("new", None, None, None, "never"),), packs_pending=3, bytes_pending=5000
+    )
+    monkeypatch.setattr("holdfast.runs.status.status", lambda _config: waiting)
+    assert "PENDING: 3 packs (5 kB) wait for a store" in run("status")[1]
+    assert "; 1 sources were never backed up; 3 packs wait for a store; " in run("status", "--check")[1]
     code, out, _ = run("status", "--config", str(place / "site.toml"))
     worst = full_report(verdict="critical", vault_error="store-unreachable")
     monkeypatch.setattr("holdfast.runs.status.status", lambda _config: worst)

@@ -211,6 +211,25 @@ def test_configured_jobs_run_one_after_another_and_the_worst_code_counts(vault, 
     assert second["options"].default_class == "imaging"
 
 
+def test_a_job_whose_source_is_gone_keeps_no_other_from_its_backup(vault, run, config):
+    answers = iter([errors.SourceMissingError("1 of the 1 paths to back up do not exist"), BACKUP])
+
+    def backup(**_):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    vault.answers["backup"] = backup
+    code, out, err = run("backup", "--json")
+    assert code == 2
+    assert "note: this was the job ehr" in err
+    types = [json.loads(row)["type"] for row in out.splitlines()]
+    assert [name for name in types if name in {"error", "backup"}] == ["error", "backup"]
+    vault.answers["backup"] = errors.SourceMissingError("1 of the 1 paths to back up do not exist")
+    assert run("backup", "--job", "pacs")[0] == 2
+
+
 def test_one_job_can_be_named_and_must_exist(vault, run, config):
     vault.answers["backup"] = BACKUP
     assert run("backup", "--job", "pacs")[0] == 0

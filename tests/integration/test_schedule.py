@@ -226,7 +226,7 @@ def test_what_fails_is_told_and_seen_from_outside(site, capsys):
     assert "FAILED" not in out
     assert main(["status", "--check", "--config", str(site.config)]) == 1
     assert capsys.readouterr().out.startswith(
-        "HOLDFAST WARNING - 1 alerts wait for an answer | rpo_missed=0;;0 alerts_open=1;0"
+        "HOLDFAST WARNING - 1 sources were never backed up; 1 alerts wait for an answer | rpo_missed=0;;0 alerts_open=1;0"
     )
     assert main(["status", "--metrics", "--config", str(site.config)]) == 0
     assert "# TYPE holdfast_source_rpo_seconds gauge" in capsys.readouterr().out

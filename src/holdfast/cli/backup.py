@@ -15,9 +15,10 @@ from holdfast.cli.exits import combined
 from holdfast.cli.options import Place, Size, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.signals import interruptible
-from holdfast.errors import UsageError
+from holdfast.errors import ApplicationError, UsageError
 
 if TYPE_CHECKING:
+    from holdfast.config import Config
     from holdfast.runs.options import BackupOptions, ClassRule, Stream
     from holdfast.runs.results import BackupResult
 
@@ -81,6 +82,8 @@ def backup_command(
             applications = config.settings.jobs[job].applications
             plans.append((paths_of_job, label or job, options or BackupOptions(), applications))
     else:
+        if config is not None:
+            _refuse_names_of_jobs(config, paths)
         base = BackupOptions(limits=configured.limits(config.settings)) if config else BackupOptions()
         plans.append((paths, label, _options(base, given), ()))
     if not plans or not any(source or options.streams or found for source, _, options, found in plans):
@@ -90,12 +93,29 @@ def backup_command(
     with place.open(config) as vault, interruptible() as stop:
         for source, name, options, named in plans:
             more = {"applications": named} if named else {}
-            with out.events("backup") as events:
-                result = vault.backup(
-                    source, label=name, options=options, dry_run=dry_run, events=events, stop=stop, **more
-                )
+            try:
+                with out.events("backup") as events:
+                    result = vault.backup(
+                        source, label=name, options=options, dry_run=dry_run, events=events, stop=stop, **more
+                    )
+            except (UsageError, ApplicationError) as error:
+                if len(plans) == 1:
+                    raise
+                # What is wrong with one job's source keeps no other job from its backup.
+                error.add_note(f"this was the job {name}")
+                codes.append(out.failure(error))
+                continue
             codes.append(out.result("backup", result, result.exit_code, summary(result)))
     return combined(*codes)
+
+
+def _refuse_names_of_jobs(config: Config, paths: Sequence[bytes]) -> None:
+    """Say what was meant where a path that is not there is the name of a job."""
+    for name in map(os.fsdecode, paths):
+        if name in config.settings.jobs and not os.path.lexists(name):
+            raise UsageError(
+                f"there is no path {name}; the configuration has a job of that name", next=f"write `--job {name}`."
+            )
 
 
 def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:

@@ -186,6 +186,8 @@ def run_command(
                 continue
             with out.events(f"drill {name}") as events:
                 report = vault.drill(name, options, events=events, stop=stop)
+            if report.record.proves:
+                out.drill_passed(name)
             codes.append(out.result("drill", report.record, report.exit_code, summary(report)))
     return combined(*codes)
 

@@ -20,7 +20,7 @@ __all__ = ["cli", "main", "report"]
     cls=HoldfastGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 complete, 1 failed, 2 usage, 3 partial, 4 damage, 5 no such vault or snapshot, 6 wrong key, 7 store,"
-    " 130 and 143 interrupted.",
+    " 8 drill missed its objective, 9 paused, 130 and 143 interrupted.",
 )
 @click.version_option(package_name="holdfast", prog_name="holdfast")
 def cli() -> None:
@@ -56,16 +56,12 @@ def _end_of_pipe() -> int:
 
 def report(error: errors.HoldfastError, *, as_json: bool) -> int:
     """Print an error for people and, if asked, for programs; return its exit code."""
-    click.echo(f"holdfast: {error}", err=True)
-    for note in getattr(error, "__notes__", ()):
-        click.echo(f"note: {note}", err=True)
-    if as_json:
-        from holdfast.cli.records import error_record, line
+    from holdfast.cli.output import Output
 
-        click.echo(line(error_record(error)))
+    code = Output(as_json=as_json, quiet=False, show_paths=None).failure(error)
     if os.environ.get("HOLDFAST_TRACEBACK"):
         traceback.print_exception(error)
-    return error.exit_code
+    return code
 
 
 def _as_holdfast_error(error: BaseException) -> errors.HoldfastError:

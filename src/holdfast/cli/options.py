@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,14 +85,11 @@ class Place:
 
         config = config or self.load()
         found = access(config, os.environ) if config is not None else Access(self._url())
-        return Access(
-            url=found.url,
-            key_file=self.key_file or found.key_file,
-            passphrase=self.secret(confirm=confirm) or found.passphrase,
-            credential=self.credential or found.credential,
-            stores=found.stores,
-            tiers=found.tiers,
-        )
+        given = (self.key_file, self.secret(confirm=confirm), self.credential)
+        if not any(given):
+            return found
+        # A secret that is named goes before the configured one, of whatever kind either is.
+        return replace(found, key_file=given[0], passphrase=given[1], credential=given[2])
 
     def open(self, config: Config | None = None) -> Vault:
         """Open the vault. `UsageError` if none was named; else what `Vault.open` raises."""

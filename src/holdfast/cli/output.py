@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
 from holdfast.cli.records import digest, line, path_text, record
+
+if TYPE_CHECKING:
+    from holdfast.errors import HoldfastError
 
 __all__ = ["Output"]
 
@@ -59,6 +63,17 @@ class Output:
             for text in summary:
                 self.say(text)
         return exit_code
+
+    def failure(self, error: HoldfastError) -> int:
+        """Print an error that does not end the command; return its exit code."""
+        click.echo(f"holdfast: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(f"note: {note}", err=True)
+        if self.as_json:
+            from holdfast.cli.records import error_record
+
+            click.echo(line(error_record(error)))
+        return error.exit_code
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> None:
         """Print a table; columns named in `right` (by their letter positions) are aligned to the right."""
@@ -128,6 +143,16 @@ class Output:
                 keep_alert(event)
             except HoldfastError as error:
                 click.echo(f"note: the alert could not be kept: {error.what}", err=True)
+
+    def drill_passed(self, service: str) -> None:
+        """Resolve the alerts of a service's earlier drills. A book that cannot be written is said."""
+        from holdfast.errors import HoldfastError
+        from holdfast.runs.alerting import drill_passed
+
+        try:
+            drill_passed(service)
+        except HoldfastError as error:
+            click.echo(f"note: the alerts of earlier drills could not be resolved: {error.what}", err=True)
 
     def _print_event(self, event: Event) -> None:
         self._keep(event)

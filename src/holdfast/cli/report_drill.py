@@ -103,6 +103,10 @@ def verify_report_command(*, file: str, public: str | None, out: Output) -> int:
         raise UsageError("a public key is 64 hexadecimal digits") from None
     if os.path.isdir(file):
         chain = Evidence(file).check(key)
+        if not chain.records:
+            raise UsageError(
+                "the folder holds no record of a drill", next="name the folder that `drill.evidence` names."
+            )
         word = "AUTHENTIC" if not chain.problems else "NOT AUTHENTIC"
         lines = [
             f"{word}: {chain.records} records, {len(chain.keys)} keys",

@@ -68,6 +68,14 @@ def nagios(report: StatusReport) -> tuple[int, str]:
     if report.vault_error:
         said.append(f"the vault cannot be read ({report.vault_error})")
     said += report.dangers[:_DANGERS_SHOWN_MAX]
+    never = sum(source.verdict == "never" for source in report.sources)
+    if never:
+        said.append(f"{never} sources were never backed up")
+    partial = sum(source.partial for source in report.sources)
+    if partial:
+        said.append(f"the newest snapshots of {partial} sources have findings")
+    if report.packs_pending:
+        said.append(f"{report.packs_pending} packs wait for a store")
     if report.alerts_open:
         said.append(f"{report.alerts_open} alerts wait for an answer")
     text = "; ".join(said) or f"{len(report.sources)} sources, no alert"
@@ -109,8 +117,12 @@ def _show(report: StatusReport, out: Output) -> None:
     out.answer(
         f"Verified: {report.packs_proved} of {report.packs} packs within {report.verified_within_days:.0f} days ({oldest})."
     )
-    drill = "none known" if report.drill_days is None else f"{report.drill_days:.0f} days ago"
-    out.answer(f"Last drill: {drill}. Copies: {report.copies} of {report.copies_wanted}.")
+    drill = "none" if report.drill_days is None else f"{report.drill_days:.0f} days ago"
+    out.answer(f"Last drill that passed: {drill}. Copies: {report.copies} of {report.copies_wanted}.")
+    if report.packs_pending:
+        out.answer(
+            f"PENDING: {report.packs_pending} packs ({format_bytes(report.bytes_pending)}) wait for a store: `holdfast migrate`."
+        )
     for store in report.stores:
         full = f", full in {store.full_in_days:.0f} days" if store.full_in_days is not None else ""
         out.answer(

@@ -45,7 +45,7 @@ CHANNEL_NEEDS: dict[str, tuple[str, ...]] = {
     "chat": ("url",),
 }
 """The kinds of channels, and the options without which each reaches nobody."""
-JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "drill")
+JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "migrate", "drill")
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _SLOTS_LOOKED_AT = 60
@@ -186,6 +186,8 @@ def _check_schedule(settings: Settings) -> Iterator[Fault]:
             yield (*key, "job"), "a backup needs the job that it backs up"
         elif entry.kind == "backup" and entry.job not in settings.jobs:
             yield (*key, "job"), f"there is no job {entry.job}"
+        elif entry.kind == "migrate" and not (settings.policies or settings.tiers):
+            yield (*key, "kind"), "there is nowhere to migrate to: no policies are configured"
         elif entry.kind == "drill" and entry.job and entry.job not in settings.services:
             yield (*key, "job"), f"there is no service {entry.job}"
         for place, other in enumerate(entry.after):

@@ -14,6 +14,7 @@
     │  ├─ VaultMissingError
     │  ├─ SnapshotMissingError
     │  ├─ PathMissingError
+    │  ├─ DrillMissingError     no drill has this id
     │  └─ AlertMissingError     no alert has this number
     │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
@@ -149,6 +150,7 @@ from holdfast.errors.core import (
 )
 from holdfast.errors.drills import (
     DrillError,
+    DrillMissingError,
     DrillProgramError,
     DrillRefusedError,
     DrillSpaceError,
@@ -194,6 +196,7 @@ __all__ = [
     "ConfigError",
     "DamageError",
     "DrillError",
+    "DrillMissingError",
     "DrillProgramError",
     "DrillRefusedError",
     "DrillSpaceError",

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from holdfast.errors.core import HoldfastError, Retry, Safety
+from holdfast.errors.core import HoldfastError, MissingError, Retry, Safety
 
-__all__ = ["DrillError", "DrillProgramError", "DrillRefusedError", "DrillSpaceError", "IsolationError"]
+__all__ = [
+    "DrillError",
+    "DrillMissingError",
+    "DrillProgramError",
+    "DrillRefusedError",
+    "DrillSpaceError",
+    "IsolationError",
+]
 
 
 class DrillError(HoldfastError):
@@ -15,6 +22,14 @@ class DrillError(HoldfastError):
     meaning = "A drill could not be held. Nothing is proved by it, neither way."
     safe = "the vault was only read, production was not touched, and nothing of the drill is left."
     next = "remove the cause that the first line names, and hold the drill again."
+
+
+class DrillMissingError(MissingError):
+    """There is no such drill."""
+
+    code = "drill-missing"
+    meaning = "No record of a drill has this id."
+    next = "`holdfast drill list --history` lists the drills there have been."
 
 
 class DrillRefusedError(DrillError):

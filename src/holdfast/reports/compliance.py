@@ -122,11 +122,13 @@ class ComplianceFacts:
         )
 
     def passed(self, days: float) -> tuple[DrillFact, ...]:
-        """Return the drills that passed within so many days."""
+        """Return the full drills that passed within so many days: a sample of files shows no recovery of a service."""
         return tuple(
             drill
             for drill in self.drills
-            if drill.verdict == "passed" and (self.now - drill.ended).total_seconds() <= days * 86400
+            if drill.verdict == "passed"
+            and drill.kind != "partial"
+            and (self.now - drill.ended).total_seconds() <= days * 86400
         )
 
 

@@ -450,8 +450,12 @@ class PlacedStore(Wrapper):
         found = {}
         for name, store in self.stores.items():
             if not (skip_home and store is self.inner):
-                self._join(name, claim=False)
-                found[name] = tuple(store.list(prefix))
+                try:
+                    self._join(name, claim=False)
+                    found[name] = tuple(store.list(prefix))
+                except StoreError as error:
+                    error.add_note(f"it is the store {name}")
+                    raise
         found[SPOOL] = tuple(info for info in self.spool.listed() if info.name.startswith(prefix))
         return found
 

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.reliability.alerts.desk import AlertDesk
 
-__all__ = ["ENTRY_VARIABLE", "book_path", "keep_alert", "open_book", "open_desk", "origin_of"]
+__all__ = ["ENTRY_VARIABLE", "book_path", "drill_passed", "keep_alert", "open_book", "open_desk", "origin_of"]
 
+DRILL_CODES = frozenset({"drill-failed", "drill-missed", "drill-stale"})
+"""The codes of alerts that a full drill which passes puts an end to."""
 ENTRY_VARIABLE = "HOLDFAST_SCHEDULE_ENTRY"
 """Names the entry of the schedule that a run was started for."""
 
@@ -45,6 +47,15 @@ def keep_alert(alert: Alert) -> int:
     """Put an alert of a run into the book, whence it is escalated; return its number. `LocalStateError`."""
     with open_book() as book:
         return book.report(alert, origin=origin_of(os.environ.get(ENTRY_VARIABLE, "")), quiet_return_seconds=3600.0)
+
+
+def drill_passed(service: str, *, env: Environment | None = None) -> int:
+    """Resolve what earlier drills of a service raised, as one has passed since; return how many alerts. `LocalStateError`."""
+    with open_book(env) as book:
+        over = [record.number for record in book.live() if record.subject == service and record.code in DRILL_CODES]
+        for number in over:
+            book.resolve(number, note="a later drill passed")
+    return len(over)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base import environment
+from holdfast.classes.policy import HOME
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.governor.plan import GovernorPlan
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
@@ -104,9 +105,20 @@ class OpenVault:
 
     def own_folders(self) -> list[bytes]:
         """Return the folders that are never backed up: the local state, and every store that is a folder."""
+        return [os.fsencode(folder) for folder in (str(state_root()), *self.store_folders())]
+
+    def store_folders(self) -> tuple[str, ...]:
+        """Return the folder of every store that is one, the home's first, and the spool's."""
         store = self.store
-        roots = store.roots if isinstance(store, PlacedStore) else (store.local_root,)
-        return [os.fsencode(folder) for folder in (state_root(), *roots) if folder is not None]
+        if isinstance(store, PlacedStore):
+            return store.roots
+        return (store.local_root,) if store.local_root is not None else ()
+
+    @property
+    def home_folder(self) -> str | None:
+        """The folder of the vault's home; None where that is no folder."""
+        store = self.store
+        return (store.stores[HOME] if isinstance(store, PlacedStore) else store).local_root
 
     def index(self) -> engine.Index:
         """Return the index without excluded packs, for what writes and what judges; read at the first call."""

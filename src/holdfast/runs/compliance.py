@@ -160,7 +160,7 @@ def _slots(vault: OpenVault) -> dict[str, int]:
 
 def _key_beside(vault: OpenVault, settings: Settings | None) -> bool | None:
     """Return whether the configured key file lies on the file system of a local vault."""
-    root = vault.store.local_root
+    root = vault.home_folder
     key = settings.vault.key_file if settings else None
     if root is None or key is None or key.scheme != "file":
         return None
@@ -197,6 +197,7 @@ def _drills(vault: OpenVault, settings: Settings | None) -> dict[str, Any]:
             record.id,
         )
         for record in evidence.records()
+        if not record.scenario
     )
     return {
         "services": len(settings.services),

@@ -188,6 +188,36 @@ def _note_denial(url: str, env: Environment, error: AccessError) -> None:
     AuditLog.open(folder, env).append([record])
 
 
+def noted_by_all(kind: str, env: Environment, facts: Mapping[str, Fact]) -> None:
+    """Record what holds for the whole machine in the log of each vault that this host has one of.
+
+    It was done already, and may have been urgent: a log that cannot be written becomes an alert in the book.
+    """
+    from holdfast.runs.alerting import keep_alert
+
+    operation_id, root = env.random_id(), state_root()
+    try:
+        vaults = sorted(path.name for path in root.iterdir() if _ID.fullmatch(path.name) and (path / FOLDER).is_dir())
+    except OSError:
+        return
+    for vault in vaults:
+        record = AuditRecord(
+            kind=kind_of(kind).name,
+            phase="event",
+            operation=operation_id,
+            time=env.now(),
+            actor=this_actor(os.uname().nodename),
+            vault=vault,
+            outcome="success",
+            facts=facts,
+        )
+        try:
+            AuditLog.open(root / vault / FOLDER, env).append([record])
+        except AuditFailure as error:
+            with suppress(HoldfastError):
+                keep_alert(Alert.of(error, "audit-log"))
+
+
 class _Holder(Protocol):
     """What has an open vault: `Vault` and `Snapshot`."""
 

@@ -16,7 +16,7 @@ from holdfast.runs.tier_results import Pending, StoreWaiting
 if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
 
-__all__ = ["drain", "pending", "waiting"]
+__all__ = ["drain", "overdue_alert", "pending", "waiting"]
 
 ALERT = "store-outage"
 
@@ -86,11 +86,12 @@ def drain(vault: OpenVault, *, events: Events = ignore, stopped: Callable[[], bo
     if done > 0:
         events(Note(f"{done} packs that waited for a store are where they belong now"))
     if left is not None and left.overdue:
-        events(_overdue(left))
+        events(overdue_alert(left))
     return max(0, done)
 
 
-def _overdue(left: Pending) -> Alert:
+def overdue_alert(left: Pending) -> Alert:
+    """Return the alert of what has waited longer than `spool.alarm_seconds`."""
     names = ", ".join(each.store for each in left.stores)
     return Alert(
         ALERT,

@@ -15,7 +15,7 @@ from holdfast.base.logs import LogWriter
 from holdfast.errors import HoldfastError
 from holdfast.runs.alerting import open_book, open_desk
 from holdfast.runs.assembly import open_vault
-from holdfast.runs.configured import access
+from holdfast.runs.configured import access, configured_resilience
 from holdfast.runs.monitoring.gather import VaultFacts, make_report, unreadable, vault_facts
 from holdfast.runs.schedule.configured import entries_of, open_schedule_book, runs_folder
 from holdfast.runs.schedule.launch import ProcessLauncher
@@ -35,7 +35,14 @@ def read_vault(config: Config, env: Environment) -> VaultFacts:
     try:
         known = access(config, os.environ)
         vault = open_vault(
-            known.url, key_file=known.key_file, passphrase=known.passphrase, credential=known.credential, env=env
+            known.url,
+            key_file=known.key_file,
+            passphrase=known.passphrase,
+            credential=known.credential,
+            env=env,
+            stores=known.stores,
+            resilience=configured_resilience(config.settings),
+            tiers=known.tiers,
         )
     except HoldfastError as error:
         return unreadable(error, env.now())
@@ -53,9 +60,9 @@ def with_drills(facts: VaultFacts, vault: OpenVault, config: Config) -> VaultFac
         records = drills.evidence_of(vault, config.settings).records()
         stale = tuple(stale_alerts(drills.stands(vault, config)))
     except HoldfastError as error:
-        return replace(facts, alerts=(Alert.of(error, "drills"),))
-    passed = [parse_time(record.ended) for record in records if record.verdict == "passed"]
-    return replace(facts, drill_at=max(passed, default=None), alerts=stale)
+        return replace(facts, alerts=(*facts.alerts, Alert.of(error, "drills")))
+    passed = [parse_time(record.ended) for record in records if record.proves]
+    return replace(facts, drill_at=max(passed, default=None), alerts=(*facts.alerts, *stale))
 
 
 def status(config: Config, *, env: Environment | None = None) -> StatusReport:

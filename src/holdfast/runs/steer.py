@@ -1,4 +1,7 @@
-"""Steering the runs of this machine from outside: which there are, their limits, pause and resume."""
+"""Steering the runs of this machine from outside: which there are, their limits, pause and resume.
+
+What is changed is recorded in the audit log of every vault that this host has one of.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from holdfast.governor.registry import PauseMark, Registry
 from holdfast.governor.suggest import Suggestion, suggest
 from holdfast.runs.assembly import state_root
 from holdfast.runs.governed import FOLDER
+from holdfast.runs.operations import asked, noted_by_all
 
 __all__ = ["RunStatus", "pause_runs", "paused_runs", "resume_runs", "run_status", "set_run_limits", "suggest_windows"]
 
@@ -65,14 +69,20 @@ def run_status(run: str = "") -> tuple[RunStatus, ...]:
     return tuple(_status(ask(_registry().folder, each, {"do": "status"})) for each in _chosen(run))
 
 
-def set_run_limits(changes: Mapping[str, float | None], run: str = "") -> tuple[RunStatus, ...]:
+def set_run_limits(
+    changes: Mapping[str, float | None], run: str = "", *, env: Environment | None = None
+) -> tuple[RunStatus, ...]:
     """Change limits of all runs that live, or of one, at once and until they end; None lifts what was set so.
 
     Names are those of :class:`Budget`. Configured limits, windows and the controller may keep a run below them: the
     tightest counts. `RunMissingError`, `SteeringError` (also for a name or value that makes no sense).
     """
     question = {"do": "limits", "set": dict(changes)}
-    return tuple(_status(ask(_registry().folder, each, question)) for each in _chosen(run))
+    found = tuple(_status(ask(_registry().folder, each, question)) for each in _chosen(run))
+    if found:
+        said = {name: "none" if value is None else value for name, value in changes.items()}
+        noted_by_all("limits", env or system(), {"run": run, "runs": len(found), **said})
+    return found
 
 
 def pause_runs(run: str = "", *, reason: str = "", env: Environment | None = None) -> tuple[RunStatus, ...]:
@@ -81,21 +91,26 @@ def pause_runs(run: str = "", *, reason: str = "", env: Environment | None = Non
     The latter outlives processes and reboots: a run that begins meanwhile ends with exit code 9 before it touches anything.
     A run that holds still keeps a checkpoint after `governor.hold_seconds` and gives its memory back.
     """
+    env = env or system()
+    found: tuple[RunStatus, ...] = ()
     if run:
         question = {"do": "pause", "reason": reason}
-        return tuple(_status(ask(_registry().folder, each, question)) for each in _chosen(run))
-    registry = _registry()
-    registry.pause(PauseMark((env or system()).timestamp(), os.geteuid(), reason))
-    return ()
+        found = tuple(_status(ask(_registry().folder, each, question)) for each in _chosen(run))
+    else:
+        _registry().pause(PauseMark(env.timestamp(), os.geteuid(), reason))
+    noted_by_all("pause", env, {"run": run, **asked({"reason": reason})})
+    return found
 
 
-def resume_runs(run: str = "") -> bool:
+def resume_runs(run: str = "", *, env: Environment | None = None) -> bool:
     """End a pause: of one run, or of the machine; return whether there was one."""
     if run:
         for each in _chosen(run):
             ask(_registry().folder, each, {"do": "resume"})
-        return True
-    return _registry().resume()
+    elif not _registry().resume():
+        return False
+    noted_by_all("resume", env or system(), {"run": run})
+    return True
 
 
 def paused_runs() -> PauseMark | None:

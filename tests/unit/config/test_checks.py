@@ -46,6 +46,9 @@ jitter_seconds = "1h"
 kind = "drill"
 job = "lab"
 every_seconds = "30d"
+[schedule.j]
+kind = "migrate"
+every_seconds = "1d"
 [alerts]
 zone = "Mars/Olympus"
 quiet_hours = ["00:00-12:00", "12:00-00:00", "late"]
@@ -99,27 +102,28 @@ EXPECTED = [
     "30: schedule.g.windows.0: not a window",
     "34: schedule.h.jitter_seconds: is longer than",
     "37: schedule.i.job: there is no service lab",
-    "40: alerts.zone: not a time zone",
-    "41: alerts.quiet_hours.2: not a window",
-    "41: alerts.quiet_hours: quiet hours without an end",
-    "42: alerts.heartbeat_channel: there is no channel drum",
-    "44: channels.pigeon.kind: unknown kind of channel (there are: chat, command, file, mail, snmp, syslog, webhook)",
-    "45: channels.mail.host: is required by a channel of kind mail",
-    "48: channels.local.host: syslog over `unix` needs `path`",
-    "51: channels.remote.host: syslog over udp needs `host`",
-    "53: contacts.nobody.channels: nobody can be reached without a channel",
-    "55: contacts.anna.channels.1: there is no channel smoke",
-    "54: contacts.anna.address: neither the contact nor the channel mail has an address",
-    "56: contacts.anna.quiet_hours: quiet hours without an end",
-    "57: contacts.anna.public_key: not a public key",
-    "59: escalation.levels.0.contacts.0: there is no contact berta",
-    "59: escalation.levels.0.contacts: at level 1 nobody can be reached",
-    "60: escalation.levels.1.contacts: at level 2 nobody can be reached",
-    "61: escalation.rows.0: there are several rows for (intact, never)",
-    "64: escalation.rows.0.first_level: can never fire: there are 2 levels",
-    "65: escalation.rows.1: there are several rows",
-    "69: escalation.rows.1.last_level: can never fire: the last level is below the first",
-    "73: escalation.rows.2.last_level: there are 2 levels",
+    "40: schedule.j.kind: there is nowhere to migrate to",
+    "43: alerts.zone: not a time zone",
+    "44: alerts.quiet_hours.2: not a window",
+    "44: alerts.quiet_hours: quiet hours without an end",
+    "45: alerts.heartbeat_channel: there is no channel drum",
+    "47: channels.pigeon.kind: unknown kind of channel (there are: chat, command, file, mail, snmp, syslog, webhook)",
+    "48: channels.mail.host: is required by a channel of kind mail",
+    "51: channels.local.host: syslog over `unix` needs `path`",
+    "54: channels.remote.host: syslog over udp needs `host`",
+    "56: contacts.nobody.channels: nobody can be reached without a channel",
+    "58: contacts.anna.channels.1: there is no channel smoke",
+    "57: contacts.anna.address: neither the contact nor the channel mail has an address",
+    "59: contacts.anna.quiet_hours: quiet hours without an end",
+    "60: contacts.anna.public_key: not a public key",
+    "62: escalation.levels.0.contacts.0: there is no contact berta",
+    "62: escalation.levels.0.contacts: at level 1 nobody can be reached",
+    "63: escalation.levels.1.contacts: at level 2 nobody can be reached",
+    "64: escalation.rows.0: there are several rows for (intact, never)",
+    "67: escalation.rows.0.first_level: can never fire: there are 2 levels",
+    "68: escalation.rows.1: there are several rows",
+    "72: escalation.rows.1.last_level: can never fire: the last level is below the first",
+    "76: escalation.rows.2.last_level: there are 2 levels",
 ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from holdfast.errors import EvidenceError, LocalStateError, UsageError
+from holdfast.errors import DrillMissingError, EvidenceError, LocalStateError, UsageError
 from holdfast.reports.page import page
 from holdfast.reports.seal import seal_page
 from holdfast.runs.drill.drills import DrillReport, prove, settings_of
@@ -121,7 +121,7 @@ def test_records_are_chained_and_the_chain_is_proved(tmp_path):
     assert evidence.find("latest").record.number == 4
     assert evidence.find("0" * 31 + "3").record.number == 3
     for wrong in ("f", "0"):
-        with pytest.raises(EvidenceError):
+        with pytest.raises(DrillMissingError):
             evidence.find(wrong)
     assert evidence.put_beside(paths[0], ".html", b"x").endswith("drill-000001-ehr.html")
     assert os.stat(paths[0]).st_mode & 0o077 == 0

@@ -112,8 +112,8 @@ def test_what_drills_say_is_in_the_facts(tmp_path, monkeypatch):
     assert [(alert.code, alert.subject) for alert in facts.alerts] == [("drill-stale", "ehr")]
     book = ScheduleBook(":memory:", env)
     assert "drill-stale" in {alert.code for alert in vault_alerts(loaded.settings, facts, book)}
-    record = SimpleNamespace(verdict="passed", ended="2026-11-20T03:00:00.000000Z")
-    evidence = SimpleNamespace(records=lambda: (record, SimpleNamespace(verdict="failed")))
+    record = SimpleNamespace(proves=True, ended="2026-11-20T03:00:00.000000Z")
+    evidence = SimpleNamespace(records=lambda: (record, SimpleNamespace(proves=False)))
     monkeypatch.setattr(drills, "evidence_of", lambda *_: evidence)
     monkeypatch.setattr(drills, "stands", lambda *_: ())
     facts = status.read_vault(loaded, env)

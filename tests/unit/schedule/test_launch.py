@@ -178,17 +178,20 @@ def test_outcomes_by_code():
     assert outcome_of([{"exit_code": 2}], 2).code == "failed"
 
 
+KINDS = ["prune", "forget", "check", "migrate"]
+
+
 def test_kinds_and_plug_ins(monkeypatch):
     assert arguments_of(Entry("a", "verify")) == ["verify"]
-    assert [arguments_of(Entry("a", kind))[0] for kind in ("prune", "forget", "check")] == ["prune", "forget", "check"]
+    assert [arguments_of(Entry("a", kind))[0] for kind in KINDS] == KINDS
     assert arguments_of(Entry("a", "drill")) == ["drill", "run"]
     assert arguments_of(Entry("a", "drill", "lab")) == ["drill", "run", "lab"]
-    with pytest.raises(UsageError, match="no kind of job migrate"):
-        arguments_of(Entry("a", "migrate"))
-    point = metadata.EntryPoint("migrate", "unit.schedule.test_launch:migrate", "holdfast.jobs")
+    with pytest.raises(UsageError, match="no kind of job mirror"):
+        arguments_of(Entry("a", "mirror"))
+    point = metadata.EntryPoint("mirror", "unit.schedule.test_launch:mirror", "holdfast.jobs")
     monkeypatch.setattr(metadata, "entry_points", lambda **_: [point])
-    assert arguments_of(Entry("a", "migrate", "ehr")) == ["migrate", "ehr"]
+    assert arguments_of(Entry("a", "mirror", "ehr")) == ["mirror", "ehr"]
 
 
-def migrate(entry: Entry) -> list[str]:
-    return ["migrate", entry.job]
+def mirror(entry: Entry) -> list[str]:
+    return ["mirror", entry.job]

@@ -27,7 +27,9 @@ class SchedulerSettings(Section):
 class ScheduleSettings(Section):
     """A job that starts by itself."""
 
-    kind: Name = option("backup", "`backup`, `verify`, `prune`, `forget`, `check`, `drill`, or a plug-in's kind.")
+    kind: Name = option(
+        "backup", "`backup`, `verify`, `prune`, `forget`, `check`, `migrate`, `drill`, or a plug-in's kind."
+    )
     job: Line = option(
         "", "The job of `[jobs.NAME]` that is backed up (backup), or the service that is tried; empty: all (drill)."
     )

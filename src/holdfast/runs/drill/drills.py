@@ -12,6 +12,7 @@ from holdfast.errors import EvidenceError, NotPermittedError, UsageError
 from holdfast.runs.drill.evidence import Evidence
 from holdfast.runs.drill.hold import hold
 from holdfast.runs.drill.options import DrillOptions
+from holdfast.runs.drill.plan import choose
 from holdfast.runs.drill.record import DrillRecord, SignedRecord, check_record, read_record, sign_record
 from holdfast.runs.drill.verdict import alerts_of, stale_alerts, standings
 from holdfast.services.catalogue import service_named, services_of
@@ -146,6 +147,9 @@ def run_drill(
     service = service_named(services_of(settings), name)
     if not vault.repository.is_root:
         raise NotPermittedError("a drill reads the vault and signs its record, which this credential cannot")
+    if options is not None and options.snapshot and options.bare is None:
+        # A name that is mistyped is no failed drill: nobody is called, and no record is signed.
+        choose(vault, service, options.snapshot)
     evidence = evidence_of(vault, settings)
     history = evidence.records()
     record = hold(vault, settings, service, options or DrillOptions(), history, events=events, stop=stop)

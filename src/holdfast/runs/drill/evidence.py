@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast.errors import EvidenceError, LocalStateError
+from holdfast.errors import DrillMissingError, EvidenceError, LocalStateError
 from holdfast.runs.drill.record import (
     RECORD_BYTES_MAX,
     DrillRecord,
@@ -58,14 +58,14 @@ class Evidence:
         return tuple(found)
 
     def find(self, drill: str) -> SignedRecord:
-        """Return the record of a drill by (the beginning of) its id, or `latest`. `EvidenceError` if there is none or several."""
+        """Return the record of a drill by (the beginning of) its id, or `latest`. `DrillMissingError` if there is none or several."""
         names = self._names()
         if drill == "latest" and names:
             return self._read(names[-1])
         found = [signed for signed in map(self._read_or_none, names) if signed and signed.record.id.startswith(drill)]
         if len(found) != 1:
             many = "several drills have an id that begins so" if found else "there is no drill of that id"
-            raise EvidenceError(many, next="`holdfast drill list` shows them.")
+            raise DrillMissingError(many)
         return found[0]
 
     def add(self, complete: Callable[[int, str], SignedRecord]) -> str:

@@ -124,7 +124,7 @@ def _owner(trees: Trees, service: Service) -> int:
 
 def production_of(vault: OpenVault, settings: Settings) -> tuple[str, ...]:
     """Return the folders that drills must neither lie in nor see."""
-    own = [str(vault.state_dir.parent), *([vault.store.local_root] if vault.store.local_root else [])]
+    own = [str(vault.state_dir.parent), *vault.store_folders()]
     data = [path for service in settings.services.values() for path in (*service.paths, service.data)]
     return production_folders([job.paths for job in settings.jobs.values()], data, [os.fsdecode(path) for path in own])
 

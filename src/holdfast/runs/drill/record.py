@@ -96,6 +96,11 @@ class DrillRecord:
     holdfast: str
     schema: int = SCHEMA
 
+    @property
+    def proves(self) -> bool:
+        """Whether it shows that the service comes back: it passed, whole, and nothing was broken on purpose."""
+        return self.verdict == "passed" and self.kind != "partial" and not self.scenario
+
     def phase(self, name: str) -> float:
         """Return the seconds of a phase, all its spans together; 0 if it did not happen."""
         return sum(phase.seconds for phase in self.phases if phase.name == name)

@@ -129,9 +129,7 @@ def standings(
     found = []
     for name, service in services.items():
         own = [record for record in records if record.service == name and not record.scenario]
-        passed = next(
-            (record for record in reversed(own) if record.verdict == "passed" and record.kind != "partial"), None
-        )
+        passed = next((record for record in reversed(own) if record.proves), None)
         size = (sizes or {}).get(name) or (own[-1].bytes if own else 0)
         found.append(
             Standing(

@@ -26,6 +26,7 @@ from holdfast.reliability.objectives import (
 )
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.monitoring.report import EntryStatus, SourceStatus, StatusReport, StoreStatus
+from holdfast.runs.pending import overdue_alert, pending
 from holdfast.runs.schedule.decide import due_slot
 from holdfast.runs.schedule.records import Entry, RunState
 from holdfast.runs.verify import LEDGER_FILE
@@ -75,7 +76,10 @@ class VaultFacts:
     drill_at: datetime | None = None
     """When a drill last passed."""
     alerts: tuple[Alert, ...] = ()
-    """What others found in danger: services whose drills are stale."""
+    """What others found in danger: services whose drills are stale, packs that wait too long for a store."""
+    packs_pending: int = 0
+    """Packs that wait on this host because a store was down."""
+    bytes_pending: int = 0
 
 
 def unreadable(error: HoldfastError, now: datetime) -> VaultFacts:
@@ -101,7 +105,8 @@ def vault_facts(vault: OpenVault) -> VaultFacts:
             )  # fmt: skip
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         packs = [row.name.hex() for row in vault.refresh_index().packs()]
-        free, total = _room(vault.store.local_root)
+        free, total = _room(vault.home_folder)
+        waits = pending(vault)
     except HoldfastError as error:
         return unreadable(error, now)
     first = min((info.finished for info in snapshots), default=now)
@@ -113,6 +118,9 @@ def vault_facts(vault: OpenVault) -> VaultFacts:
         first_days=max(0.0, (now - first).total_seconds() / _DAY),
         free_bytes=free,
         total_bytes=total,
+        packs_pending=waits.packs if waits else 0,
+        bytes_pending=waits.bytes if waits else 0,
+        alerts=(overdue_alert(waits),) if waits and waits.overdue else (),
     )
 
 
@@ -219,7 +227,11 @@ def _source_status(fact: SourceFacts, facts: VaultFacts, dangers: dict[str, str]
     base = known or SourceStatus(fact.name, fact.last_good, None, None, "unwatched")
     age = max(0.0, (now - fact.last_good).total_seconds()) if fact.last_good else None
     words = {"rpo-missed": "missed", "rpo-danger": "danger", "source-silent": "silent"}
-    verdict = words.get(dangers.get(fact.name, ""), "ok" if fact.rpo_seconds is not None else "unwatched")
+    if fact.last_good is None:
+        otherwise = "unknown" if facts.error else "never"
+    else:
+        otherwise = "ok" if fact.rpo_seconds is not None else "unwatched"
+    verdict = words.get(dangers.get(fact.name, ""), otherwise)
     return replace(base, last_good=fact.last_good, age_seconds=age, rpo_seconds=fact.rpo_seconds, verdict=verdict)
 
 
@@ -257,6 +269,10 @@ def make_report(
         seen += vault_alerts(settings, facts, book)
     by_source = {alert.subject: alert.code for alert in seen if alert.code.startswith(("rpo-", "source-"))}
     sources = source_facts(entries, facts, book, settings.monitoring.host_silent_days)
+    named = {source.name for source in sources}
+    sources += tuple(SourceFacts(job, None) for job in settings.jobs if job not in named)
+    shown = tuple(_source_status(fact, facts, by_source, now) for fact in sources)
+    lacking = any(source.verdict == "never" or source.partial for source in shown)
     live = [record for record in alerts if record.state is not AlertState.RESOLVED]
     at_risk = sum(record.safety is Safety.AT_RISK for record in live)
     worst = any(alert.safety in (Safety.DEGRADED, Safety.AT_RISK) for alert in seen) or bool(at_risk)
@@ -269,10 +285,14 @@ def make_report(
     drill = facts.drill_at or book.fact(DRILL_FACT)
     return StatusReport(
         at=now,
-        verdict="critical" if worst or facts.error else "attention" if seen or opened else "ok",
+        verdict="critical"
+        if worst or facts.error
+        else "attention"
+        if seen or opened or lacking or facts.packs_pending
+        else "ok",
         vault=facts.vault,
         vault_error=facts.error,
-        sources=tuple(_source_status(fact, facts, by_source, now) for fact in sources),
+        sources=shown,
         entries=tuple(entry_status(entry, book, now) for entry in entries),
         stores=stores,
         packs=len(facts.ages_days),
@@ -282,6 +302,8 @@ def make_report(
         drill_days=(now - drill).total_seconds() / _DAY if drill else None,
         copies=0 if facts.error else facts.copies,
         copies_wanted=settings.monitoring.copies,
+        packs_pending=facts.packs_pending,
+        bytes_pending=facts.bytes_pending,
         alerts_open=opened,
         alerts_acknowledged=sum(record.state is AlertState.ACKNOWLEDGED for record in live),
         alerts_at_risk=at_risk,

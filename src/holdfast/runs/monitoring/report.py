@@ -21,7 +21,8 @@ class SourceStatus:
     rpo_seconds: float | None
     """How old it may be; null: nobody said."""
     verdict: str
-    """`ok`, `danger` (most of the objective is used up), `missed`, `silent`, or `unwatched`."""
+    """`ok`, `danger` (most of the objective is used up), `missed`, `silent`, `unwatched`, `never` (nothing is stored yet),
+    or `unknown`."""
     snapshots: int = 0
     """How many snapshots the vault has of it."""
     partial: bool = False
@@ -106,6 +107,10 @@ class StatusReport:
     """On how many stores every backup is."""
     copies_wanted: int = 1
     """On how many it must be."""
+    packs_pending: int = 0
+    """Packs that wait on this host because a store was down."""
+    bytes_pending: int = 0
+    """How much that is."""
     alerts_open: int = 0
     """Alerts that wait for an answer."""
     alerts_acknowledged: int = 0

@@ -21,6 +21,7 @@ _KINDS: dict[str, Callable[[Entry], list[str]]] = {
     "prune": lambda _entry: ["prune"],
     "forget": lambda _entry: ["forget"],
     "check": lambda _entry: ["check"],
+    "migrate": lambda _entry: ["migrate"],
     "drill": lambda entry: ["drill", "run", *([entry.job] if entry.job else [])],
 }
 
