@@ -7,7 +7,7 @@ import random
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -252,8 +252,11 @@ def test_what_is_wrong_with_account_and_address_is_said_before_anything_stands_s
             FACTORY.make(wrong, system()).check()
     server.run("CREATE USER poor@localhost IDENTIFIED BY 'wrong'")
     poor = Connection("ehr", host=str(server.socket), user="poor", password=SecretRef("file", str(tmp_path / "wrong")))
-    with pytest.raises(errors.ApplicationAccessError, match="RELOAD, PROCESS, BINLOG MONITOR") as caught:
-        FACTORY.make(poor, system()).check()
+    with (
+        closing(FACTORY.make(poor, system())) as connector,
+        pytest.raises(errors.ApplicationAccessError, match="RELOAD, PROCESS, BINLOG MONITOR") as caught,
+    ):
+        connector.check()
     assert "GRANT RELOAD, PROCESS, BINLOG MONITOR ON" in caught.value.next
     with pytest.raises(errors.ConfigError, match="mode = one of"):
         FACTORY.make(connection(mode="magic"), system())
