@@ -253,7 +253,7 @@ class NetClient:
         body: Buffer | None = None,
         *,
         sha256: bytes | None = None,
-        answer_bytes_max: int = 1048576,
+        answer_bytes_max: int = ...,
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Send a request once; return status, headers (lower case) and body of the answer, whatever the status.
 
