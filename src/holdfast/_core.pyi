@@ -220,11 +220,11 @@ class NetSigner:
     @staticmethod
     def basic(encoded: str) -> NetSigner: ...
     @staticmethod
-    def aws(region: str, key_id: str = "", secret: str = "", token: str = "") -> NetSigner: ...
+    def aws(region: str, key_id: str = ..., secret: str = ..., token: str = ...) -> NetSigner: ...
     @staticmethod
-    def azure(name: str, key: str = "", shared: str | None = None) -> NetSigner: ...
+    def azure(name: str, key: str = ..., shared: str | None = None) -> NetSigner: ...
     @staticmethod
-    def gcp(service_account: str = "") -> NetSigner: ...
+    def gcp(service_account: str = ...) -> NetSigner: ...
 
 @final
 class NetClient:
@@ -253,7 +253,7 @@ class NetClient:
         body: Buffer | None = None,
         *,
         sha256: bytes | None = None,
-        answer_bytes_max: int = 1048576,
+        answer_bytes_max: int = ...,
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Send a request once; return status, headers (lower case) and body of the answer, whatever the status.
 
