@@ -89,3 +89,85 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    //! Every cause has a code of its own, and the innermost one that has a name is told.
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<dyn std::error::Error + 'static>>,
+    }
+
+    fn layers(texts: &[&'static str]) -> Layer {
+        let mut found: Option<Box<dyn std::error::Error>> = None;
+        for text in texts.iter().rev() {
+            found = Some(Box::new(Layer {
+                text,
+                source: found,
+            }));
+        }
+        Layer {
+            text: "a request to http://secret.example/ failed",
+            source: found,
+        }
+    }
+
+    #[test]
+    fn codes_are_stable() {
+        let all = [
+            (Error::Connect(String::new()), "net-connect"),
+            (Error::Stalled(9), "net-stalled"),
+            (Error::Broken(String::new()), "net-broken"),
+            (Error::TooLong(9), "net-too-long"),
+            (Error::Credential, "net-credential"),
+            (Error::Settings(String::new()), "net-settings"),
+        ];
+        for (error, code) in all {
+            assert_eq!(error.code(), code);
+        }
+    }
+
+    #[test]
+    fn the_innermost_cause_with_a_name_is_told_and_no_address() {
+        assert_eq!(innermost(&layers(&[])), "no reason given");
+        let known = [
+            (
+                "invalid peer certificate: UnknownIssuer",
+                "its certificate is not trusted",
+            ),
+            (
+                "dns error: no record of secret.example",
+                "its name is not known",
+            ),
+            ("unsuccessful tunnel", "the proxy refused"),
+            ("operation timed out", "no answer in time"),
+            (
+                "connection closed before message completed",
+                "closed before the answer was whole",
+            ),
+            (
+                "end of file before message length reached",
+                "closed in the middle of the answer",
+            ),
+        ];
+        for (text, word) in known {
+            assert_eq!(innermost(&layers(&["secret.example", text])), word);
+        }
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let wrapped = Layer {
+            text: "http://secret.example/",
+            source: Some(Box::new(refused)),
+        };
+        assert_eq!(innermost(&wrapped), "connection refused");
+        let untrusted = std::io::Error::other("certificate of secret.example expired");
+        let wrapped = Layer {
+            text: "http://secret.example/",
+            source: Some(Box::new(untrusted)),
+        };
+        assert_eq!(innermost(&wrapped), "its certificate is not trusted");
+    }
+}

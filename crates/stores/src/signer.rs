@@ -227,3 +227,81 @@ impl Signer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Each account signs as its service wants it, or says why it cannot; no text repeats a secret.
+    use super::*;
+
+    fn sign(signer: &Signer, address: &str) -> Result<(Uri, HeaderMap), Error> {
+        let mut uri: Uri = address.parse().expect("an address");
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("store.example"));
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(signer.sign(&Method::PUT, &mut uri, &mut headers, Some(&[7; 32])))?;
+        Ok((uri, headers))
+    }
+
+    fn given(id: &str, secret: &str, token: &str) -> Account {
+        Account::Given {
+            id: id.to_owned(),
+            secret: secret.to_owned(),
+            token: token.to_owned(),
+        }
+    }
+
+    fn refused(signer: Result<Signer, Error>) -> String {
+        let error = signer.err().expect("refused");
+        assert_eq!(error.code(), "net-settings");
+        let text = error.to_string();
+        assert!(!text.contains("hunter2"));
+        text
+    }
+
+    #[test]
+    fn nobody_and_a_name_with_a_password() {
+        let (_, headers) = sign(&Signer::None, "http://store.example/a").expect("nothing to do");
+        assert!(headers.get(AUTHORIZATION).is_none());
+        let basic = Signer::basic("YTpi").expect("plain text");
+        let (_, headers) = sign(&basic, "http://store.example/a").expect("a header");
+        assert_eq!(headers.get(AUTHORIZATION).expect("set"), "Basic YTpi");
+        refused(Signer::basic("hunter2\n"));
+    }
+
+    #[test]
+    fn s3_signs_with_a_key_and_its_token() {
+        let signer = Signer::aws(given("AKID", "secret", "token"), "eu-1").expect("a key");
+        let (_, headers) = sign(&signer, "http://store.example/bucket/pack").expect("signed");
+        let proof = headers.get(AUTHORIZATION).expect("set").to_str();
+        let proof = proof.expect("text");
+        assert!(proof.starts_with("AWS4-HMAC-SHA256 Credential=AKID/"));
+        assert!(proof.contains("/eu-1/s3/aws4_request"));
+        assert_eq!(headers.get("x-amz-security-token").expect("set"), "token");
+        refused(Signer::aws(Account::Shared("hunter2".to_owned()), "eu-1"));
+    }
+
+    #[test]
+    fn azure_signs_with_a_key_or_a_shared_signature() {
+        let signer = Signer::azure(given("", "c2VjcmV0", ""), "site").expect("a key");
+        let (_, headers) = sign(&signer, "http://store.example/c/pack").expect("signed");
+        let proof = headers.get(AUTHORIZATION).expect("set").to_str();
+        assert!(proof.expect("text").starts_with("SharedKey site:"));
+        let shared = Account::Shared("sv=2024-01-01&sig=abc".to_owned());
+        let signer = Signer::azure(shared, "site").expect("a signature");
+        let (uri, _) = sign(&signer, "http://store.example/c/pack").expect("signed");
+        assert!(uri.query().expect("a query").contains("sig=abc"));
+        refused(Signer::azure(
+            given("", "hunter2 is no base64!", ""),
+            "site",
+        ));
+    }
+
+    #[test]
+    fn google_wants_the_json_of_an_account() {
+        refused(Signer::gcp(given("", "hunter2", "")));
+        refused(Signer::gcp(Account::Shared("hunter2".to_owned())));
+    }
+}
