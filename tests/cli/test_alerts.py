@@ -209,11 +209,23 @@ def test_status_of_little_and_of_the_worst(place, run, monkeypatch):
     assert "passed: none." in out
     assert run("status", "--check")[1].startswith("HOLDFAST OK - 0 sources, no alert | ")
     waiting = full_report(
-        sources=(SourceStatus("new", None, None, None, "never"),), packs_pending=3, bytes_pending=5000
+        sources=(SourceStatus("new", None, None, None, "never", suspicious=2),),
+        packs_pending=3,
+        bytes_pending=5000,
+        scheduler_silent=True,
     )
     monkeypatch.setattr("holdfast.runs.status.status", lambda _config: waiting)
     assert "PENDING: 3 packs (5 kB) wait for a store" in run("status")[1]
-    assert "; 1 sources were never backed up; 3 packs wait for a store; " in run("status", "--check")[1]
+    assert "SUSPICIOUS: 2 snapshots" in run("status")[1]
+    assert "IT DOES NOT RUN" in run("status")[1]
+    line = run("status", "--check")[1]
+    for said in (
+        "1 sources were never backed up",
+        "2 snapshots are suspicious",
+        "service does not run",
+        "3 packs wait for",
+    ):
+        assert said in line
     code, out, _ = run("status", "--config", str(place / "site.toml"))
     worst = full_report(verdict="critical", vault_error="store-unreachable")
     monkeypatch.setattr("holdfast.runs.status.status", lambda _config: worst)

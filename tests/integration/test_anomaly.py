@@ -14,6 +14,7 @@ import pytest
 import holdfast
 from holdfast.errors import HeldError, PinnedError, Safety, UsageError
 from holdfast.runs.drill.lastgood import last_good
+from holdfast.runs.monitoring.gather import vault_facts
 from holdfast.runs.options import BackupOptions
 from holdfast.runs.results import RetentionPolicy
 
@@ -119,11 +120,17 @@ def test_encryption_is_stored_told_pinned_and_released(vault, ward, part):
 
 
 def test_a_release_counts_for_the_next_run_and_is_in_the_audit_log(vault, ward):
-    ward.backup()
+    good = ward.backup()
     ward.encrypt(0.25)
     first = ward.backup()
     assert first.anomaly.suspicious
+    (source,) = [row for row in vault_facts(vault._vault).sources if row.snapshot == first.snapshot.id]
+    assert (source.last_good, source.snapshots, source.suspicious) == (good.snapshot.finished, 2, 1), (
+        "it is no good backup"
+    )
     assert vault.release_suspicious(first.snapshot.id[:10], reason="a migration") == first.snapshot.id
+    (source,) = [row for row in vault_facts(vault._vault).sources if row.snapshot == first.snapshot.id]
+    assert (source.last_good, source.suspicious) == (first.snapshot.finished, 0)
     ends = [row.record for row in vault.audit.records() if row.record.kind == "release" and row.record.phase == "end"]
     assert (ends[-1].outcome, ends[-1].subject) == ("success", first.snapshot.id)
     for file in sorted(ward.root.glob("*.locked"))[:10]:

@@ -12,7 +12,7 @@ import pytest
 import holdfast
 from holdfast import config as configuration
 from holdfast.cli import main
-from holdfast.errors import DrillRefusedError, SnapshotMissingError
+from holdfast.errors import DrillRefusedError, SnapshotMissingError, UsageError
 from holdfast.runs import status
 from holdfast.runs.alerting import open_book
 
@@ -80,6 +80,7 @@ def test_the_status_sees_a_vault_with_a_named_home_and_policies(site, tmp_path, 
     assert after.packs_pending > 0
     assert {source.name: source.verdict for source in after.sources} == {"ehr": "ok", "pacs": "never"}
     assert after.exit_code == 3
+    assert after.scheduler_silent
     assert main(["check", "--config", str(site)]) == 7
     assert "note: it is the store second" in capsys.readouterr().err
     shutil.move(tmp_path / "home", tmp_path / "away")
@@ -148,3 +149,15 @@ def test_a_secret_that_is_named_goes_before_the_configured_one_of_another_kind(s
 def test_a_job_s_name_where_paths_are_expected_is_answered_with_the_option(site, capsys):
     assert main(["backup", "ehr", "--config", str(site)]) == 2
     assert "NEXT: write `--job ehr`." in capsys.readouterr().err
+
+
+def test_what_makes_no_sense_is_refused_from_python_too(site, tmp_path):
+    with holdfast.Vault.open(str(site)) as vault:
+        vault.backup([tmp_path / "data"], label="ehr")
+        for part in (-1, 0, 7):
+            with pytest.raises(UsageError, match="part of the whole"):
+                vault.verify(sample=part)
+        with pytest.raises(UsageError, match=r"html or \.pdf"):
+            vault.runbook("ehr", "docx")
+    with pytest.raises(UsageError, match="workers, pack_bytes"):
+        holdfast.BackupOptions(workers=-1, pack_bytes=0)

@@ -233,7 +233,7 @@ def test_what_fails_is_told_and_seen_from_outside(site, capsys):
     assert main(["alerts", "list"]) == 3
     assert "source-missing" in capsys.readouterr().out
     assert main(["alerts", "ack", "1", "--by", "anna"]) == 0
-    assert main(["status", "--check", "--config", str(site.config)]) == 0
+    assert main(["status", "--check", "--config", str(site.config)]) == 1, "one job was never backed up"
     shutil.rmtree(site.vault)
     assert main(["status", "--config", str(site.config)]) == 7
     capsys.readouterr()

@@ -74,6 +74,11 @@ def nagios(report: StatusReport) -> tuple[int, str]:
     partial = sum(source.partial for source in report.sources)
     if partial:
         said.append(f"the newest snapshots of {partial} sources have findings")
+    doubtful = sum(source.suspicious for source in report.sources)
+    if doubtful:
+        said.append(f"{doubtful} snapshots are suspicious")
+    if report.scheduler_silent:
+        said.append("the schedule's service does not run")
     if report.packs_pending:
         said.append(f"{report.packs_pending} packs wait for a store")
     if report.alerts_open:
@@ -119,6 +124,9 @@ def _show(report: StatusReport, out: Output) -> None:
     )
     drill = "none" if report.drill_days is None else f"{report.drill_days:.0f} days ago"
     out.answer(f"Last drill that passed: {drill}. Copies: {report.copies} of {report.copies_wanted}.")
+    doubtful = sum(source.suspicious for source in report.sources)
+    if doubtful:
+        out.answer(f"SUSPICIOUS: {doubtful} snapshots, which count as no good backup: `holdfast findings list`.")
     if report.packs_pending:
         out.answer(
             f"PENDING: {report.packs_pending} packs ({format_bytes(report.bytes_pending)}) wait for a store: `holdfast migrate`."
@@ -132,7 +140,8 @@ def _show(report: StatusReport, out: Output) -> None:
         f"Alerts: {report.alerts_open} open, {report.alerts_acknowledged} acknowledged, {report.alerts_at_risk} at risk."
     )
     seen = f"{report.scheduler_seen:%Y-%m-%d %H:%M:%S}Z" if report.scheduler_seen else "never"
-    out.answer(f"Schedule's service last seen: {seen}.")
+    silent = " IT DOES NOT RUN: nothing starts by itself, nobody is told." if report.scheduler_silent else ""
+    out.answer(f"Schedule's service last seen: {seen}.{silent}")
 
 
 def _source_row(source: SourceStatus) -> tuple[str, ...]:

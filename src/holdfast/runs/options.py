@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES
+from holdfast.errors import UsageError
 from holdfast.governor.budget import UNLIMITED, Budget
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -105,3 +106,12 @@ class BackupOptions:
     """Compressing threads; 0: one per core."""
     upload_threads: int = 2
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can keep to. `UsageError`."""
+        counts = {"workers": self.workers, "audit_files": self.audit_files}
+        wrong = [name for name, value in counts.items() if value < 0]
+        sizes = {"upload_threads": self.upload_threads, "pack_bytes": self.pack_bytes, "level": self.level}
+        wrong += [name for name, value in sizes.items() if value < 1]
+        if wrong:
+            raise UsageError(f"an option of the backup is too small: {', '.join(wrong)}")

@@ -402,6 +402,8 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
         """
         from holdfast.runs.verify import VerifyRequest, run_verify
 
+        if not 0 < sample <= 1:
+            raise UsageError("a sample is a part of the whole, above 0 and at most 1")
         request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due)
         return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
 

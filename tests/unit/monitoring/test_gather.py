@@ -31,7 +31,7 @@ from holdfast.runs.monitoring.gather import (
 )
 from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.schedule.book import ScheduleBook
-from holdfast.runs.schedule.configured import entries_of
+from holdfast.runs.schedule.configured import entries_of, open_schedule_book
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 TEXT = """[vault]
@@ -71,6 +71,9 @@ def test_the_facts_of_a_real_vault(tmp_path, monkeypatch):
         monkeypatch.undo()
         monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
         vault.verify()
+    assert status.status(loaded).scheduler_silent
+    with open_schedule_book() as book:
+        book.note_fact(gather.SERVICE_FACT)
     report = status.status(loaded)
     assert report.vault
     assert [source.snapshots for source in report.sources if source.name == "ehr"] == [2]

@@ -221,7 +221,7 @@ def write_runbook(vault: OpenVault, config: Config | None, service: str, kind: s
     from holdfast.reports.seal import seal_page
     from holdfast.runs.drill.runbook import runbook_document
 
-    if kind == "json":
+    if kind not in ("html", "pdf"):
         raise UsageError("a runbook is read by people: write .html or .pdf")
     settings = settings_of(config)
     records = evidence_of(vault, settings).records()

@@ -24,6 +24,7 @@ from holdfast.reliability.objectives import (
     days_until_full,
     endangered,
 )
+from holdfast.repository.retention import suspicious
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.monitoring.report import EntryStatus, SourceStatus, StatusReport, StoreStatus
 from holdfast.runs.pending import overdue_alert, pending
@@ -51,6 +52,8 @@ __all__ = [
 ]
 
 SERVICE_FACT = "service"
+SILENT_SECONDS = 900.0
+"""A service of the schedule that was not seen for so long starts nothing and tells nobody."""
 DRILL_FACT = "drill"
 """The fact under which a finished drill is noted in the schedule's book."""
 _DAY = 86400.0
@@ -98,10 +101,14 @@ def vault_facts(vault: OpenVault) -> VaultFacts:
             name = info.label or info.source[:8]
             if info.host and info.host != host:
                 name = f"{name}@{info.host}"
-            count = newest[info.source].snapshots + 1 if info.source in newest else 1
+            before = newest.get(info.source)
+            bad = suspicious(info)
+            # What may be ransomware's work is no good backup until somebody releases it.
+            good = (before.last_good if before else None) if bad else info.finished
             newest[info.source] = SourceStatus(
-                name, info.finished, max(0.0, (now - info.finished).total_seconds()), None, "unwatched", count,
-                info.partial, info.findings, info.id,
+                name, good, max(0.0, (now - good).total_seconds()) if good else None, None, "unwatched",
+                before.snapshots + 1 if before else 1, info.partial, info.findings, info.id,
+                (before.suspicious if before else 0) + bad,
             )  # fmt: skip
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         packs = [row.name.hex() for row in vault.refresh_index().packs()]
@@ -272,7 +279,9 @@ def make_report(
     named = {source.name for source in sources}
     sources += tuple(SourceFacts(job, None) for job in settings.jobs if job not in named)
     shown = tuple(_source_status(fact, facts, by_source, now) for fact in sources)
-    lacking = any(source.verdict == "never" or source.partial for source in shown)
+    lacking = any(source.verdict == "never" or source.partial or source.suspicious for source in shown)
+    scheduler = book.fact(SERVICE_FACT)
+    silent = bool(entries) and (scheduler is None or (now - scheduler).total_seconds() > SILENT_SECONDS)
     live = [record for record in alerts if record.state is not AlertState.RESOLVED]
     at_risk = sum(record.safety is Safety.AT_RISK for record in live)
     worst = any(alert.safety in (Safety.DEGRADED, Safety.AT_RISK) for alert in seen) or bool(at_risk)
@@ -288,7 +297,7 @@ def make_report(
         verdict="critical"
         if worst or facts.error
         else "attention"
-        if seen or opened or lacking or facts.packs_pending
+        if seen or opened or lacking or silent or facts.packs_pending
         else "ok",
         vault=facts.vault,
         vault_error=facts.error,
@@ -308,5 +317,6 @@ def make_report(
         alerts_acknowledged=sum(record.state is AlertState.ACKNOWLEDGED for record in live),
         alerts_at_risk=at_risk,
         dangers=tuple(f"{alert.code} {alert.subject}" for alert in seen),
-        scheduler_seen=book.fact(SERVICE_FACT),
+        scheduler_seen=scheduler,
+        scheduler_silent=silent,
     )

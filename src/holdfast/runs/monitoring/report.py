@@ -31,6 +31,8 @@ class SourceStatus:
     """How many."""
     snapshot: str = ""
     """Id of the newest snapshot."""
+    suspicious: int = 0
+    """Snapshots that look like ransomware's work and that nobody released: none of them counts as good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class StatusReport:
     """Alerts, open or acknowledged, that say that something may be lost."""
     dangers: tuple[str, ...] = ()
     """The objectives in danger or missed, as `CODE SUBJECT`."""
+    scheduler_silent: bool = False
+    """Whether there is a schedule and no service that keeps it: nothing starts by itself, and nobody is told."""
     scheduler_seen: datetime | None = None
     """When the schedule's service last gave a sign of life; null: it never ran on this host."""
 
