@@ -8,10 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-# The goal is 90 for both. A limit here is what has been reached, less what runs vary by: raise it with every test that
-# moves the figure, never lower it.
-LINES_PERCENT_MIN = 95.0
-BRANCHES_PERCENT_MIN = 88.0
+# The goal of 90 for both is passed. A limit here is what has been reached, less what runs vary by: raise it with every test
+# that moves the figure, never lower it.
+LINES_PERCENT_MIN = 97.0
+BRANCHES_PERCENT_MIN = 92.0
 
 
 def main() -> int:

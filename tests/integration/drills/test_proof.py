@@ -11,7 +11,7 @@ import pytest
 
 import holdfast
 from holdfast.base.environment import system
-from holdfast.errors import DrillError, EvidenceError, NotPermittedError, UsageError, WrongKeyError
+from holdfast.errors import DrillError, DrillMissingError, NotPermittedError, UsageError, WrongKeyError
 from holdfast.runs.drill import compare, hold
 from holdfast.runs.drill.drills import prove
 from holdfast.runs.drill.options import BareSite, DrillOptions, Injection
@@ -140,7 +140,7 @@ def test_reports_and_runbooks_come_in_every_form(files):
         assert vault.runbook("files", "pdf").startswith(b"%PDF")
         with pytest.raises(UsageError):
             vault.runbook("files", "json")
-        with pytest.raises(EvidenceError):
+        with pytest.raises(DrillMissingError):
             vault.drill_record("ffff")
     page = html.decode()
     for secret in (str(files.source), "deep", "large"):
