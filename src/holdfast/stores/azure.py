@@ -19,7 +19,6 @@ from holdfast import engine
 from holdfast.errors import (
     CapabilityError,
     ConfigError,
-    InternalError,
     ObjectMissingError,
     StoreRefusedError,
     StoreRetainedError,
@@ -33,6 +32,7 @@ from holdfast.stores.protocol import (
     StorageState,
     check_name,
     check_prefix,
+    refuse_other_bytes,
     unclaimed,
     utc,
 )
@@ -78,11 +78,8 @@ class AzureStore:
 
     def put(self, name: str, data: Data) -> None:
         """Store an object if the name is free; `InternalError` if it holds other bytes."""
-        if self.put_new(name, data):
-            return
-        if self.size(name) != len(data) or self.get(name) != data:
-            message = "other bytes put under an existing object name"
-            raise InternalError(message)
+        if not self.put_new(name, data):
+            refuse_other_bytes(self, name, data)
 
     def put_new(self, name: str, data: Data) -> bool:
         """Store an object if the name is free: `If-None-Match: *`."""

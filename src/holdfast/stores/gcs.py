@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from holdfast import engine
-from holdfast.errors import ConfigError, InternalError, ObjectMissingError, StoreRefusedError, StoreUnreachableError
+from holdfast.errors import ConfigError, ObjectMissingError, StoreRefusedError, StoreUnreachableError
 from holdfast.stores import service as http
 from holdfast.stores.protocol import (
     Capability,
@@ -24,6 +24,7 @@ from holdfast.stores.protocol import (
     StorageState,
     check_name,
     check_prefix,
+    refuse_other_bytes,
 )
 from holdfast.stores.refusals import no_place
 
@@ -65,11 +66,8 @@ class GcsStore(Plain):
 
     def put(self, name: str, data: Data) -> None:
         """Store an object if the name is free; `InternalError` if it holds other bytes."""
-        if self.put_new(name, data):
-            return
-        if self.size(name) != len(data) or self.get(name) != data:
-            message = "other bytes put under an existing object name"
-            raise InternalError(message)
+        if not self.put_new(name, data):
+            refuse_other_bytes(self, name, data)
 
     def put_new(self, name: str, data: Data) -> bool:
         """Store an object if the name is free: generation 0 is none."""

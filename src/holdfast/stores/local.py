@@ -17,13 +17,12 @@ from pathlib import Path
 
 from holdfast.errors import (
     HoldfastError,
-    InternalError,
     ObjectMissingError,
     StoreFullError,
     StoreRefusedError,
     StoreUnreachableError,
 )
-from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix
+from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix, refuse_other_bytes
 
 FOLDER_MODE = 0o700
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -57,11 +56,8 @@ class LocalStore(Plain):
 
     def put(self, name: str, data: Data) -> None:
         """Store an object; `InternalError` if the name holds other bytes."""
-        if self.put_new(name, data):
-            return
-        if self.size(name) != len(data) or self.get(name) != data:
-            message = "other bytes put under an existing object name"
-            raise InternalError(message)
+        if not self.put_new(name, data):
+            refuse_other_bytes(self, name, data)
 
     def put_new(self, name: str, data: Data) -> bool:
         """Store an object if the name is free."""

@@ -208,6 +208,13 @@ def utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def refuse_other_bytes(store: Store, name: str, data: Data) -> None:
+    """Raise `InternalError` if the object under a name that was taken holds other bytes than `data`; nothing is changed."""
+    if store.size(name) != len(data) or store.get(name) != data:
+        message = "other bytes put under an existing object name"
+        raise InternalError(message)
+
+
 def check_name(name: str) -> str:
     """Return the name, or raise `InternalError` if it is not a legal object name."""
     if len(name) > NAME_BYTES_MAX or not _NAME.fullmatch(name):

@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from holdfast import engine
 from holdfast.base import environment
-from holdfast.errors import InternalError, ObjectMissingError, StoreRefusedError, StoreUnreachableError, UsageError
-from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix
+from holdfast.errors import ObjectMissingError, StoreRefusedError, StoreUnreachableError, UsageError
+from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix, refuse_other_bytes
 from holdfast.stores.ssh import SAFE, Connection, SharedLimits, connector, sftp_errors
 
 if TYPE_CHECKING:
@@ -56,11 +56,8 @@ class SftpStore(Plain):
 
     def put(self, name: str, data: Data) -> None:
         """Store an object; `InternalError` if the name holds other bytes."""
-        if self.put_new(name, data):
-            return
-        if self.size(name) != len(data) or self.get(name) != data:
-            message = "other bytes put under an existing object name"
-            raise InternalError(message)
+        if not self.put_new(name, data):
+            refuse_other_bytes(self, name, data)
 
     def put_new(self, name: str, data: Data) -> bool:
         """Store an object if the name is free."""

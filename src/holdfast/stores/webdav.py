@@ -21,14 +21,13 @@ from holdfast.base import environment
 from holdfast.errors import (
     ConfigError,
     HoldfastError,
-    InternalError,
     ObjectMissingError,
     StoreRefusedError,
     StoreUnreachableError,
     UsageError,
 )
 from holdfast.stores import service as http
-from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix
+from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix, refuse_other_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -74,11 +73,8 @@ class WebDavStore(Plain):
 
     def put(self, name: str, data: Data) -> None:
         """Store an object; `InternalError` if the name holds other bytes. No lock: packs are named by their content."""
-        if self._name(self._staged(name, data), name, []):
-            return
-        if self.size(name) != len(data) or self.get(name) != data:
-            message = "other bytes put under an existing object name"
-            raise InternalError(message)
+        if not self._name(self._staged(name, data), name, []):
+            refuse_other_bytes(self, name, data)
 
     def put_new(self, name: str, data: Data) -> bool:
         """Store an object if the name is free, alone among all who create."""

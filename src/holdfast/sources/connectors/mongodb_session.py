@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from holdfast.config.secrets import SecretRef
 from holdfast.errors import (
     ApplicationAccessError,
     ApplicationBusyError,
@@ -24,7 +23,7 @@ from holdfast.errors import (
     FreezeOverrunError,
     HoldfastError,
 )
-from holdfast.sources.connectors.options import password_of
+from holdfast.sources.connectors.options import arguments_of, connection_of, password_of
 from holdfast.sources.connectors.protocol import Connection
 
 __all__ = ["PORT", "Command", "Connect", "MongoSession", "driver", "main", "refusal", "unlock_command", "unlocked"]
@@ -154,22 +153,13 @@ def unlocked(session: MongoSession) -> int:
 
 def unlock_command(connection: Connection) -> tuple[str, ...]:
     """Return the program that takes back the lock: it gets the reference to the password, never the password."""
-    settings = (
-        connection.host,
-        str(connection.port),
-        connection.database,
-        connection.user,
-        str(connection.password or ""),
-    )
-    return (sys.executable, "-m", __name__, *settings)
+    return (sys.executable, "-m", __name__, *arguments_of(connection))
 
 
 def main(arguments: list[str], connect: Connect = driver) -> int:
     """Take back one lock; return the exit code: 0 done or nothing to do, 1 not done, 64 wrong arguments."""
     try:
-        host, port, database, user, password = arguments
-        secret = SecretRef.parse(password) if password else None
-        connection = Connection("watchdog", host, int(port), user, secret, database)
+        connection = connection_of(arguments)
     except ValueError:
         return os.EX_USAGE
     session = MongoSession(connection, connect)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from holdfast.config.secrets import SecretRef
 from holdfast.errors import ConfigError
 from holdfast.sources.connectors.protocol import Connection
 
-__all__ = ["needed", "options_of", "password_of"]
+__all__ = ["arguments_of", "connection_of", "needed", "options_of", "password_of"]
 
 
 def options_of(connection: Connection, declared: Mapping[str, str]) -> dict[str, str]:
@@ -35,3 +36,21 @@ def needed(connection: Connection, *fields: str) -> None:
 def password_of(connection: Connection) -> str:
     """Return the account's password, read now and kept nowhere; empty where the system vouches for the account."""
     return "" if connection.password is None else connection.password.reveal(os.environ)
+
+
+def arguments_of(connection: Connection) -> tuple[str, ...]:
+    """Return what a watchdog's program needs to log in, as its arguments: the reference to the password, never the password."""
+    return (
+        connection.host,
+        str(connection.port),
+        connection.database,
+        connection.user,
+        str(connection.password or ""),
+    )
+
+
+def connection_of(arguments: Sequence[str]) -> Connection:
+    """Return the connection that :func:`arguments_of` wrote down. `ValueError` for anything else."""
+    host, port, database, user, password = arguments
+    secret = SecretRef.parse(password) if password else None
+    return Connection("watchdog", host, int(port), user, secret, database)

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.config.secrets import SecretRef
 from holdfast.errors import (
     ApplicationAccessError,
     ApplicationBusyError,
@@ -27,7 +26,7 @@ from holdfast.errors import (
     FreezeOverrunError,
     HoldfastError,
 )
-from holdfast.sources.connectors.options import password_of
+from holdfast.sources.connectors.options import arguments_of, connection_of, password_of
 from holdfast.sources.connectors.protocol import Connection
 
 __all__ = ["ACTIVE", "END_BACKUP", "Connect", "OracleSession", "driver", "end_command", "ended", "main", "refusal"]
@@ -176,22 +175,13 @@ def ended(session: OracleSession) -> bool:
 
 def end_command(connection: Connection) -> tuple[str, ...]:
     """Return the program that ends backup mode: it gets the reference to the password, never the password."""
-    settings = (
-        connection.host,
-        str(connection.port),
-        connection.database,
-        connection.user,
-        str(connection.password or ""),
-    )
-    return (sys.executable, "-m", __name__, *settings)
+    return (sys.executable, "-m", __name__, *arguments_of(connection))
 
 
 def main(arguments: list[str], connect: Connect = driver) -> int:
     """End backup mode; return the exit code: 0 done or nothing to do, 1 not done, 64 wrong arguments."""
     try:
-        host, port, database, user, password = arguments
-        secret = SecretRef.parse(password) if password else None
-        connection = Connection("watchdog", host, int(port), user, secret, database)
+        connection = connection_of(arguments)
     except ValueError:
         return os.EX_USAGE
     session = OracleSession(connection, connect)
