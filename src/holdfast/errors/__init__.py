@@ -25,7 +25,10 @@
     │  ├─ PinnedError              a suspicious snapshot pins the last good one
     │  ├─ ReplyRefusedError        a signed reply to an alert is not accepted
     │  └─ ApprovalMissingError     the vault's access rules demand that others approve
+    ├─ ClassForgottenError         that data class of the snapshot has been forgotten
+    ├─ NotComparedError            reference sets that nobody has compared with their trees
     ├─ StoreError                  a store did not do what was asked
+    │  ├─ HomeReplacedError        its copy was promoted: the vault's home is elsewhere
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
@@ -37,6 +40,7 @@
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
+    │  ├─ ReferencesMismatchError  a reference set lacks what its tree needs: pruning stops
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
     │  └─ MediumDamageError        a medium holds other bytes than its list says
@@ -157,6 +161,12 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.protocol import (
+    ClassForgottenError,
+    HomeReplacedError,
+    NotComparedError,
+    ReferencesMismatchError,
+)
 from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
@@ -193,6 +203,7 @@ __all__ = [
     "CaptureError",
     "ChannelDriverMissingError",
     "ChannelError",
+    "ClassForgottenError",
     "ConfigError",
     "DamageError",
     "DrillError",
@@ -206,6 +217,7 @@ __all__ = [
     "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
+    "HomeReplacedError",
     "InternalError",
     "Interrupted",
     "IsolationError",
@@ -215,6 +227,7 @@ __all__ = [
     "MediumError",
     "MediumGapError",
     "MissingError",
+    "NotComparedError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
@@ -223,6 +236,7 @@ __all__ = [
     "ProbeUnusableError",
     "ReceiptError",
     "RecoveryError",
+    "ReferencesMismatchError",
     "ReplyRefusedError",
     "ReportToolMissingError",
     "RetentionError",

@@ -462,10 +462,14 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
         )
 
     @audited("enroll")
-    def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
-        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
+    def enroll_writer(self, label: str, classes: Sequence[str] = (), *, group: str = "") -> bytes:
+        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes.
+
+        Writers of one `group` do not store again what another of them stored, once `verify` has countersigned it.
+        """
         repository = self._vault.repository
-        return writers.enrol(repository, label, [repository.class_id(name) for name in classes]).encode()
+        chosen = [repository.class_id(name) for name in classes]
+        return writers.enrol(repository, label, chosen, group=group).encode()
 
     @audited("revoke")
     def revoke_writer(self, writer: str) -> None:

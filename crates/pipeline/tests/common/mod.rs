@@ -197,6 +197,7 @@ impl Vault {
             owners: Owners::default(),
             options: self.options.clone(),
             limits: Arc::clone(&self.limits),
+            maps: None,
         };
         (Ingest::start(config).expect("started"), cache_out)
     }
