@@ -233,6 +233,16 @@ class ForgottenBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedBody(Body):
+    """`dropped/ID/C`: the tombstone of one class of a snapshot; the others stay."""
+
+    kind: ClassVar[str] = "dropped"
+    class_: int
+    reason: str
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
 class CondemnBody(Body):
     """`condemn/N`: packs that nothing new may rest on, and the new packs that carry their live segments."""
 

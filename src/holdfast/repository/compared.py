@@ -72,7 +72,7 @@ def write_compared(repository: Repository, snapshot: Committed, found: Compared)
 
 def sets_of(snapshot: Committed) -> frozenset[str]:
     """Return the reference sets that a snapshot names."""
-    return frozenset(part.refs for part in snapshot.body.classes)
+    return frozenset(part.refs for part in snapshot.classes)
 
 
 def not_compared(home: Home, snapshots: Iterable[Committed]) -> list[Committed]:

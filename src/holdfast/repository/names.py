@@ -21,7 +21,7 @@ _GRAMMAR = re.compile(
             f"writer/{_ID}/{_N}",
             f"(?:session|snapshot|admission|forgotten|approval)/{_ID}",
             f"(?:checkpoint|ack|decision|hold|audit|compared)/{_ID}/{_N}",
-            f"part/{_ID}/[0-9]{{1,5}}",
+            f"(?:part|dropped)/{_ID}/[0-9]{{1,5}}",
             f"(?:refs|index|countersign)/{_SHA}",
             f"state/{_ID}/{_ID}/{_N}",
             f"(?:condemn|plan|closed|damaged|access)/{_N}",
