@@ -28,7 +28,6 @@
     ├─ ClassForgottenError         that data class of the snapshot has been forgotten
     ├─ NotComparedError            reference sets that nobody has compared with their trees
     ├─ StoreError                  a store did not do what was asked
-    │  ├─ HomeReplacedError        its copy was promoted: the vault's home is elsewhere
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
@@ -163,7 +162,6 @@ from holdfast.errors.drills import (
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
 from holdfast.errors.protocol import (
     ClassForgottenError,
-    HomeReplacedError,
     NotComparedError,
     ReferencesMismatchError,
 )
@@ -217,7 +215,6 @@ __all__ = [
     "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
-    "HomeReplacedError",
     "InternalError",
     "Interrupted",
     "IsolationError",

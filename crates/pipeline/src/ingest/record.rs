@@ -82,9 +82,8 @@ impl Recorder {
         };
         let changed = item.past != Past::Unchanged;
         let paged = matches!(content, Content::PageMap { .. } | Content::PageMapAt { .. });
-        let wanted = *size > SMALL_BYTES_MAX
-            && (paged || !fresh)
-            && !matches!(content, Content::Inline(_));
+        let wanted =
+            *size > SMALL_BYTES_MAX && (paged || !fresh) && !matches!(content, Content::Inline(_));
         if !wanted || !(changed || self.base) {
             return;
         }
