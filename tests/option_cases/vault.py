@@ -9,6 +9,7 @@ CASES: dict[str, tuple[str, object]] = {
     "vault.url": ('[vault]\nurl = "/elsewhere"', "/elsewhere"),
     "vault.key_file": (HEAD + 'key_file = "file:/k"', config.SecretRef("file", "/k")),
     "vault.passphrase": (HEAD + 'passphrase = "env:P"', config.SecretRef("env", "P")),
+    "vault.home_copy": (HEAD + 'home_copy = "none"', "none"),
     "vault.credential": (HEAD + 'credential = "file:/c"', config.SecretRef("file", "/c")),
     "jobs.*.paths": (HEAD + '[jobs.a]\npaths = ["/x", "/y"]', ("/x", "/y")),
     "jobs.*.exclude": (HEAD + '[jobs.a]\nexclude = ["*.tmp"]', ("*.tmp",)),

@@ -26,6 +26,7 @@ from holdfast.cli import (
     governor,
     keys,
     recover,
+    repair,
     report_drill,
     retention,
     schedule,
@@ -34,7 +35,7 @@ from holdfast.cli import (
 )
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.reports import compliance
-from holdfast.runs import classify, demo, results, services, start, steer, suspicion, tier_results
+from holdfast.runs import classify, demo, home_copies, results, services, start, steer, suspicion, tier_results
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
 from holdfast.sources import spool
@@ -63,6 +64,8 @@ RECORDS: dict[str, type] = {
     "verify": results.VerifyReport,
     "repair": results.RepairResult,
     "copies": tier_results.CopyRepair,
+    "home": home_copies.HomeRepaired,
+    "promote": repair.Promoted,
     "migrate": tier_results.MigrateResult,
     "thaw": tier_results.ThawResult,
     "policy": tier_results.PolicyRow,

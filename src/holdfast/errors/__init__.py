@@ -28,6 +28,7 @@
     ├─ ClassForgottenError         that data class of the snapshot has been forgotten
     ├─ NotComparedError            reference sets that nobody has compared with their trees
     ├─ StoreError                  a store did not do what was asked
+    │  ├─ HomeReplacedError        its copy was promoted: the vault's home is elsewhere
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
@@ -162,6 +163,7 @@ from holdfast.errors.drills import (
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
 from holdfast.errors.protocol import (
     ClassForgottenError,
+    HomeReplacedError,
     NotComparedError,
     ReferencesMismatchError,
 )
@@ -215,6 +217,7 @@ __all__ = [
     "FrozenElsewhereError",
     "HeldError",
     "HoldfastError",
+    "HomeReplacedError",
     "InternalError",
     "Interrupted",
     "IsolationError",
