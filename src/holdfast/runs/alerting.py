@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.reliability.alerts.desk import AlertDesk
 
-__all__ = ["ENTRY_VARIABLE", "book_path", "drill_passed", "keep_alert", "open_book", "open_desk", "origin_of"]
+__all__ = [
+    "ENTRY_VARIABLE",
+    "book_path",
+    "drill_passed",
+    "keep_alert",
+    "note_end",
+    "open_book",
+    "open_desk",
+    "origin_of",
+]
 
 DRILL_CODES = frozenset({"drill-failed", "drill-missed", "drill-stale"})
 """The codes of alerts that a full drill which passes puts an end to."""
@@ -47,6 +56,21 @@ def keep_alert(alert: Alert) -> int:
     """Put an alert of a run into the book, whence it is escalated; return its number. `LocalStateError`."""
     with open_book() as book:
         return book.report(alert, origin=origin_of(os.environ.get(ENTRY_VARIABLE, "")), quiet_return_seconds=3600.0)
+
+
+def note_end(command: str, alert: Alert | None) -> None:
+    """Note how a command ended that nobody watches and no schedule started: a failure is told, and over when it next succeeds.
+
+    A timer or a script that drops exit codes must not keep a failure from people. `LocalStateError`.
+    """
+    if os.environ.get(ENTRY_VARIABLE) or (alert is None and not os.path.exists(book_path())):
+        return
+    origin = f"command:{command}"
+    with open_book() as book:
+        keep = frozenset({(alert.code, alert.subject)}) if alert is not None else frozenset()
+        book.settle(origin=origin, keep=keep)
+        if alert is not None:
+            book.report(alert, origin=origin)
 
 
 def drill_passed(service: str, *, env: Environment | None = None) -> int:
