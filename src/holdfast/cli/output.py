@@ -171,14 +171,14 @@ class Output:
             except HoldfastError as error:
                 click.echo(f"note: the alert could not be kept: {error.what}", err=True)
 
-    def drill_passed(self, service: str) -> None:
-        """Resolve the alerts of a service's earlier drills. A book that cannot be written is said."""
-        from holdfast.runs.alerting import drill_passed
+    def end_alerts(self, subject: str, codes: frozenset[str], note: str) -> None:
+        """Resolve alerts of a subject whose cause is gone. A book that cannot be written is said."""
+        from holdfast.runs.alerting import end_alerts
 
         try:
-            drill_passed(service)
+            end_alerts(subject, codes, note=note)
         except HoldfastError as error:
-            click.echo(f"note: the alerts of earlier drills could not be resolved: {error.what}", err=True)
+            click.echo(f"note: earlier alerts could not be resolved: {error.what}", err=True)
 
     def _print_event(self, event: Event) -> None:
         self._keep(event)

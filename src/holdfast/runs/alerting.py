@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from holdfast.reliability.alerts.desk import AlertDesk
 
 __all__ = [
+    "ANOMALY_CODES",
+    "DRILL_CODES",
     "ENTRY_VARIABLE",
     "book_path",
-    "drill_passed",
+    "end_alerts",
     "keep_alert",
     "note_end",
     "open_book",
@@ -31,6 +33,8 @@ __all__ = [
 
 DRILL_CODES = frozenset({"drill-failed", "drill-missed", "drill-stale"})
 """The codes of alerts that a full drill which passes puts an end to."""
+ANOMALY_CODES = frozenset({"anomaly"})
+"""The codes of alerts that the release of all suspicious snapshots of a source puts an end to."""
 ENTRY_VARIABLE = "HOLDFAST_SCHEDULE_ENTRY"
 """Names the entry of the schedule that a run was started for."""
 
@@ -73,12 +77,12 @@ def note_end(command: str, alert: Alert | None) -> None:
             book.report(alert, origin=origin)
 
 
-def drill_passed(service: str, *, env: Environment | None = None) -> int:
-    """Resolve what earlier drills of a service raised, as one has passed since; return how many alerts. `LocalStateError`."""
+def end_alerts(subject: str, codes: frozenset[str], *, note: str, env: Environment | None = None) -> int:
+    """Resolve the live alerts of a subject with these codes, whose cause is gone; return how many. `LocalStateError`."""
     with open_book(env) as book:
-        over = [record.number for record in book.live() if record.subject == service and record.code in DRILL_CODES]
+        over = [record.number for record in book.live() if record.subject == subject and record.code in codes]
         for number in over:
-            book.resolve(number, note="a later drill passed")
+            book.resolve(number, note=note)
     return len(over)
 
 
