@@ -13,12 +13,14 @@ from holdfast.base import environment
 from holdfast.classes.policy import HOME
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.governor.plan import GovernorPlan
+from holdfast.reliability.retry import RetryPolicy
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
+from holdfast.repository.home_copy import require_current
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
-from holdfast.runs.home_copies import current_epoch, opened_or_healed, promote_copy
+from holdfast.runs.home_copies import opened_or_healed, promote_copy
 from holdfast.runs.trail import Trail
 from holdfast.stores.assembly import assemble, locate
 
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import StoreSettings
     from holdfast.reliability.breaker import BreakerPolicy
-    from holdfast.reliability.retry import RetryPolicy
     from holdfast.repository.credentials import Credential
     from holdfast.repository.indexes import IndexView
     from holdfast.repository.repository import ClassSecrets
@@ -71,7 +72,7 @@ class OpenVault:
                 store, tiers, state=self.folder("tiers"), vault_id=self.vault_id, env=env, open_store=open_other
             )
             repository.use_store(self.store)
-        self.epoch = current_epoch(self)
+        self.epoch = require_current(repository.home)
         self.indexes = Indexes(repository, self.folder("index"))
         self._view: IndexView | None = None
         self._covered: set[str] = set()
@@ -231,6 +232,10 @@ class Resilience:
     breaker: BreakerPolicy | None = None
 
 
+ONE_TRY = Resilience({kind: RetryPolicy(attempts=1) for kind in ("store-unreachable", "store-throttled")})
+"""For a store that is only glanced at: one that is down is passed over at once."""
+
+
 def open_store(
     url: str,
     env: Environment,
@@ -319,7 +324,10 @@ def open_vault(
     def other(place: str) -> CountingStore:
         return open_store(place, env, limits, stores, resilience)
 
-    repository = opened_or_healed(store, secret, env, tiers, other)
+    def glance(place: str) -> CountingStore:
+        return open_store(place, env, limits, stores, ONE_TRY)
+
+    repository = opened_or_healed(store, secret, env, tiers, glance)
     return OpenVault(store, repository, env, limits, tiers, other)
 
 

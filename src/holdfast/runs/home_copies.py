@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from holdfast.stores.layers import CountingStore
     from holdfast.stores.protocol import Store
 
-__all__ = ["HomeRepaired", "copy_after", "current_epoch", "opened_or_healed", "promote_copy", "run_repair_home"]
+__all__ = ["HomeRepaired", "copy_after", "opened_or_healed", "promote_copy", "run_repair_home"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,38 +88,32 @@ def copy_after(vault: OpenVault, events: Events = ignore) -> int:
         return 0
 
 
-def current_epoch(vault: OpenVault) -> int:
-    """Return the epoch of the vault's home. `HomeReplacedError` if a store that answers knows of another home."""
-    others = []
-    if isinstance(vault.store, PlacedStore):
-        for store in list(vault.store.stores.values())[1:]:
-            try:
-                next(iter(store.list("epoch/")), None)
-            except StoreError:
-                continue
-            others.append(store)
-    return home_copy.require_current(vault.repository.home, others)
-
-
 def opened_or_healed(
     store: CountingStore,
     secret: Credential,
     env: Environment,
     tiers: Tiers | None,
-    open_other: Callable[[str], CountingStore],
+    glance: Callable[[str], CountingStore],
 ) -> Repository:
-    """Open a repository; where the home has lost its keyring or a certificate, put it back from the copy first."""
+    """Open a repository; where the home has lost its keyring or a certificate, put it back from the copy first.
+
+    `glance` opens a store that is asked once: one that is down must not hold up a restore. `HomeReplacedError` if the copy
+    was promoted.
+    """
     url = tiers.urls.get(tiers.copy_name) if tiers is not None else None
     if url is None or next(iter(store.list("keyring/")), next(iter(store.list("snapshot/")), None)) is None:
         return Repository.open(store, secret, env)  # no copy; or an empty place: nothing is put into a wrong mount
-    copy = open_other(url)
+    copy = glance(url)
     try:
         home_copy.heal_essentials(store, copy)
-        return Repository.open(store, secret, env)
-    except StoreError as error:
-        if isinstance(error, HomeReplacedError):
-            raise
+        repository = Repository.open(store, secret, env)
+        home_copy.require_current(repository.home, [copy])
+    except HomeReplacedError:
+        raise
+    except StoreError:
         return Repository.open(store, secret, env)  # the copy does not answer: the home must do
+    else:
+        return repository
     finally:
         copy.close()
 
