@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from holdfast.stores.layers import CountingStore
     from holdfast.stores.protocol import Store
 
-__all__ = ["HomeRepaired", "copy_after", "opened_or_healed", "promote_copy", "run_repair_home"]
+__all__ = ["HomeRepaired", "copy_after", "copy_store", "opened_or_healed", "promote_copy", "run_repair_home"]
 
 
 @dataclass(frozen=True, slots=True)
