@@ -102,6 +102,9 @@ _HOMES = {
     "Pending": "runs.tier_results",
     "RestorePlan": "runs.tier_results",
     "Tiers": "runs.tiering",
+    "MountFinished": "runs.mounts.results",
+    "MountResult": "runs.mounts.results",
+    "finish_mount": "runs.mounts.upper",
     "Vault": "runs.vault",
 }
 
@@ -131,6 +134,8 @@ __all__ = [
     "HoldfastError",
     "Limits",
     "MigrateResult",
+    "MountFinished",
+    "MountResult",
     "Note",
     "Pending",
     "Prepared",
@@ -154,6 +159,7 @@ __all__ = [
     "__version__",
     "classify",
     "courier_import",
+    "finish_mount",
     "pause_runs",
     "resume_runs",
     "run_status",

@@ -39,6 +39,8 @@ from holdfast._core import (
     LimitError,
     Limits,
     LimitsUsed,
+    Mount,
+    MountProgress,
     NetClient,
     NetError,
     NetSigner,
@@ -67,6 +69,7 @@ from holdfast._core import (
     run_segments,
     self_test,
     split_run,
+    unmount_place,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +103,8 @@ __all__ = [
     "LimitError",
     "Limits",
     "LimitsUsed",
+    "Mount",
+    "MountProgress",
     "NetClient",
     "NetError",
     "NetSigner",
@@ -130,6 +135,7 @@ __all__ = [
     "split_run",
     "translate",
     "translated",
+    "unmount_place",
     "written_to_target",
 ]
 

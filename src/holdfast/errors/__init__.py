@@ -15,6 +15,7 @@
     │  ├─ SnapshotMissingError
     │  ├─ PathMissingError
     │  ├─ DrillMissingError     no drill has this id
+    │  ├─ MountMissingError        no writable mount was made there
     │  └─ AlertMissingError     no alert has this number
     │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
@@ -63,6 +64,10 @@
     │  ├─ DrillSpaceError          its place has no room
     │  ├─ IsolationError           the system gives it no namespaces
     │  └─ DrillProgramError        a program of the application is missing
+    ├─ MountError                  a snapshot could not be mounted
+    │  ├─ FuseMissingError         the machine has no FUSE
+    │  ├─ MountBusyError           the place is in use
+    │  └─ MountNotWholeError       not everything is here yet
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
@@ -157,6 +162,13 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.mounts import (
+    FuseMissingError,
+    MountBusyError,
+    MountError,
+    MountMissingError,
+    MountNotWholeError,
+)
 from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
@@ -204,6 +216,7 @@ __all__ = [
     "EvidenceError",
     "FreezeOverrunError",
     "FrozenElsewhereError",
+    "FuseMissingError",
     "HeldError",
     "HoldfastError",
     "InternalError",
@@ -215,6 +228,10 @@ __all__ = [
     "MediumError",
     "MediumGapError",
     "MissingError",
+    "MountBusyError",
+    "MountError",
+    "MountMissingError",
+    "MountNotWholeError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",

@@ -100,6 +100,8 @@ impl<M: Medium> Map<M> {
         medium.write(SYNCED_LIMIT_AT, &limit.to_le_bytes())?;
         medium.write(BOOT_AT, &boot)?;
         medium.write(FILLING_AT, &[0; 16])?;
+        // All of it first: a map without limits would say that everything is here.
+        medium.sync()?;
         medium.write(0, &MAGIC)?;
         medium.sync()?;
         Ok(Self {
