@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.drill.plan import DrillPlan
     from holdfast.runs.drill.record import DrillRecord
+    from holdfast.runs.mounts.results import MountFinished, MountResult
+    from holdfast.runs.mounts.upper import finish_mount
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (

@@ -60,7 +60,15 @@ def mounted(*arguments: str | os.PathLike[str], place: Path) -> Iterator[Mounted
     ready()
     place.mkdir(exist_ok=True)
     log = place.with_name(f"{place.name}.{time.monotonic_ns()}.log")
-    command = [sys.executable, "-m", "holdfast", "mount", "--json", *map(os.fspath, arguments), str(place)]
+    command = [
+        sys.executable,
+        "-m",
+        "holdfast",
+        "mount",
+        "--json",
+        *(os.fspath(argument) for argument in arguments),
+        str(place),
+    ]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     found = Mounted(place, process, log)

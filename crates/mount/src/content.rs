@@ -131,7 +131,12 @@ impl Lower {
             Layout::Map { log2, .. } => {
                 let number = (at / group_bytes(*log2)) as usize;
                 let group = self.group(segments, number)?;
-                self.read_pages(segments, &group, at - number as u64 * group_bytes(*log2), out)
+                self.read_pages(
+                    segments,
+                    &group,
+                    at - number as u64 * group_bytes(*log2),
+                    out,
+                )
             }
         }
     }
@@ -219,12 +224,7 @@ impl Lower {
     }
 
     /// The next offset of data or of a hole, from `offset` on; `None` if there is no data any more.
-    pub fn seek(
-        &self,
-        segments: &Segments,
-        offset: u64,
-        what: Seek,
-    ) -> Result<Option<u64>, Error> {
+    pub fn seek(&self, segments: &Segments, offset: u64, what: Seek) -> Result<Option<u64>, Error> {
         let mut at = offset;
         while at < self.size {
             let (end, is_hole) = self.run_at(segments, at)?;

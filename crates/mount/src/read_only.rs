@@ -1,18 +1,12 @@
 //! Snapshots as a read-only file system: one of them, or all below folders that say whose and of when they are.
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsStr;
 use std::hash::{Hash, Hasher};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyXattr, Request,
-};
+use fuser::{Errno, FileAttr, FileHandle, FileType, INodeNo, InitFlags, KernelConfig, ReplyXattr};
 use holdfast_engine::Location;
 use holdfast_engine::entry::{Entry, EntryKind};
 use holdfast_pipeline::Error;
@@ -25,9 +19,11 @@ use crate::content::{Lower, Seek};
 use crate::listing::{Found, Listing, TreeSet};
 use crate::segments::Segments;
 
+mod filesystem;
+
 /// A snapshot does not change: the kernel may remember what it was told.
 const KEPT: Duration = Duration::from_hours(24);
-/// Of a file's content and of a tree that cannot be read, nothing is remembered.
+/// The kernel's number of the root.
 const ROOT: u64 = 1;
 /// Longest name that a folder is asked for.
 const NAME_BYTES_MAX: u32 = 255;
@@ -160,10 +156,7 @@ impl ReadOnly {
         if let Some(known) = self.opened.lock().get(&snapshot) {
             return Ok(Arc::clone(known));
         }
-        let roots = self
-            .opener
-            .open(snapshot)
-            .map_err(|error| errno(&error))?;
+        let roots = self.opener.open(snapshot).map_err(|error| errno(&error))?;
         let trees = Arc::new(TreeSet::new(roots, Arc::clone(&self.segments)));
         let mut opened = self.opened.lock();
         Ok(Arc::clone(opened.entry(snapshot).or_insert(trees)))
@@ -325,8 +318,7 @@ impl ReadOnly {
         let EntryKind::File { size, content } = &entry.kind else {
             return Err(Errno::EINVAL);
         };
-        let lower =
-            Lower::open(*size, content, &self.segments).map_err(|error| errno(&error))?;
+        let lower = Lower::open(*size, content, &self.segments).map_err(|error| errno(&error))?;
         let handle = self.handles.fetch_add(1, Ordering::Relaxed);
         self.files.lock().insert(handle, Arc::new(lower));
         Ok(handle)
@@ -471,266 +463,6 @@ pub fn ask_for(config: &mut KernelConfig, wanted: &[InitFlags]) {
     for flags in wanted {
         // What an old kernel cannot do, it does without.
         let _ = config.add_capabilities(*flags);
-    }
-}
-
-impl Filesystem for ReadOnly {
-    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        ask_for(
-            config,
-            &[
-                InitFlags::FUSE_PARALLEL_DIROPS,
-                InitFlags::FUSE_DO_READDIRPLUS | InitFlags::FUSE_READDIRPLUS_AUTO,
-                InitFlags::FUSE_CACHE_SYMLINKS,
-                InitFlags::FUSE_POSIX_ACL,
-                InitFlags::FUSE_ASYNC_DIO,
-            ],
-        );
-        Ok(())
-    }
-
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.find(parent, name.as_bytes()) {
-            Ok(node) => {
-                node.lookups.fetch_add(1, Ordering::Relaxed);
-                reply.entry(&KEPT, &node.attr, Generation(0));
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
-        let mut nodes = self.nodes.lock();
-        if let Slot::Occupied(node) = nodes.entry(ino.0) {
-            let before = node.get().lookups.fetch_sub(nlookup, Ordering::Relaxed);
-            if before <= nlookup {
-                node.remove();
-            }
-        }
-    }
-
-    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        match self.node(ino) {
-            Ok(node) => reply.attr(&KEPT, &node.attr),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.node(ino).as_deref().map(|node| &node.what) {
-            Ok(What::Link(target)) => reply.data(target),
-            Ok(What::Tree {
-                entry: Some(entry), ..
-            }) => match &entry.kind {
-                EntryKind::Symlink { target } => reply.data(target),
-                _ => reply.error(Errno::EINVAL),
-            },
-            Ok(_) => reply.error(Errno::EINVAL),
-            Err(error) => reply.error(*error),
-        }
-    }
-
-    fn open(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.open_file(ino) {
-            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn read(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        size: u32,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        reply: ReplyData,
-    ) {
-        let read = self.file(fh).and_then(|lower| {
-            lower
-                .read(&self.segments, offset, size as usize)
-                .map_err(|error| errno(&error))
-        });
-        match read {
-            Ok(bytes) => reply.data(&bytes),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn lseek(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        offset: i64,
-        whence: i32,
-        reply: ReplyLseek,
-    ) {
-        let found = self.file(fh).and_then(|lower| {
-            let what = seek_kind(whence).ok_or(Errno::EINVAL)?;
-            let offset = u64::try_from(offset)
-                .ok()
-                .filter(|offset| *offset < lower.size())
-                .ok_or(Errno::ENXIO)?;
-            lower
-                .seek(&self.segments, offset, what)
-                .map_err(|error| errno(&error))?
-                .ok_or(Errno::ENXIO)
-        });
-        match found {
-            Ok(offset) => reply.offset(offset.cast_signed()),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn flush(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _lock_owner: LockOwner,
-        reply: ReplyEmpty,
-    ) {
-        reply.ok();
-    }
-
-    fn release(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
-        _flush: bool,
-        reply: ReplyEmpty,
-    ) {
-        self.files.lock().remove(&fh.0);
-        reply.ok();
-    }
-
-    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.children(ino) {
-            Ok(folder) => {
-                let handle = self.handles.fetch_add(1, Ordering::Relaxed);
-                let mut folders = self.open_folders.lock();
-                folders.insert(handle, Arc::new(Mutex::new(folder)));
-                reply.opened(
-                    FileHandle(handle),
-                    FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
-                );
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn readdir(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        let done = self.read_folder(ino, fh, offset, &mut |fs, at, name, child| {
-            let (ino, kind) = fs.glimpse(child);
-            Ok(reply.add(INodeNo(ino), at, kind, OsStr::from_bytes(name)))
-        });
-        match done {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn readdirplus(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectoryPlus,
-    ) {
-        let done = self.read_folder(ino, fh, offset, &mut |fs, at, name, child| {
-            let node = fs.node_of(child)?;
-            let name = OsStr::from_bytes(name);
-            let full = reply.add(node.attr.ino, at, name, &KEPT, &node.attr, Generation(0));
-            if !full {
-                node.lookups.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(full)
-        });
-        match done {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(error),
-        }
-    }
-
-    fn releasedir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
-        self.open_folders.lock().remove(&fh.0);
-        reply.ok();
-    }
-
-    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let (entries, bytes) = self.totals;
-        let block: u32 = 4096;
-        reply.statfs(
-            bytes.div_ceil(u64::from(block)),
-            0,
-            0,
-            entries,
-            0,
-            block,
-            NAME_BYTES_MAX,
-            block,
-        );
-    }
-
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let node = match self.node(ino) {
-            Ok(node) => node,
-            Err(error) => return reply.error(error),
-        };
-        let value = match &node.what {
-            What::Tree {
-                entry: Some(entry), ..
-            } => entry
-                .xattrs
-                .iter()
-                .find(|(known, _)| known == name.as_bytes())
-                .map(|(_, value)| value.as_slice()),
-            _ => None,
-        };
-        match value {
-            Some(value) => give_xattr(value, size, reply),
-            None => reply.error(Errno::ENODATA),
-        }
-    }
-
-    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        match self.node(ino) {
-            Ok(node) => {
-                let mut names = Vec::new();
-                if let What::Tree {
-                    entry: Some(entry), ..
-                } = &node.what
-                {
-                    for (name, _) in &entry.xattrs {
-                        names.extend_from_slice(name);
-                        names.push(0);
-                    }
-                }
-                give_xattr(&names, size, reply);
-            }
-            Err(error) => reply.error(error),
-        }
     }
 }
 

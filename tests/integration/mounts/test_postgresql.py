@@ -57,7 +57,7 @@ def test_a_cluster_works_on_a_mount_survives_its_death_and_is_switched_over(tmp_
         socket = place / "socket"
         socket.mkdir()
         postgresql.give(socket)
-        running = Running(prepared.data, socket, cluster)
+        running = postgresql.Running(prepared.data, socket, cluster)
         with running.started():
             assert running.sql(SUM) == expected
             pgbench(running, "-n", "-c", "2", "-t", "100")
@@ -82,15 +82,3 @@ def test_a_cluster_works_on_a_mount_survives_its_death_and_is_switched_over(tmp_
         [str(cluster.bin / "pg_checksums"), "--check", "-D", str(prepared.data)], capture_output=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
-
-
-class Running(postgresql.Cluster):
-    """A server on a data directory that is not its own folder's."""
-
-    def __init__(self, data, socket, like):
-        super().__init__(socket, like.major, like.port)
-        self._data = data
-
-    @property
-    def data(self):
-        return self._data

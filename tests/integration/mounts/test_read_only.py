@@ -220,6 +220,7 @@ def test_what_is_refused_before_anything_is_mounted(vault, tmp_path, monkeypatch
         empty.mount(tmp_path / "m")
     credential = tmp_path / "writer"
     credential.write_bytes(vault.enroll_writer("host"))
+    credential.chmod(0o600)
     with holdfast.Vault.open(tmp_path / "vault", credential=credential) as writer:
         (info,) = writer.snapshots()
         with pytest.raises(NotPermittedError):

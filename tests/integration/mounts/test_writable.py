@@ -172,6 +172,7 @@ def test_it_looks_like_its_source_fills_and_becomes_a_plain_folder(vault, tmp_pa
         # Finished while it is mounted and idle: the other process ends by itself.
         done = holdfast.finish_mount(tmp_path / "m")
         assert mount.process.wait(30) == 0
+    assert isinstance(done, holdfast.MountFinished)
     assert done.snapshot == vault.snapshot().id
     assert not os.path.ismount(tmp_path / "m")
     assert contents(inside(tmp_path)) == contents(tmp_path / "source")

@@ -10,18 +10,15 @@ use fuser::{
     ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use rustix::fs::{
-    AtFlags, FallocateFlags, Gid, Mode, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT, Uid,
-};
+use rustix::fs::{FallocateFlags, Mode, Stat};
 
 use super::overlay::{Core, bytes};
 use super::partial::Trouble;
-use crate::attributes::{device_parts, of_stat, os, timespec};
-use crate::content::Seek;
-use crate::read_only::{ask_for, give_xattr, seek_kind};
+use crate::attributes::{device_parts, of_stat, os};
+use crate::read_only::{ask_for, give_xattr};
 
 /// Everything goes through the kernel: it may remember until it is the one that changes it.
-const KEPT: Duration = Duration::from_mins(1);
+pub(super) const KEPT: Duration = Duration::from_mins(1);
 /// Largest answer to a write; PostgreSQL writes up to 1 MiB at once.
 const WRITE_BYTES: u32 = 1 << 20;
 
@@ -40,85 +37,6 @@ fn empty(reply: ReplyEmpty, done: Result<(), Trouble>) {
     match done {
         Ok(()) => reply.ok(),
         Err(trouble) => reply.error(trouble.errno()),
-    }
-}
-
-impl Overlay {
-    fn attr(&self, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        match self.0.stat(ino.0, fh.map(|fh| fh.0)) {
-            Ok(stat) => match of_stat(ino.0, &stat) {
-                Some(attr) => reply.attr(&KEPT, &attr),
-                None => reply.error(Errno::EIO),
-            },
-            Err(errno) => reply.error(os(errno)),
-        }
-    }
-
-    fn set_times(
-        &self,
-        ino: u64,
-        atime: Option<TimeOrNow>,
-        mtime: Option<TimeOrNow>,
-    ) -> Result<(), Trouble> {
-        let omit = Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        };
-        let times = Timestamps {
-            last_access: atime.map_or(omit, timespec),
-            last_modification: mtime.map_or(omit, timespec),
-        };
-        let done = self.0.change(ino, |_, path| {
-            rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::empty())
-        });
-        match done {
-            // A link cannot be reached that way on every kernel; by its own name it can.
-            Err(rustix::io::Errno::LOOP) => {
-                let path = self.0.path(ino)?;
-                Ok(self.0.at(&path, |folder, rest| {
-                    rustix::fs::utimensat(folder, rest, &times, AtFlags::SYMLINK_NOFOLLOW)
-                })?)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    fn set_owner(&self, ino: u64, uid: Option<u32>, gid: Option<u32>) -> Result<(), Trouble> {
-        Ok(self.0.change(ino, |_, path| {
-            let path = path.to_owned();
-            rustix::fs::chownat(
-                rustix::fs::CWD,
-                path.as_str(),
-                uid.map(Uid::from_raw),
-                gid.map(Gid::from_raw),
-                AtFlags::empty(),
-            )
-        })?)
-    }
-
-    fn seek(&self, fh: FileHandle, offset: i64, whence: i32) -> Result<u64, Trouble> {
-        let invalid = rustix::io::Errno::INVAL;
-        let what = seek_kind(whence).ok_or(invalid)?;
-        let from = u64::try_from(offset).map_err(|_| rustix::io::Errno::NXIO)?;
-        let handle = self.0.handle(fh.0)?;
-        if handle
-            .partial
-            .as_ref()
-            .is_some_and(|partial| !partial.is_whole())
-        {
-            // Where its holes are is not known here: it is all data, with a hole at its end.
-            let size = rustix::fs::fstat(&handle.file)?.st_size.unsigned_abs();
-            return match what {
-                _ if from >= size => Err(rustix::io::Errno::NXIO.into()),
-                Seek::Data => Ok(from),
-                Seek::Hole => Ok(size),
-            };
-        }
-        let position = match what {
-            Seek::Data => SeekFrom::Data(from),
-            Seek::Hole => SeekFrom::Hole(from),
-        };
-        Ok(rustix::fs::seek(&handle.file, position)?)
     }
 }
 
@@ -252,7 +170,10 @@ impl Filesystem for Overlay {
     ) {
         let who = (req.uid(), req.gid());
         let target = bytes(target.as_os_str());
-        entry(reply, self.0.symlink(parent.0, bytes(link_name), target, who));
+        entry(
+            reply,
+            self.0.symlink(parent.0, bytes(link_name), target, who),
+        );
     }
 
     fn rename(
@@ -267,7 +188,10 @@ impl Filesystem for Overlay {
     ) {
         let flags = rustix::fs::RenameFlags::from_bits_retain(flags.bits());
         let from = (parent.0, bytes(name));
-        empty(reply, self.0.rename(from, (newparent.0, bytes(newname)), flags));
+        empty(
+            reply,
+            self.0.rename(from, (newparent.0, bytes(newname)), flags),
+        );
     }
 
     fn link(
@@ -384,7 +308,11 @@ impl Filesystem for Overlay {
         reply: ReplyEmpty,
     ) {
         let done = self.0.handle(fh.0).and_then(|handle| {
-            match handle.partial.as_ref().filter(|partial| !partial.is_whole()) {
+            match handle
+                .partial
+                .as_ref()
+                .filter(|partial| !partial.is_whole())
+            {
                 Some(partial) => partial.sync(),
                 None if datasync => rustix::fs::fdatasync(&handle.file),
                 None => rustix::fs::fsync(&handle.file),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use holdfast_pipeline::Error;
 use holdfast_pipeline::limits::Limits;
+use holdfast_pipeline::reader::is_of_one_segment;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
@@ -231,17 +233,16 @@ impl Filler {
             }
             match self.part(&partial) {
                 Ok(_) => {}
-                Err(Trouble::Here(errno)) => return Err(errno.into()),
-                Err(Trouble::Below(_)) => self.drop_touched(&weak),
+                Err(Trouble::Below(error)) if is_of_one_segment(&error) => {
+                    self.drop_touched(&weak);
+                }
+                Err(trouble) => return Err(trouble),
             }
         }
     }
 
     fn drop_touched(&self, done: &std::sync::Weak<Partial>) {
-        self.core
-            .touched
-            .lock()
-            .retain(|known| !known.ptr_eq(done));
+        self.core.touched.lock().retain(|known| !known.ptr_eq(done));
     }
 }
 
@@ -249,6 +250,12 @@ impl Filler {
 fn note(trouble: Trouble, pass: &mut Pass) -> Result<(), Trouble> {
     match trouble {
         Trouble::Here(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => Err(trouble),
+        Trouble::Below(Error::Stopped) => {
+            pass.lacking += 1;
+            Ok(())
+        }
+        // A store that is away says nothing about the files in it.
+        Trouble::Below(error) if !is_of_one_segment(&error) => Err(Trouble::Below(error)),
         _ => {
             pass.lost += 1;
             Ok(())

@@ -79,8 +79,7 @@ impl<M: Medium> Map<M> {
         if !same {
             // First what the live part says, then that it is valid.
             map.medium.write(HEADER_BYTES, &map.bits)?;
-            map.medium
-                .write(LIVE_LIMIT_AT, &map.limit.to_le_bytes())?;
+            map.medium.write(LIVE_LIMIT_AT, &map.limit.to_le_bytes())?;
             map.medium.sync()?;
             map.medium.write(BOOT_AT, &boot)?;
         }
@@ -128,8 +127,7 @@ impl<M: Medium> Map<M> {
     /// Whether the bytes of a block are here.
     pub fn is_here(&self, block: u64) -> bool {
         let bit = self.bits.get((block / 8) as usize);
-        block << BLOCK_LOG2 >= self.limit
-            || bit.is_none_or(|byte| byte & (1 << (block % 8)) != 0)
+        block << BLOCK_LOG2 >= self.limit || bit.is_none_or(|byte| byte & (1 << (block % 8)) != 0)
     }
 
     /// The first run of blocks from `from` to before `to` that are not here.
@@ -233,12 +231,16 @@ fn bits_len(size: u64) -> usize {
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let found = bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+    let found = bytes
+        .get(at..at + 8)
+        .and_then(|bytes| bytes.try_into().ok());
     found.map_or(0, u64::from_le_bytes)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let found = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+    let found = bytes
+        .get(at..at + 4)
+        .and_then(|bytes| bytes.try_into().ok());
     found.map_or(0, u32::from_le_bytes)
 }
 

@@ -169,8 +169,14 @@ fn a_kill_after_any_write_loses_nothing_that_was_written() {
                 latest.insert(promise.block, promise.value);
             }
             for (block, value) in latest {
-                assert!(map.is_here(block), "seed {seed}, step {steps}: {block} lost");
-                assert!(data[&block] >= value, "seed {seed}, step {steps}: {block} old");
+                assert!(
+                    map.is_here(block),
+                    "seed {seed}, step {steps}: {block} lost"
+                );
+                assert!(
+                    data[&block] >= value,
+                    "seed {seed}, step {steps}: {block} old"
+                );
             }
         }
     }
@@ -192,7 +198,10 @@ fn a_power_cut_after_any_write_loses_nothing_that_was_synced() {
             }
             for promise in story.synced.iter().filter(|made| made.steps <= steps) {
                 let block = promise.block;
-                assert!(map.is_here(block), "seed {seed}, step {steps}: {block} lost");
+                assert!(
+                    map.is_here(block),
+                    "seed {seed}, step {steps}: {block} lost"
+                );
                 assert!(
                     data[&block] >= promise.value,
                     "seed {seed}, step {steps}: {block} old"

@@ -17,8 +17,10 @@
 pub mod filesystem;
 pub mod fill;
 pub mod map;
+pub mod map_file;
 pub mod overlay;
 pub mod partial;
+mod setting;
 pub mod skeleton;
 
 /// On a file: what its content lacks is that of this path of the snapshot. On a folder: its children are not here yet.

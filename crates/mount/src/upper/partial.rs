@@ -1,6 +1,5 @@
 //! One file that is here in part: reads fetch what they need, writes go here, and what was fetched stays.
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use holdfast_pipeline::Error;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{
-    AtFlags, FallocateFlags, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fallocate,
-    fdatasync, fremovexattr, fstat, fsync, ftruncate, futimens, unlinkat,
+    AtFlags, FallocateFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fallocate, fdatasync,
+    fremovexattr, fstat, fsync, ftruncate, futimens, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::LOWER;
-use super::map::{BLOCK_BYTES, BLOCK_LOG2, Boot, Map, Medium};
+use super::map::{BLOCK_BYTES, BLOCK_LOG2, Boot, Map};
+use super::map_file::MapFile;
 use crate::content::Lower;
 use crate::segments::Segments;
 
@@ -24,48 +24,6 @@ pub const SMALL_BYTES: u64 = 1 << 20;
 const WINDOW_BLOCKS: u64 = 4;
 /// Bytes that the background fetches at once.
 pub const FILL_BYTES: u64 = 1 << 20;
-
-/// A map in a file of the state folder.
-pub struct MapFile {
-    file: File,
-    folder: Arc<File>,
-    is_new: bool,
-}
-
-impl MapFile {
-    /// Opens or makes the file of a map.
-    pub fn open(folder: &Arc<File>, name: &str) -> Result<Self, Errno> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(folder.as_fd(), name, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(Self {
-            file: File::from(fd),
-            folder: Arc::clone(folder),
-            is_new: true,
-        })
-    }
-}
-
-impl Medium for MapFile {
-    fn read_all(&mut self) -> Result<Vec<u8>, Errno> {
-        let len = fstat(&self.file)?.st_size;
-        let mut bytes = vec![0; usize::try_from(len).map_err(|_| Errno::FBIG)?];
-        self.file.read_exact_at(&mut bytes, 0).map_err(system)?;
-        Ok(bytes)
-    }
-
-    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Errno> {
-        self.file.write_all_at(bytes, at).map_err(system)
-    }
-
-    fn sync(&mut self) -> Result<(), Errno> {
-        fdatasync(&self.file)?;
-        if self.is_new {
-            fsync(&self.folder)?;
-            self.is_new = false;
-        }
-        Ok(())
-    }
-}
 
 /// What a file says of itself while it is here in part.
 struct Inner {
@@ -228,9 +186,7 @@ impl Partial {
             let block = at >> BLOCK_LOG2;
             let stop = ((block + 1) << BLOCK_LOG2).min(end);
             if !map.is_here(block) {
-                let below = self
-                    .lower
-                    .read(&self.segments, at, (stop - at) as usize)?;
+                let below = self.lower.read(&self.segments, at, (stop - at) as usize)?;
                 let (start, len) = ((at - offset) as usize, below.len());
                 if let Some(part) = bytes.get_mut(start..start + len) {
                     part.copy_from_slice(&below);
@@ -374,12 +330,7 @@ impl Partial {
     }
 
     /// Fetches what blocks lack, and a little around it: a disk is asked once, and who reads here will read there.
-    fn fetch(
-        &self,
-        inner: &mut MutexGuard<'_, Inner>,
-        from: u64,
-        to: u64,
-    ) -> Result<(), Trouble> {
+    fn fetch(&self, inner: &mut MutexGuard<'_, Inner>, from: u64, to: u64) -> Result<(), Trouble> {
         let Some(map) = &inner.map else {
             return self.fill_small(inner);
         };
@@ -509,7 +460,10 @@ pub fn only_mtime(mtime: (i64, u32)) -> Timestamps {
 
 /// The modification time of a file.
 pub fn mtime_of(stat: &Stat) -> (i64, u32) {
-    (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+    (
+        stat.st_mtime,
+        u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    )
 }
 
 fn len_of(stat: &Stat) -> u64 {

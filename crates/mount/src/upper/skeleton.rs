@@ -108,13 +108,7 @@ impl Skeleton {
         }
         let first = entry.link_id.map(|id| format!("{tree}-{id:016x}"));
         if let Some(first) = &first {
-            match linkat(
-                &self.links,
-                first.as_str(),
-                folder,
-                name,
-                AtFlags::empty(),
-            ) {
+            match linkat(&self.links, first.as_str(), folder, name, AtFlags::empty()) {
                 Ok(()) => return Ok(()),
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno.into()),
@@ -190,13 +184,7 @@ impl Skeleton {
         }
         if let Some(first) = first {
             fsetxattr(&file, LINKED, first.as_bytes(), XattrFlags::empty())?;
-            linkat(
-                folder,
-                name,
-                &self.links,
-                first.as_str(),
-                AtFlags::empty(),
-            )?;
+            linkat(folder, name, &self.links, first.as_str(), AtFlags::empty())?;
         }
         drop(attributes.set(file.as_fd(), false));
         Ok(())

@@ -43,8 +43,9 @@ def check_place(vault: OpenVault, place: Path) -> None:
         raise UsageError("the place to mount on is not a folder", next="name an empty folder.")
     if is_mount(place):
         raise MountBusyError("something is mounted at that place already")
-    if any(os.scandir(place)):
-        raise TargetNotEmptyError("the place to mount on holds something, which would be hidden")
+    with os.scandir(place) as rows:
+        if any(rows):
+            raise TargetNotEmptyError("the place to mount on holds something, which would be hidden")
 
 
 def is_dead(place: Path) -> bool:
