@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
-from holdfast.errors import Interrupted, NotPermittedError, SnapshotMissingError, UsageError
+from holdfast.errors import NotPermittedError, SnapshotMissingError, UsageError
 from holdfast.runs.approvals import authorise, break_glass_alert
 from holdfast.runs.governed import governed
 from holdfast.runs.mounts.layout import Row, UpperFolder, rows_of, upper_of
@@ -95,13 +95,13 @@ def mount_snapshots(
         )
     except OSError as error:
         raise mounting(error) from error
+    notes = [Note("mounted read-only", "mounted")]
     if missing:
-        events(
-            Note(f"{missing} data classes need a key that is not at hand: what they hold is not to be seen", "partial")
+        notes.insert(
+            0, Note(f"{missing} data classes need a key that is not at hand: they are not to be seen", "partial")
         )
-    events(Note("mounted read-only", "mounted"))
     with governed(vault, None, kind="restore", events=events, stop=stop) as steered:
-        _watch(vault, mount, steered, events, None, totals)
+        _watch(vault, mount, steered, events, None, totals, notes)
     return MountResult(len(infos), writable=False, seconds=vault.env.monotonic() - began, classes_missing=missing)
 
 
@@ -158,15 +158,12 @@ def mount_writable(
             )
         except OSError as error:
             raise mounting(error) from error
+        notes = [Note("mounted: the application can start", "mounted")]
         if trees.missing:
-            events(
-                Note(
-                    f"{trees.missing} data classes need a key that is not at hand: what they hold is not there",
-                    "partial",
-                )
+            notes.insert(
+                0, Note(f"{trees.missing} data classes need a key that is not at hand: they are not there", "partial")
             )
-        events(Note("mounted: the application can start", "mounted"))
-        _watch(vault, mount, steered, events, folder, totals)
+        _watch(vault, mount, steered, events, folder, totals, notes)
         found = mount.progress()
     return MountResult(
         1,
@@ -253,6 +250,7 @@ def _watch(
     events: Events,
     folder: UpperFolder | None,
     totals: tuple[int, int],
+    notes: Sequence[Note],
 ) -> None:
     """Wait until it is unmounted, by whomever; unmount when told to stop, as soon as nothing is open any more.
 
@@ -263,6 +261,8 @@ def _watch(
     told = False
     was_whole = folder is not None and folder.whole.exists()
     try:
+        for note in notes:
+            events(note)
         while not mount.over:
             if steered.is_over():
                 told = _end(mount, folder, events, told=told)
@@ -284,8 +284,10 @@ def _watch(
                     )
                 )
             vault.env.sleep(LOOK_SECONDS)
-    except Interrupted:
-        mount.unmount(lazily=True)
+    except BaseException:
+        # Nobody watches it any more: it goes when the last file of it is closed.
+        with suppress(OSError):
+            mount.unmount(lazily=True)
         raise
     mount.join()
     if folder is not None and mount.progress().whole and not folder.whole.exists():
