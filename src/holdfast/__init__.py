@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.plan import DrillPlan
     from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.home_copies import HomeRepaired
+    from holdfast.runs.mounts.results import MountFinished, MountResult
+    from holdfast.runs.mounts.upper import finish_mount
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
@@ -106,6 +108,9 @@ _HOMES = {
     "Pending": "runs.tier_results",
     "RestorePlan": "runs.tier_results",
     "Tiers": "runs.tiering",
+    "MountFinished": "runs.mounts.results",
+    "MountResult": "runs.mounts.results",
+    "finish_mount": "runs.mounts.upper",
     "Vault": "runs.vault",
 }
 
@@ -136,6 +141,8 @@ __all__ = [
     "HomeRepaired",
     "Limits",
     "MigrateResult",
+    "MountFinished",
+    "MountResult",
     "Note",
     "Pending",
     "Prepared",
@@ -159,6 +166,7 @@ __all__ = [
     "__version__",
     "classify",
     "courier_import",
+    "finish_mount",
     "pause_runs",
     "promote_home",
     "resume_runs",

@@ -38,6 +38,7 @@ from holdfast.reports import compliance
 from holdfast.runs import classify, demo, home_copies, results, services, start, steer, suspicion, tier_results
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
+from holdfast.runs.mounts import results as mount_results
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -54,6 +55,8 @@ RECORDS: dict[str, type] = {
     "found": results.FoundEntry,
     "change": results.Change,
     "restore": results.RestoreResult,
+    "mount": mount_results.MountResult,
+    "mount-finish": mount_results.MountFinished,
     "forget-decision": results.ForgetDecision,
     "forget": results.ForgetResult,
     "prune": results.PruneResult,

@@ -15,6 +15,7 @@
     │  ├─ SnapshotMissingError
     │  ├─ PathMissingError
     │  ├─ DrillMissingError     no drill has this id
+    │  ├─ MountMissingError        no writable mount was made there
     │  └─ AlertMissingError     no alert has this number
     │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
@@ -67,6 +68,10 @@
     │  ├─ DrillSpaceError          its place has no room
     │  ├─ IsolationError           the system gives it no namespaces
     │  └─ DrillProgramError        a program of the application is missing
+    ├─ MountError                  a snapshot could not be mounted
+    │  ├─ FuseMissingError         the machine has no FUSE
+    │  ├─ MountBusyError           the place is in use
+    │  └─ MountNotWholeError       not everything is here yet
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
@@ -161,6 +166,13 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.mounts import (
+    FuseMissingError,
+    MountBusyError,
+    MountError,
+    MountMissingError,
+    MountNotWholeError,
+)
 from holdfast.errors.protocol import (
     ClassForgottenError,
     HomeReplacedError,
@@ -215,6 +227,7 @@ __all__ = [
     "EvidenceError",
     "FreezeOverrunError",
     "FrozenElsewhereError",
+    "FuseMissingError",
     "HeldError",
     "HoldfastError",
     "HomeReplacedError",
@@ -227,6 +240,10 @@ __all__ = [
     "MediumError",
     "MediumGapError",
     "MissingError",
+    "MountBusyError",
+    "MountError",
+    "MountMissingError",
+    "MountNotWholeError",
     "NotComparedError",
     "NotPermittedError",
     "ObjectMissingError",
