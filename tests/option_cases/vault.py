@@ -10,6 +10,7 @@ CASES: dict[str, tuple[str, object]] = {
     "vault.key_file": (HEAD + 'key_file = "file:/k"', config.SecretRef("file", "/k")),
     "vault.passphrase": (HEAD + 'passphrase = "env:P"', config.SecretRef("env", "P")),
     "vault.credential": (HEAD + 'credential = "file:/c"', config.SecretRef("file", "/c")),
+    "vault.parity": (HEAD + "parity = 1", 1),
     "jobs.*.paths": (HEAD + '[jobs.a]\npaths = ["/x", "/y"]', ("/x", "/y")),
     "jobs.*.exclude": (HEAD + '[jobs.a]\nexclude = ["*.tmp"]', ("*.tmp",)),
     "jobs.*.exclude_caches": (HEAD + "[jobs.a]\nexclude_caches = false", False),

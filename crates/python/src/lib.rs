@@ -13,6 +13,7 @@ mod index;
 mod ingest;
 mod keys;
 mod net;
+mod parity;
 mod plan;
 mod reader;
 mod refs;
@@ -38,6 +39,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     detect::register(module)?;
     index::register(module)?;
     net::register(module)?;
+    parity::register(module)?;
     refs::register(module)?;
     repack::register(module)?;
     files::register(module)?;

@@ -32,6 +32,7 @@ from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
+from holdfast.runs.protection import Protection
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.suspicion import facts_of, judged
@@ -83,6 +84,7 @@ class _Run:
     started: datetime
     began: float
     raised: RaisedFolders
+    protection: Protection
     findings: list[Finding] = field(default_factory=list)
     told: set[Finding] = field(default_factory=set)
     packs: int = 0
@@ -135,6 +137,7 @@ def _attempts(
                 vault.env.now(),
                 vault.env.monotonic(),
                 RaisedFolders.read(caches.raised),
+                Protection(vault, events),
             )
             return _attempt(run)
 
@@ -173,6 +176,7 @@ def _attempt(run: _Run) -> BackupResult:
     judgement = judged(run.caches.history, facts, parent, history) if request.judged else None
     anomaly = judgement.anomaly if judgement is not None else Anomaly()
     info = session.commit(_draft(run, finished, parent, end, anomaly.score))
+    run.protection.finish()
     run.caches.accept()
     if judgement is not None:
         judgement.committed(info, history, run.events)
@@ -194,7 +198,9 @@ def _attempt(run: _Run) -> BackupResult:
 def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
     """Read everything that is not known, store it, and make it known."""
     ingest = _ingest(run, engine_index(session.view), class_ids)
-    with Uploads(session.put_pack, ingest.pack_stored, run.request.options.upload_threads) as uploads:
+    with Uploads(
+        run.protection.around(session.put_pack), ingest.pack_stored, run.request.options.upload_threads
+    ) as uploads:
         try:
             finished = _pump(run, session, ingest, uploads)
         except BaseException:
