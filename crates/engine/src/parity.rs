@@ -129,8 +129,7 @@ mod tests {
             code.products(slot, &[1, 2, 0x80, 0xFF], &mut out).unwrap();
             for (row, product) in out.iter().enumerate() {
                 let c = coefficients(row as u8)[slot];
-                let expected: Vec<u8> =
-                    [1, 2, 0x80, 0xFF].iter().map(|b| times(c, *b)).collect();
+                let expected: Vec<u8> = [1, 2, 0x80, 0xFF].iter().map(|b| times(c, *b)).collect();
                 assert_eq!(*product, expected, "row {row}, slot {slot}");
             }
         }

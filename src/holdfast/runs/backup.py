@@ -87,8 +87,6 @@ class _Run:
     protection: Protection
     findings: list[Finding] = field(default_factory=list)
     told: set[Finding] = field(default_factory=set)
-    packs: int = 0
-    stored_bytes: int = 0
     content: Counter[int] = field(default_factory=Counter)  # bytes of data packs by class
 
 
@@ -338,8 +336,6 @@ def _store(
 ) -> None:
     """Store what the engine hands out to be stored."""
     if isinstance(event, engine.PackReady):
-        run.packs += 1
-        run.stored_bytes += len(event.data)
         run.content[event.class_id] += len(event.data) * (event.kind == DATA_KIND)
         uploads.submit(event.name, event.kind, event.data)
     elif isinstance(event, engine.CheckpointReady):

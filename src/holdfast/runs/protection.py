@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ParityScrubbed",
     "Protection",
+    "pack_facts",
     "parity_plan",
     "parity_problems",
     "protected_anew",
+    "reachable",
     "scrub_parity",
     "shelf_of",
 ]

@@ -345,8 +345,7 @@ fn damaged_map(size: u64, lost: &[(u64, u64)]) -> String {
 
 /// Writes a small file that is not there yet, readable by its owner.
 fn write_new(folder: BorrowedFd<'_>, name: &[u8], bytes: &[u8]) -> Result<(), Errno> {
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
     pwrite_all(file.as_fd(), bytes, 0).inspect_err(|_| {
         let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());

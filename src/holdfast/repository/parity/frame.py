@@ -20,6 +20,7 @@ __all__ = [
     "Stored",
     "parity_name",
     "parse_header",
+    "row_bytes",
     "size_step",
 ]
 

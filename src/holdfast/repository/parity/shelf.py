@@ -74,13 +74,10 @@ class Shelf:
             return policy.parity
         return self._rows if folder == META or min(policy.copies, len(policy.stores)) == 1 else 0
 
-    def listed(self) -> dict[str, list[str]]:
-        """Return the hash of every parity object, and the stores that have it."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for where, store in self._stores.items():
-            for info in store.list(PREFIX):
-                found[info.name.rpartition("/")[2]].append(where)
-        return dict(found)
+    def listed(self) -> dict[str, int]:
+        """Return the hash of every parity object, and its size."""
+        every = (info for store in self._stores.values() for info in store.list(PREFIX))
+        return {info.name.rpartition("/")[2]: info.size for info in every}
 
     def groups(self) -> tuple[tuple[Stored, ...], tuple[Broken, ...]]:
         """Return every group by the headers of its rows, and the objects that have none. Rows themselves are not read."""
@@ -88,7 +85,7 @@ class Shelf:
         headers: dict[str, bytes] = {}
         broken: list[Broken] = []
         rows: dict[Group, dict[int, str]] = defaultdict(dict)
-        for sha in sorted(self.listed()):
+        for sha, size in sorted(self.listed().items()):
             name = parity_name(sha)
             try:
                 head = known.get(sha) or self._read(name, 0, HEADER_BYTES_MAX)
@@ -97,6 +94,9 @@ class Shelf:
                 continue  # deleted meanwhile
             except DamageError as error:
                 broken.append((sha, error.what))
+                continue
+            if size != end + group.length:
+                broken.append((sha, f"object {name} has another length than its header says"))
                 continue
             headers[sha] = head[:end]
             rows[group][row] = sha

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.repository.parity.plan import ParityPlan, Target
     from holdfast.repository.parity.shelf import Shelf
 
-__all__ = ["Healed", "ParityDone", "apply_plan", "heal", "store_rows"]
+__all__ = ["Healed", "ParityDone", "apply_plan", "heal", "read_sound", "store_rows"]
 
 
 @dataclass(frozen=True, slots=True)
