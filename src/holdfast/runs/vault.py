@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
     from holdfast.config import Config, StoreSettings
-    from holdfast.reports.compliance import ComplianceReport
     from holdfast.runs.access import Approvals
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.audit import AuditTrail
@@ -180,12 +179,6 @@ class Vault(DrillSurface, RepairSurface, SuspicionSurface, TierSurface):
         from holdfast.runs.access import Approvals
 
         return Approvals(self._vault)
-
-    def compliance(self) -> ComplianceReport:
-        """Return what the records show of each control of HIPAA, HITECH, NIST and CIS, and what they do not."""
-        from holdfast.runs.compliance import report_of
-
-        return report_of(self._vault, self._config)
 
     @property
     def alerts(self) -> tuple[Alert, ...]:

@@ -98,6 +98,13 @@ class JobSettings(Section):
         le=1_000_000,
     )
     tags: Texts = option((), "Tags of the snapshots, sealed with them.")
+    rpo_seconds: Seconds | None = option(
+        None,
+        "How old its newest good snapshot may become; older is an alert. None: the least `rpo` of the services it backs up.",
+        unit="seconds",
+        ge=60,
+        le=366 * DAY,
+    )
     limits: LimitSettings | None = option(None, "How hard this job may press; what it leaves out, `[limits]` says.")
 
 
