@@ -90,7 +90,8 @@ class ParityStream:
         group.rows.add(member.slot, data)
         group.members.append(member)
         if not group.free:
-            self._store(key, self._open.pop(key))
+            self._store(key, group)
+            del self._open[key]
 
     def _failed(self, key: Kind, error: HoldfastError) -> None:
         lost = self._open.pop(key, None)
