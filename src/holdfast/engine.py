@@ -25,6 +25,7 @@ from holdfast._core import (
     ExtractFinished,
     ExtractOptions,
     ExtractProgress,
+    Fenced,
     FindingReady,
     Finished,
     Index,
@@ -87,6 +88,7 @@ __all__ = [
     "ExtractFinished",
     "ExtractOptions",
     "ExtractProgress",
+    "Fenced",
     "FindingReady",
     "Finished",
     "Index",
@@ -138,7 +140,6 @@ __all__ = [
 
 _BY_CODE: dict[str, type[errors.HoldfastError]] = {
     "unknown-version": errors.VersionError,
-    "references-lost": errors.RevokedError,
 }
 _BY_NET_CODE: dict[str, type[errors.HoldfastError]] = {
     "net-too-long": errors.StoreRefusedError,

@@ -13,6 +13,7 @@ pub mod parity;
 pub mod postgres;
 pub mod read_file;
 pub mod reader;
+pub mod references;
 pub mod scan;
 pub mod source;
 pub mod spans;

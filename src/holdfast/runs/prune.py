@@ -12,6 +12,7 @@ from holdfast.base.events import Progress, ignore
 from holdfast.repository import prune
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.stock import known_facts
+from holdfast.runs.compare import comparer
 from holdfast.runs.protection import protected_anew
 from holdfast.runs.results import PruneResult
 
@@ -54,6 +55,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
         unsafe_undo_delay=max(timedelta(days=request.undo_days), _longest_lock(vault)),
         keep_whole=_dear(vault),
         before_deletion=lambda: protected_anew(vault, events),
+        compare=comparer(vault, events),
     )
     events(Progress(phase="mark"))
     with engine.translated():

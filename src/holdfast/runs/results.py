@@ -218,6 +218,10 @@ class VerifyReport:
     """Packs that were not read because every copy must be thawed first."""
     parity: int = 0
     """Parity objects that were read and hashed."""
+    sets_compared: int = 0
+    """Reference sets that were compared with their trees now; what was compared before is not compared again."""
+    runs_countersigned: int = 0
+    """Index runs that the other writers of their writer's group may deduplicate against from now on."""
     governor: GovernorRecord | None = None
     """What the run used against what it was allowed, over time."""
 

@@ -61,7 +61,7 @@ def vault() -> Vault:
 
 @pytest.fixture
 def shelf(vault: Vault, tmp_path: Path) -> Shelf:
-    return Shelf(vault, tmp_path)  # type: ignore[arg-type] - the part of it that is used
+    return Shelf(vault, tmp_path)  # type: ignore[arg-type]
 
 
 def made(vault: Vault, shelf: Shelf, dead: frozenset[str] = frozenset()) -> ParityPlan:
@@ -277,7 +277,7 @@ def test_a_note_that_cannot_be_written_costs_nothing(vault: Vault, shelf: Shelf)
 
 
 def test_where_none_is_wanted_nothing_is_begun(vault: Vault, tmp_path: Path) -> None:
-    none = Shelf(vault, tmp_path, rows=0)  # type: ignore[arg-type] - the part of it that is used
+    none = Shelf(vault, tmp_path, rows=0)  # type: ignore[arg-type]
     assert run(vault, none, range(3)).unprotected == 0
     assert none.groups() == ((), ())
 
