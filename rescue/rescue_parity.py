@@ -168,6 +168,11 @@ class Parity:
             for member in group.members:
                 self.of.setdefault(member.name, []).append(group)
 
+    def size(self, name: str) -> int:
+        """The length of a pack, brought back or where it lies."""
+        healed = self.healed.get(name)
+        return os.stat(os.path.join(self.root, name) if healed is None else healed.fileno()).st_size
+
     def whole(self, name: str) -> bool:
         """Whether an object is there and its bytes hash to its name; remembered."""
         if name not in self._whole:

@@ -264,9 +264,7 @@ class Vault:
 
     def heal(self, name: str) -> bool:
         """Bring a pack back from parity, if it is damaged or lost and that can be done; it is read from there from then on."""
-        if name in self.parity.healed:
-            return False
-        if not self.parity.heal(name):
+        if name in self.parity.healed or not self.parity.heal(name):
             return False
         self._packs.pop(name, None)
         self.note(f"{name}: is damaged or lost; parity brings it back")
@@ -355,7 +353,10 @@ class Vault:
         return pack
 
     def _own_directory(self, name: str, header: f.PackHeader, keys: k.ClassKeys) -> tuple[bytes, int]:
-        size = self._size(name)
+        try:
+            size = self.parity.size(name)
+        except OSError as failure:
+            raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
         if not header.length + 16 <= size <= f.PACK_BYTES_MAX:
             raise f.Damage(f"{name}: impossible size")
         trailer = f.Cursor(self._read(name, size - 16, 16), name)
@@ -367,15 +368,6 @@ class Vault:
         sealed = self._read(name, size - 16 - length, length)
         key = f.directory_key(keys, header.nonce)
         return f.gcm_open(key, f.FIXED_NONCE, aad, sealed, f"{name}: directory"), size - 16 - length
-
-    def _size(self, name: str) -> int:
-        healed = self.parity.healed.get(name)
-        if healed is not None:
-            return os.fstat(healed.fileno()).st_size
-        try:
-            return os.stat(os.path.join(self.root, name)).st_size
-        except OSError as failure:
-            raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
 
     def run_key(self, pack: Pack, origin: bytes) -> bytes:
         """The run key for the segments of one origin (its full nonce) in a pack."""
