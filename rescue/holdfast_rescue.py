@@ -27,7 +27,8 @@ import rescue_format as f
 import rescue_tree as t
 from rescue_files import Restorer, blocks
 from rescue_keys import read_secret
-from rescue_vault import Part, Snapshot, Vault, check_chunk
+from rescue_values import Part, Snapshot
+from rescue_vault import Vault, check_chunk
 
 
 class Stop(Exception):
@@ -231,6 +232,12 @@ def command_verify(vault: Vault, _: argparse.Namespace, voice: Voice) -> None:
     """Every object, every pack byte by byte, every chunk's id; then every snapshot's tree and what it refers to."""
     vault.load_index(from_packs=False)
     verify_objects(vault, voice)
+    for problem in vault.parity.problems:
+        voice.note(problem)
+    for name in vault.parity.names():
+        voice.progress(name)
+        if not vault.parity.whole(name):
+            voice.note(f"{name}: its bytes have another hash than its name")
     bad = verify_packs(vault, voice)
     count = 0
     seen: set[t.Location] = set()
@@ -283,19 +290,13 @@ def verify_packs(vault: Vault, voice: Voice) -> set[tuple[bytes, int]]:
     """Hash every pack, open every segment, recompute every id. Returns the segments that no pack holds sound."""
     sound: set[tuple[bytes, int]] = set()
     bad: set[tuple[bytes, int]] = set()
-    for name in vault.pack_names():
+    for name in sorted({*vault.pack_names(), *vault.pack_runs}):
         voice.progress(name)
-        digest = hashlib.sha256()
         try:
-            with open(os.path.join(vault.root, name), "rb") as stream:
-                for block in iter(lambda: stream.read(2**20), b""):
-                    digest.update(block)
-            if digest.hexdigest() != name.rsplit("/", 1)[1]:
-                voice.note(f"{name}: its bytes have another hash than its name")
+            if not vault.parity.whole(name):
+                voice.note(f"{name}: is missing, or its bytes have another hash than its name")
+                vault.heal(name)
             pack = vault.pack(name)
-        except OSError as failure:
-            voice.note(f"{name}: cannot be read ({failure.strerror})")
-            continue
         except (f.Damage, f.WrongKey) as failure:
             voice.note(str(failure))
             continue

@@ -8,55 +8,23 @@ absent, the packs' own headers tell the same.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import rescue_format as f
 import rescue_keys as k
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from rescue_parity import Parity
 from rescue_tree import Location
+from rescue_values import Pack, Part, Snapshot
 
 SEGMENT_CACHE_BYTES = 64 * 2**20
 DIRECTORY_CACHE_ENTRIES = 24
 ZERO_ID = bytes(16)
-
-
-class Part(NamedTuple):
-    """The opened sealed part of one class of a snapshot."""
-
-    class_id: int
-    class_name: str
-    keys: k.ClassKeys
-    body: f.Body
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Lowest first: the class whose entries count where classes overlap."""
-        known = f.CLASS_RANK.index(self.class_name) if self.class_name in f.CLASS_RANK else len(f.CLASS_RANK)
-        return known, self.class_id
-
-
-class Snapshot(NamedTuple):
-    """A snapshot: its envelope (empty if unreadable), its parts, and what is wrong with either."""
-
-    id: str
-    status: str
-    envelope: f.Body
-    parts: list[Part]
-    problems: list[str]
-
-
-class Pack(NamedTuple):
-    """An open pack: its header and the directory of its segments."""
-
-    name: str
-    path: str
-    header: f.PackHeader
-    segments: dict[tuple[bytes, int], f.Segment]
 
 
 class Vault:
@@ -73,6 +41,8 @@ class Vault:
         self._segment_bytes = 0
         self.root_key = self._open_slots(secret, passphrase=passphrase)
         self._open_keyring(self.root_key)
+        self.parity = Parity(root, self.vault_id)
+        self._looked_for_missing = False
 
     # ---- objects ----
 
@@ -277,7 +247,7 @@ class Vault:
                 try:
                     for pack in self.read_run(run):
                         name = f"{'data' if pack.kind == 1 else 'meta'}/{pack.name[:2]}/{pack.name}"
-                        if name in there:
+                        if name in there or name in self.parity.of:
                             self._learn(name, pack.nonces, run)
                 except (f.Damage, f.WrongKey) as failure:
                     self.note(str(failure))
@@ -286,8 +256,26 @@ class Vault:
                 try:
                     self._learn(name, [nonce for nonce, _ in self._read_header(name).origins], "")
                 except f.Damage as failure:
-                    self.bad_packs.add(name)
                     self.note(str(failure))
+                    if self.heal(name):
+                        self._learn(name, [nonce for nonce, _ in self._read_header(name).origins], "")
+                    else:
+                        self.bad_packs.add(name)
+
+    def heal(self, name: str) -> bool:
+        """Bring a pack back from parity, if it is damaged or lost and that can be done; it is read from there from then on."""
+        if name in self.parity.healed or not self.parity.heal(name):
+            return False
+        self._packs.pop(name, None)
+        self.note(f"{name}: is damaged or lost; parity brings it back")
+        return True
+
+    def _find_missing(self) -> None:
+        """Bring back the packs that parity knows and that are not there: nothing else tells what they hold."""
+        self._looked_for_missing = True
+        for name in sorted(self.parity.of):
+            if name not in self.pack_runs and self.heal(name):
+                self._learn(name, [nonce for nonce, _ in self._read_header(name).origins], "")
 
     def read_run(self, run: str) -> list[f.RunPack]:
         """One index run, its signature checked."""
@@ -319,10 +307,15 @@ class Vault:
     # ---- packs ----
 
     def _read(self, name: str, offset: int, length: int) -> bytes:
+        healed = self.parity.healed.get(name)
         try:
-            with open(os.path.join(self.root, name), "rb") as stream:
-                stream.seek(offset)
-                data = stream.read(length)
+            if healed is not None:
+                healed.seek(offset)
+                data = healed.read(length)
+            else:
+                with open(os.path.join(self.root, name), "rb") as stream:
+                    stream.seek(offset)
+                    data = stream.read(length)
         except OSError as failure:
             raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
         if len(data) != length:
@@ -361,7 +354,7 @@ class Vault:
 
     def _own_directory(self, name: str, header: f.PackHeader, keys: k.ClassKeys) -> tuple[bytes, int]:
         try:
-            size = os.stat(os.path.join(self.root, name)).st_size
+            size = self.parity.size(name)
         except OSError as failure:
             raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
         if not header.length + 16 <= size <= f.PACK_BYTES_MAX:
@@ -408,8 +401,21 @@ class Vault:
         if key in self._segments:
             self._segments.move_to_end(key)
             return self._segments[key]
+        found, failures = self._from_packs(key)
+        if found is None and self._heal_holders(origin):
+            found, more = self._from_packs(key)
+            failures += more
+        if found is None:
+            raise f.Damage("; ".join(failures) or f"no pack holds segment {origin.hex()}:{ordinal}")
+        for lost in failures:
+            self.note(f"{lost}; another copy serves")
+        self._remember(key, found)
+        return found
+
+    def _from_packs(self, key: tuple[bytes, int]) -> tuple[tuple[k.ClassKeys, f.Segment, bytes] | None, list[str]]:
+        """A segment from the packs that hold its origin, and what went wrong on the way."""
         found, failures = None, []
-        for name in self.origins.get(origin, []):
+        for name in self.origins.get(key[0], []):
             try:
                 pack = self.pack(name)
                 segment = pack.segments.get(key)
@@ -421,14 +427,19 @@ class Vault:
                 continue
             keys = self.keys(pack.header.class_id, pack.header.generation, name)
             if found and (found[0] is not keys or found[2] != plain or found[1].ids != segment.ids):
-                raise f.Damage(f"{name}: two packs hold different content under one name ({origin.hex()}:{ordinal})")
+                where = f"{key[0].hex()}:{key[1]}"
+                raise f.Damage(f"{name}: two packs hold different content under one name ({where})")
             found = keys, segment, plain
-        if found is None:
-            raise f.Damage("; ".join(failures) or f"no pack holds segment {origin.hex()}:{ordinal}")
-        for lost in failures:
-            self.note(f"{lost}; another copy serves")
-        self._remember(key, found)
-        return found
+        return found, failures
+
+    def _heal_holders(self, origin: bytes) -> bool:
+        """Bring back the packs that hold an origin, those that are missing included; whether there is any new one."""
+        healed = [self.heal(name) for name in self.origins.get(origin, [])]
+        if not any(healed) and not self._looked_for_missing:
+            known = list(self.origins.get(origin, []))
+            self._find_missing()
+            return self.origins.get(origin, []) != known
+        return any(healed)
 
     def _remember(self, key: tuple[bytes, int], found: tuple[k.ClassKeys, f.Segment, bytes]) -> None:
         self._segments[key] = found
@@ -449,7 +460,7 @@ class Vault:
     def chunk_length(self, place: Location) -> int:
         """The length of a chunk of a file as its directory tells it, without reading the segment."""
         failures = []
-        for name in self.origins.get(place.origin, []):
+        for name in itertools.chain(self.origins.get(place.origin, []), self._healed_holders(place.origin)):
             try:
                 segment = self.pack(name).segments.get((place.origin, place.segment))
             except (f.Damage, f.WrongKey) as failure:
@@ -458,6 +469,11 @@ class Vault:
             if segment and place.chunk < len(segment.roles) and segment.roles[place.chunk] == f.CHUNK:
                 return segment.bounds[place.chunk + 1] - segment.bounds[place.chunk]
         raise f.Damage("; ".join(failures) or f"no pack holds segment {place.origin.hex()}:{place.segment}")
+
+    def _healed_holders(self, origin: bytes) -> Iterator[str]:
+        """The packs of an origin once more, if they were brought back; asked for when the others did not do."""
+        if self._heal_holders(origin):
+            yield from self.origins.get(origin, [])
 
     def pages(self, place: Location, first: int, count: int, page_size: int) -> tuple[bytes, list[bytes]]:
         """Some pages of a chunk of pages and their ids, recomputed."""

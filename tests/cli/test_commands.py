@@ -334,14 +334,14 @@ def test_restore_passes_every_option(vault, run):
     vault.answers["restore"] = RESTORED
     code, out, _ = run(
         "restore", "latest", "--to", "/out", "/srv/a", "/srv/b/**", "--exclude", "*.tmp", "--class", "phi", "--overwrite",
-        "older", "--no-owners", "--limit-read", "1kB", "--limit-write", "2kB", "--dry-run",
+        "older", "--damaged", "skip", "--no-owners", "--limit-read", "1kB", "--limit-write", "2kB", "--dry-run",
     )  # fmt: skip
     assert code == 0
     asked = vault.asked("restore")
     del asked["events"], asked["stop"]
     assert asked == {
         "to": b"/out", "include": (b"/srv/a", b"/srv/b/**"), "exclude": ("*.tmp",), "classes": ("phi",), "overwrite": "older",
-        "in_place": False, "dry_run": True, "owners": False, "break_glass": "", "limits": Limits(1000, 2000),
+        "damaged": "skip", "in_place": False, "dry_run": True, "owners": False, "break_glass": "", "limits": Limits(1000, 2000),
     }  # fmt: skip
     assert "Restored 3 files, 1 folders, 2 kB" in out
 

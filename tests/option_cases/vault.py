@@ -11,6 +11,7 @@ CASES: dict[str, tuple[str, object]] = {
     "vault.passphrase": (HEAD + 'passphrase = "env:P"', config.SecretRef("env", "P")),
     "vault.home_copy": (HEAD + 'home_copy = "none"', "none"),
     "vault.credential": (HEAD + 'credential = "file:/c"', config.SecretRef("file", "/c")),
+    "vault.parity": (HEAD + "parity = 1", 1),
     "jobs.*.paths": (HEAD + '[jobs.a]\npaths = ["/x", "/y"]', ("/x", "/y")),
     "jobs.*.exclude": (HEAD + '[jobs.a]\nexclude = ["*.tmp"]', ("*.tmp",)),
     "jobs.*.exclude_caches": (HEAD + "[jobs.a]\nexclude_caches = false", False),

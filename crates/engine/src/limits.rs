@@ -34,9 +34,13 @@ pub const MAP_GROUP_PAGES: usize = 256;
 pub const CONTROL_BYTES_MAX: usize = 16 << 20;
 /// Plaintext of one sealed object.
 pub const SEALED_BYTES_MAX: usize = 1 << 30;
+/// Slots of a parity group.
+pub const PARITY_SLOTS: usize = 16;
+/// Rows of a parity group.
+pub const PARITY_ROWS_MAX: usize = 16;
 
 /// The constants above under their names in the specification.
-pub const TABLE: [(&str, usize); 17] = [
+pub const TABLE: [(&str, usize); 19] = [
     ("FORMAT_VERSION", FORMAT_VERSION as usize),
     ("ID_BYTES", ID_BYTES),
     ("ORIGIN_BYTES", ORIGIN_BYTES),
@@ -54,4 +58,6 @@ pub const TABLE: [(&str, usize); 17] = [
     ("MAP_GROUP_PAGES", MAP_GROUP_PAGES),
     ("CONTROL_BYTES_MAX", CONTROL_BYTES_MAX),
     ("SEALED_BYTES_MAX", SEALED_BYTES_MAX),
+    ("PARITY_SLOTS", PARITY_SLOTS),
+    ("PARITY_ROWS_MAX", PARITY_ROWS_MAX),
 ];

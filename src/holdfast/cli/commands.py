@@ -34,7 +34,7 @@ COMMANDS = {
     "check": Entry("integrity", "Check the structure of the vault; needs no key to content."),
     "classify": Entry("classify", "Report the data classes of files, in counts only."),
     "verify": Entry("integrity", "Read packs back and prove every byte."),
-    "repair": Entry("repair", "Make the index anew from the packs."),
+    "repair": Entry("repair", "Make whole what can be made whole."),
     "migrate": Entry("migrate", "Bring packs to the stores that their class and age want."),
     "policy": Entry("policy", "Show, check and explain where data goes, by class and age."),
     "courier": Entry("courier", "Carry the vault across an air gap on disks."),

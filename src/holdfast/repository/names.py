@@ -25,7 +25,7 @@ _GRAMMAR = re.compile(
             f"(?:refs|index|countersign)/{_SHA}",
             f"state/{_ID}/{_ID}/{_N}",
             f"(?:condemn|plan|closed|damaged|access|epoch)/{_N}",
-            f"(?:data|meta)/[0-9a-f]{{2}}/{_SHA}",
+            f"(?:data|meta|parity)/[0-9a-f]{{2}}/{_SHA}",
         )
     )
 )

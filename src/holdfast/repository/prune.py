@@ -6,7 +6,7 @@ home, so that any later call, by anybody with the root key, rolls a round forwar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -55,6 +55,8 @@ class PruneOptions:
     unsafe_undo_delay: timedelta = UNDO_DELAY
     keep_whole: frozenset[str] = frozenset()
     """Packs that are never rewritten, however little of them is live: to read them is dear."""
+    before_deletion: Callable[[], object] | None = None
+    """Called when a plan's time has come, before a pack of it goes: what rests on those packs is to do without them."""
     compare: Compare | None = None
     """Compares reference sets with trees where no record does yet. Without it such a snapshot stops the prune."""
 
@@ -246,6 +248,8 @@ def _advance(repository: Repository, number: int, options: PruneOptions) -> Prun
     )
     if repository.env.now() < current.plan.delete_after:
         return outcome
+    if options.before_deletion is not None:
+        options.before_deletion()
     freed = _apply(repository, frozenset(current.plan.delete))
     _close(repository, number, len(current.plan.delete))
     collect(repository)

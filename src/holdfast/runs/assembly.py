@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base import environment
+from holdfast.base.defaults import PARITY_ROWS
 from holdfast.classes.policy import HOME
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.governor.plan import GovernorPlan
@@ -82,6 +83,8 @@ class OpenVault:
         self.trail = Trail(self)
         self.governor: Callable[[], GovernorPlan] = GovernorPlan
         """How runs are governed, made anew for each run: its probes have connections."""
+        self.parity_rows = PARITY_ROWS
+        """Parity objects of each group of packs that exist once."""
 
     @property
     def vault_id(self) -> str:

@@ -96,6 +96,7 @@ def _policy(name: str, given: PolicySettings | None, home: str) -> ClassPolicy:
         retain_seconds=given.retain_seconds,
         spool=given.spool,
         single_copy_accepted=given.unsafe_single_copy,
+        parity=given.parity,
     )
 
 

@@ -21,6 +21,7 @@ from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.mount_surface import MountSurface
 from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
+from holdfast.runs.repair_surface import RepairSurface
 from holdfast.runs.results import ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
 from holdfast.runs.suspicion_surface import SuspicionSurface
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         ForgetPlan,
         FoundEntry,
         PruneResult,
-        RepairResult,
         RetentionPolicy,
         VaultStats,
         VerifyReport,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from holdfast.runs.tiering import Tiers
 
 
-class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
+class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -65,6 +65,7 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
         self._config = config
         if config is not None:
             vault.governor = lambda: configured.governor_plan(config.settings, os.environ)
+            vault.parity_rows = config.settings.vault.parity
 
     @classmethod
     def create(
@@ -360,23 +361,15 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
             authorise(self._vault, "prune", {"undo_days": undo_days})
         return run_prune(self._vault, request, events=events)
 
-    @audited("repair")
-    def repair_index(self, *, everything: bool = False, dry_run: bool = False, events: Events = ignore) -> RepairResult:
-        """List again the packs that no readable index run lists, by the packs' own directories.
-
-        Safe at any time: nothing but index runs that cannot be read is deleted, after what replaces them is durable.
-        `everything` reads all packs. Needs the root key. Packs that are damaged themselves are counted, not listed.
-        """
-        from holdfast.runs.repair import run_repair_index
-
-        return run_repair_index(self._vault, everything=everything, dry_run=dry_run, events=events)
-
     @audited("check")
-    def check(self, *, events: Events = ignore) -> CheckReport:
-        """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
+    def check(self, *, show_paths: bool = False, events: Events = ignore) -> CheckReport:
+        """Check the structure: every object's frame and signature, every reference, presence and size of each pack.
+
+        What a missing or known bad pack costs is said: class, snapshots, count of files, and with `show_paths` which ones.
+        """
         from holdfast.runs.check import run_check
 
-        return run_check(self._vault, events=events)
+        return run_check(self._vault, show_paths=show_paths, events=events)
 
     @audited("verify")
     def verify(

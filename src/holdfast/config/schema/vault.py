@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
 from holdfast.base.data_classes import DEFAULT_CLASS
-from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, UNDO_DAYS
+from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, PARITY_ROWS, UNDO_DAYS
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
 from holdfast.config.schema.governor import LimitSettings
 
@@ -48,6 +48,14 @@ class VaultSettings(Section):
         None,
         "A writer's credential, as `file:/path`: it can add backups and read none, which is all a backed-up host needs.",
         unit="reference",
+    )
+    parity: StrictInt = option(
+        PARITY_ROWS,
+        "Parity objects for each group of up to sixteen packs, where a pack has one copy: so many lost packs of a group come"
+        " back by `holdfast repair`. 0 for none.",
+        unit="objects",
+        ge=0,
+        le=4,
     )
 
 
