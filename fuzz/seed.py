@@ -26,6 +26,7 @@ import rescue_keys as k  # noqa: E402
 from rescue_vault import Vault  # noqa: E402
 
 from holdfast.config import render  # noqa: E402
+from holdfast.repository.hpke import envelope, state_recipient  # noqa: E402
 from holdfast.testing import corpus, golden  # noqa: E402
 
 BYTES_MAX = 6000
@@ -183,7 +184,8 @@ def of_control(vault: Vault) -> Seeds:
     key = (Path(vault.root).parent / golden.KEY).read_bytes()
     yield "keyfile", key
     yield "keyfile", key + b"\nRECOVERY KIT of a Holdfast vault.\n"
-    yield "envelope", struct.pack("<HBH", 2, 2, 60) + bytes(60) + struct.pack("<BH", 1, 4) + b"hpke"
+    own = state_recipient(bytes(16), bytes(range(32)), bytes(12), bytes(32), b"info")
+    yield "envelope", envelope([(1, b"hpke"), (2, own)])
 
 
 def of_tables(state: Path) -> Seeds:

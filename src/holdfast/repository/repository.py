@@ -214,6 +214,10 @@ class Repository:
         writer = Signer(credential.writer, Ed25519PrivateKey.from_private_bytes(seed))
         return cls(home, header, classes=classes, writer=writer, state_key=state_key)
 
+    def keyring_number(self, name: str) -> int:
+        """Return which keyring an object is. `NotPermittedError` without the root key, `DamageError`, `VersionError`."""
+        return open_keyring(self.home, name, self.root_key).number
+
     @property
     def classes(self) -> dict[int, str]:
         """Ids and names of the classes known to the credential."""

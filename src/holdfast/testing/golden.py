@@ -2,7 +2,7 @@
 
 `build` makes the vault of today's format: seed, clock and Holdfast's own randomness are fixed; the key pairs and
 encapsulations come from the cryptography library, which takes its randomness from the system, so a second build has the same
-content and other bytes. What is committed is therefore the vault itself, with a `manifest.json` of what it holds: the hash of
+files and other bytes. What is committed is therefore the vault itself, with a `manifest.json` of what it holds: the hash of
 each object, and of each snapshot every path with its kind, mode, time, size and content hash.
 
     python -m holdfast.testing.golden FOLDER
@@ -176,7 +176,7 @@ def build(folder: Path) -> Golden:
         credential = folder / "writer.credential"
         credential.write_bytes(vault.enroll_writer("ward-7"))
         credential.chmod(0o600)
-        first = backup(vault, "golden")
+        first = last = backup(vault, "golden")
         for step in range(3):
             _change(source, dice, step)
             last = backup(vault, "golden")
@@ -226,9 +226,9 @@ def _plant(source: Path, dice: random.Random) -> None:
         file.truncate(6 << 20)
         file.seek(3 << 20)
         file.write(dice.randbytes(2_000))
-    for name in (b"\xff\xfe not UTF-8", b"new\nline", b"-rf", b"x" * 255, "患者".encode()):
-        with open(os.path.join(os.fsencode(source), b"names", name), "wb") as named:
-            named.write(b"named " + name)
+    for odd in (b"\xff\xfe not UTF-8", b"new\nline", b"-rf", b"x" * 255, "患者".encode()):
+        with open(os.path.join(os.fsencode(source), b"names", odd), "wb") as named:
+            named.write(b"named " + odd)
     os.link(source / "phi/patient-00.hl7", source / "phi/patient-00.link")
     os.symlink("../phi/patient-01.hl7", source / "names/symlink")
     os.mkfifo(source / "names/fifo", 0o600)

@@ -144,7 +144,7 @@ def _slot(data: bytes) -> None:
 def _envelope(data: bytes) -> None:
     found = parse_envelope(data)
     assert envelope(found) == data
-    open_envelope(data, b"info", None, data[5:21], _KEY)
+    open_envelope(data, b"info", None, bytes(16), _KEY)
 
 
 def _references(data: bytes) -> None:
