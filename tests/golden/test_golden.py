@@ -113,5 +113,6 @@ def test_the_builder_builds_what_the_committed_vault_holds(tmp_path):
     kept = Golden(HERE / "v1").manifest()
     fresh = made.manifest()
     assert shapes(fresh) == shapes(kept)
-    assert {name.split("/")[0] for name in fresh.objects} == {name.split("/")[0] for name in kept.objects}
+    kinds = [{name.split("/")[0] for name in manifest.objects} for manifest in (fresh, kept)]
+    assert kinds[0] >= kinds[1], "a later release of one version may write more kinds of objects, and drops none"
     shutil.rmtree(made.folder)
