@@ -140,8 +140,7 @@ def command_list(vault: Vault, options: argparse.Namespace, voice: Voice) -> Non
         words = [snapshot.id, str(envelope.get("finished", "unknown time"))[:19]]
         words += [snapshot.status] if snapshot.status != "committed" else []
         words += ["partial"] if envelope.get("partial") else []
-        entries = sum(part.body.get("entries", 0) for part in snapshot.parts)
-        size = sum(part.body.get("bytes", 0) for part in snapshot.parts)
+        entries, size = (sum(count(part, key) for part in snapshot.parts) for key in ("entries", "bytes"))
         words.append(f"{entries} entries, {size} bytes,")
         words.append("classes " + (" ".join(part.class_name for part in snapshot.parts) or "unreadable"))
         for part in snapshot.parts[:1]:
@@ -189,19 +188,31 @@ def command_restore(vault: Vault, options: argparse.Namespace, voice: Voice) -> 
             voice.progress(f"{restorer.files} files, {restorer.bytes} bytes")
         if not found and path:
             voice.entry("missing", path, "is not in this snapshot")
-    for path, content in beside(snapshot):
+    for path, content in beside(snapshot, voice):
         if any(not wanted or path.startswith(wanted + b"/") for wanted in paths):
             restorer.put(path, content)
     restorer.finish()
     print(f"restored {restorer.files} files, {restorer.bytes} bytes, to {options.to}")
 
 
-def beside(snapshot: Snapshot) -> Iterator[tuple[bytes, bytes]]:
+def beside(snapshot: Snapshot, voice: Voice) -> Iterator[tuple[bytes, bytes]]:
     """Small files that belong to an application's copy and are in no tree: its evidence holds them."""
     for part in snapshot.parts:
-        evidence = part.body.get("evidence", {})
-        for row in evidence.get("beside", []):
-            yield clean(base64.b64decode(row["path"])), base64.b64decode(row["content"])
+        try:
+            rows = part.body.get("evidence", {}).get("beside", [])
+            found = [(clean(base64.b64decode(row["path"])), base64.b64decode(row["content"])) for row in rows]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            voice.note(
+                f"snapshot {snapshot.id[:8]}: its evidence is malformed; files that belong beside others are lost"
+            )
+            continue
+        yield from found
+
+
+def count(part: Part, key: str) -> int:
+    """A number that a part tells of itself; 0 if it is none."""
+    value = part.body.get(key)
+    return value if isinstance(value, int) else 0
 
 
 def _above(

@@ -166,7 +166,9 @@ class Vault:
         except f.Damage as failure:
             problems.append(str(failure))
         status = self._status(snapshot_id, sha, envelope.get("signer", ""), problems)
-        listed = {str(item.get("class")): item for item in envelope.get("classes", []) if isinstance(item, dict)}
+        classes = envelope.get("classes")
+        rows = classes if isinstance(classes, list) else []
+        listed = {str(item.get("class")): item for item in rows if isinstance(item, dict)}
         parts = []
         for number in sorted((set(listed) | set(self.names(f"part/{snapshot_id}"))) - self._dropped(snapshot_id)):
             try:

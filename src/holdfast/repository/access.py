@@ -9,7 +9,6 @@ execution begins by creating `approval/NONCE`, which also keeps the statements.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from holdfast.base.environment import format_time, parse_time
+from holdfast.base.plain_json import read_json
 from holdfast.errors import ApprovalMissingError, UsageError
 from holdfast.repository.bodies import Body
 from holdfast.repository.home import ROOT
@@ -150,7 +150,7 @@ class Statement:
     def decode(cls, text: str | bytes) -> Self:
         """Read it; the signature is not checked. `UsageError` if it is none."""
         try:
-            body = json.loads(text[:STATEMENT_BYTES_MAX])
+            body = read_json(text[:STATEMENT_BYTES_MAX])
             return cls(
                 Request.decode(body["request"]),
                 str(body["approver"]),

@@ -102,6 +102,17 @@ class _Check:
                 return
             self.found("frame", name, error.what)
 
+    def keyrings(self) -> None:
+        """Check that every keyring is the one that its name says. Needs the root key: an older one may stand under a newer name."""
+        for number in self.home.numbers("keyring"):
+            name = names.numbered("keyring", number)
+            try:
+                found = self.repository.keyring_number(name)
+            except (DamageError, VersionError, NotPermittedError):
+                continue  # found with the objects themselves, or nothing to be said without the key
+            if found != number:
+                self.found("keyring", name, f"object {name} is keyring {found}: it was exchanged")
+
     def snapshots(self, envelopes: Envelopes) -> None:
         """Check that what every envelope names is there."""
         self.notes += envelopes.notes
@@ -169,6 +180,7 @@ def check(
     """
     run = _Check(repository)
     run.objects_themselves()
+    run.keyrings()
     envelopes = read_envelopes(repository.home)
     run.snapshots(envelopes)
     deleted = read_rounds(repository.home).deleted

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self, cast
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -53,6 +53,11 @@ class ClassGeneration:
         return out
 
     @classmethod
+    def decode_all(cls, values: object) -> tuple[Self, ...]:
+        """Read a list of them. `ValueError`, `KeyError` or `TypeError` if malformed."""
+        return tuple(cls.decode(value) for value in _mappings(values))
+
+    @classmethod
     def decode(cls, value: Mapping[str, object]) -> Self:
         """Read what :meth:`encode` wrote. `ValueError`, `KeyError` or `TypeError` if malformed."""
         private = value.get("private")
@@ -90,7 +95,7 @@ class WriterEntry:
     @classmethod
     def decode(cls, value: Mapping[str, object]) -> Self:
         """Read what :meth:`encode` wrote."""
-        classes = tuple(_integer(c) for c in cast("Sequence[object]", value["classes"]))
+        classes = tuple(_integer(c) for c in _items(value["classes"]))
         return cls(
             str(value["id"]), str(value["label"]), _key(value["signing_public"]), _key(value["state_key"]), classes
         )
@@ -133,7 +138,7 @@ class Keyring:
             return cls(
                 number=_integer(value["number"]),
                 root_signing=_key(value["root_signing"]),
-                classes=tuple(ClassGeneration.decode(c) for c in _mappings(value["classes"])),
+                classes=ClassGeneration.decode_all(value["classes"]),
                 writers=tuple(WriterEntry.decode(w) for w in _mappings(value["writers"])),
                 own_id=str(own["id"]),
                 own_seed=_key(own["signing_seed"]),
@@ -175,7 +180,11 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value
 
 
-def _mappings(value: object) -> list[Mapping[str, object]]:
+def _items(value: object) -> list[object]:
     if not isinstance(value, list):
         raise TypeError
-    return [_mapping(item) for item in value]
+    return value
+
+
+def _mappings(value: object) -> list[Mapping[str, object]]:
+    return [_mapping(item) for item in _items(value)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.base.data_classes import class_rank
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError
@@ -19,6 +19,8 @@ from holdfast.repository.types import ClassPart, PartFinding, SealedPart, Snapsh
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,20 +259,38 @@ def encode_part(part: SealedPart, *, main: bool) -> bytes:
 def decode_part(body: Mapping[str, object], class_id: int, generation: int) -> SealedPart:
     """Return the typed value of a part's plaintext. `DamageError` if it is malformed."""
     try:
-        findings = cast("list[dict[str, str]]", body["findings"])
+        findings = _list(body["findings"], dict)
         return SealedPart(
             class_id=class_id,
             generation=generation,
             root=str(body["root"]),
-            entries=cast("int", body["entries"]),
-            content_bytes=cast("int", body["bytes"]),
+            entries=_count(body["entries"]),
+            content_bytes=_count(body["bytes"]),
             program=str(body["program"]),
             host=str(body.get("host", "")),
             label=str(body.get("label", "")),
-            paths=tuple(unb64(p) for p in cast("list[str]", body.get("paths", []))),
-            tags=tuple(cast("list[str]", body.get("tags", []))),
-            findings=tuple(PartFinding(unb64(f["path"]), f["kind"], f["detail"]) for f in findings),
-            evidence=cast("dict[str, object]", body.get("evidence", {})),
+            paths=tuple(unb64(p) for p in _list(body.get("paths", []), str)),
+            tags=tuple(_list(body.get("tags", []), str)),
+            findings=tuple(PartFinding(unb64(f["path"]), str(f["kind"]), str(f["detail"])) for f in findings),
+            evidence=_object(body.get("evidence", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DamageError("a snapshot's sealed part is malformed") from None
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 64:
+        raise TypeError
+    return value
+
+
+def _list(value: object, kind: type[_T]) -> list[_T]:
+    if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
+        raise TypeError
+    return value
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value

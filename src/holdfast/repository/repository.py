@@ -210,14 +210,19 @@ class Repository:
             raise NotPermittedError("this writer was revoked", next="enrol the host again with a new credential.")
         try:
             listed = body["classes"]
-            classes = [ClassGeneration.decode(c) for c in listed] if isinstance(listed, list) else []
+            classes = ClassGeneration.decode_all(listed)
             seed, state_key = unb64(str(body["signing_seed"])), unb64(str(body["state_key"]))
+            public = public_of(seed)
         except (KeyError, TypeError, ValueError):
             raise WrongKeyError("the credential is damaged") from None
-        if public_of(seed) != certificate.signing_public:
+        if public != certificate.signing_public:
             raise WrongKeyError("the credential does not fit its writer's certificate")
         writer = Signer(credential.writer, Ed25519PrivateKey.from_private_bytes(seed))
         return cls(home, header, classes=classes, writer=writer, state_key=state_key)
+
+    def keyring_number(self, name: str) -> int:
+        """Return which keyring an object is. `NotPermittedError` without the root key, `DamageError`, `VersionError`."""
+        return open_keyring(self.home, name, self.root_key).number
 
     @property
     def classes(self) -> dict[int, str]:
