@@ -24,6 +24,7 @@ from holdfast.cli import (
     drill,
     findings,
     governor,
+    key_rotation,
     keys,
     recover,
     report_drill,
@@ -34,7 +35,18 @@ from holdfast.cli import (
 )
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.reports import compliance
-from holdfast.runs import classify, demo, results, services, start, steer, suspicion, tier_results
+from holdfast.runs import (
+    classify,
+    demo,
+    enrolment,
+    key_results,
+    results,
+    services,
+    start,
+    steer,
+    suspicion,
+    tier_results,
+)
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
 from holdfast.sources import spool
@@ -76,6 +88,13 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "key-row": key_results.KeyRow,
+    "rehearsal": key_results.Rehearsal,
+    "rotate-root": key_results.RootRotated,
+    "rotate-class": key_results.ClassRotation,
+    "erasure": key_results.Erasure,
+    "minimum-retention": key_rotation.MinimumRetention,
+    "joined": enrolment.Joined,
     "alert-record": alert_records.AlertRecord,
     "delivery": alert_records.Delivery,
     "reply-key": alerts.ReplyKey,
@@ -132,6 +151,11 @@ RESULTS = {
     "forget",
     "prune",
     "hold",
+    "rehearsal",
+    "rotate-root",
+    "rotate-class",
+    "erasure",
+    "joined",
     "released",
     "check",
     "verify",

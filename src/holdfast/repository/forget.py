@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError, HeldError, InternalError, PinnedError, RetentionError
 from holdfast.repository.bodies import AdmissionBody, EnvelopeBody, ForgottenBody
+from holdfast.repository.enrolment import expire
+from holdfast.repository.floors import kept_until, read_floors
 from holdfast.repository.holds import read_hold
 from holdfast.repository.listing import envelope_infos, is_forgotten, list_snapshots
 from holdfast.repository.retention import ForgetPlan, RetentionPolicy, counted_times, pins, plan_forget
+from holdfast.repository.roles import PRUNE
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
 def admit(repository: Repository) -> int:
     """Give every snapshot that has none its admission time; return how many. The pruner's side does so at each visit."""
     home = repository.home
+    if repository.is_root:
+        expire(repository)
     waiting = [s for s in envelope_infos(repository) if s.admitted is None]
     times = counted_times(envelope_infos(repository), repository.env.now()) if waiting else {}
-    return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.root) for s in waiting)
+    return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.signer(PRUNE)) for s in waiting)
 
 
 def plan(
@@ -65,10 +70,11 @@ def _refuse_pinned(repository: Repository, chosen: Sequence[str]) -> None:
 
 def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     home = repository.home
-    signer = repository.root
+    signer = repository.signer(PRUNE)
     hold = read_hold(home, snapshot)
     if hold.held:
         raise HeldError(f"snapshot {snapshot} is under a legal hold")
+    _refuse_below_floor(repository, snapshot)
     sha = ""
     try:
         read, body = home.read(f"snapshot/{snapshot}", EnvelopeBody)
@@ -81,6 +87,17 @@ def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     if not home.create(name, ForgottenBody(reason, sha), signer) and not is_forgotten(home, snapshot):
         raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     remove_content(repository, snapshot)
+
+
+def _refuse_below_floor(repository: Repository, snapshot: str) -> None:
+    """Refuse what the vault's own minimum retention keeps."""
+    floors = read_floors(repository.home)
+    info = next((s for s in envelope_infos(repository) if s.id == snapshot), None) if floors else None
+    if info is not None and kept_until(info, floors) > repository.env.now():
+        until = kept_until(info, floors)
+        raise RetentionError(
+            f"the vault's minimum retention keeps snapshot {snapshot} until {until:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def remove_content(repository: Repository, snapshot: str) -> None:

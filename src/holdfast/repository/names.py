@@ -19,12 +19,12 @@ _GRAMMAR = re.compile(
             f"key/{_ID}",
             f"keyring/{_N}",
             f"writer/{_ID}/{_N}",
-            f"(?:session|snapshot|admission|forgotten|approval)/{_ID}",
-            f"(?:checkpoint|ack|decision|hold|audit)/{_ID}/{_N}",
+            f"(?:session|snapshot|admission|forgotten|approval|joined)/{_ID}",
+            f"(?:checkpoint|ack|decision|hold|audit|wrap|grant)/{_ID}/{_N}",
             f"part/{_ID}/[0-9]{{1,5}}",
             f"(?:refs|index|countersign)/{_SHA}",
             f"state/{_ID}/{_ID}/{_N}",
-            f"(?:condemn|plan|closed|damaged|access)/{_N}",
+            f"(?:condemn|plan|closed|damaged|access|shred|rehearsal|floor)/{_N}",
             f"(?:data|meta)/[0-9a-f]{{2}}/{_SHA}",
         )
     )

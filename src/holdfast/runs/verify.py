@@ -15,6 +15,7 @@ from holdfast.base.events import Note, Progress, ignore
 from holdfast.errors import HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check
+from holdfast.repository.roles import VOUCH
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.runs.copies import due_packs, scrub_copies, within_reach
 from holdfast.runs.damage import attribute, packs_needed
@@ -179,7 +180,7 @@ def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, st
 def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     """Put the list of damaged packs if it grew, or shrank because a pack is whole again; return its name."""
     repository = vault.repository
-    if not repository.is_root:
+    if not repository.may(VOUCH):
         return ""
     if repository.store.size(names.VAULT) is None:
         raise StoreUnreachableError(
@@ -192,7 +193,7 @@ def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     if now == known:
         return ""
     try:
-        return write_damaged(repository.home, repository.root, frozenset(now))
+        return write_damaged(repository.home, repository.signer(VOUCH), frozenset(now))
     except HoldfastError as error:
         events(Note(f"the list of damaged packs could not be stored: {error.what}", error.code))
         return ""

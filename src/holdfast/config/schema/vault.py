@@ -43,6 +43,10 @@ class VaultSettings(Section):
         "A writer's credential, as `file:/path`: it can add backups and read none, which is all a backed-up host needs.",
         unit="reference",
     )
+    key_service: Annotated[StrictStr, StringConstraints(max_length=4096)] = option(
+        "",
+        "A PKCS#11 token or transit engine whose key opens the vault, as `pkcs11:…` or `transit:…`; empty: none.",
+    )
 
 
 class ClassRuleSettings(Section):
