@@ -49,7 +49,7 @@ def main() -> None:
     seen["wrong pin"] = refused(vault, uris["aes"].replace(f"file:{pin}", f"file:{wrong}"))
     seen["no such token"] = refused(vault, uris["aes"].replace("token=holdfast", "token=none"))
     seen["other key"] = refused(vault, uris["aes"].replace("object=aes", "object=other"))
-    print(json.dumps(seen))
+    sys.stdout.write(json.dumps(seen))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def list_keys_command(*, place: Place, out: Output) -> int:
     Example: holdfast key list
     """
     with place.open() as vault:
-        rows = vault.keys()
+        rows = vault.key_ledger()
     if out.as_json:
         for row in rows:
             out.row("key-row", row, "")

@@ -103,7 +103,7 @@ class KeySurface:
         repository = self._vault.repository
         return writers.renew_signing_key(repository, writers.find_writer(repository, writer).id).encode()
 
-    def keys(self) -> tuple[KeyRow, ...]:
+    def key_ledger(self) -> tuple[KeyRow, ...]:
         """Return every place where a key of the vault was ever written. Any credential may read it: no secret is in it."""
         from holdfast.runs import keys
 
