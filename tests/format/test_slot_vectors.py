@@ -16,7 +16,7 @@ from holdfast.repository.hpke import ClassPrivate
 from holdfast.repository.objects import b64
 from holdfast.repository.shares import digest_of_share
 
-VECTORS = json.loads((Path(__file__).parents[2] / "docs/format/vectors.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[2] / "docs/format/key-vectors.json").read_text())
 SLOT = {name: bytes.fromhex(value) for name, value in VECTORS["slot"].items()}
 VAULT = bytes.fromhex(VECTORS["vault"])
 

@@ -32,6 +32,8 @@
     │  ├─ PinnedError              a suspicious snapshot pins the last good one
     │  ├─ ReplyRefusedError        a signed reply to an alert is not accepted
     │  └─ ApprovalMissingError     the vault's access rules demand that others approve
+    ├─ ClassForgottenError         that data class of the snapshot has been forgotten
+    ├─ NotComparedError            reference sets that nobody has compared with their trees
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
@@ -44,6 +46,7 @@
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
+    │  ├─ ReferencesMismatchError  a reference set lacks what its tree needs: pruning stops
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
     ├─ KeyServiceError             a token or transit engine does not answer
@@ -175,6 +178,11 @@ from holdfast.errors.keys import (
     ShareError,
     ShredRefusedError,
 )
+from holdfast.errors.protocol import (
+    ClassForgottenError,
+    NotComparedError,
+    ReferencesMismatchError,
+)
 from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
@@ -211,6 +219,7 @@ __all__ = [
     "CaptureError",
     "ChannelDriverMissingError",
     "ChannelError",
+    "ClassForgottenError",
     "ConfigError",
     "DamageError",
     "DrillError",
@@ -239,6 +248,7 @@ __all__ = [
     "MediumError",
     "MediumGapError",
     "MissingError",
+    "NotComparedError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
@@ -247,6 +257,7 @@ __all__ = [
     "ProbeUnusableError",
     "ReceiptError",
     "RecoveryError",
+    "ReferencesMismatchError",
     "ReplyRefusedError",
     "ReportToolMissingError",
     "RetentionError",

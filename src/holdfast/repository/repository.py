@@ -161,6 +161,12 @@ class Repository:
             raise NotPermittedError(f"this needs the vault's root key; a {self.role}'s credential does not have it")
         return self._root_key
 
+    @property
+    def group(self) -> str:
+        """The group of writers that this one deduplicates with: by its certificate; its own id if it is alone."""
+        certificate = self.home.certificate(self.writer_id)
+        return certificate.group if certificate is not None and certificate.group else self.writer_id
+
     @classmethod
     def create(
         cls, store: Store, env: Environment, *, secrets: Sequence[Secret | SplitSecret], label: str = ""

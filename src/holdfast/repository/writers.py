@@ -36,8 +36,20 @@ if TYPE_CHECKING:
 
 KEYRING_TRIES_MAX = 100
 KIT = "kit"
-_SPOKEN = ("forgotten", "admission", "condemn", "plan", "closed", "damaged", "countersign", "decision")
+_SPOKEN = (
+    "forgotten",
+    "admission",
+    "condemn",
+    "plan",
+    "closed",
+    "damaged",
+    "dropped",
+    "countersign",
+    "compared",
+    "decision",
+)
 """Kinds of objects that pruners and verifiers sign: what they said before they were revoked counts on."""
+GROUP_LENGTH_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +103,13 @@ def issue(
     It is the only copy of its secrets but the keyring's. With `join_until` its signing key only lets one host join, by then, with
     a key that the host makes itself. `NotPermittedError` without the root key, `UsageError` for a role or class that is not
     known, `KeyRotationError`.
+
+    Writers of one `group` deduplicate against each other's index runs once a verifier has countersigned them; inside a
+    group known content can be confirmed by guessing. Without one the writer is alone.
     """
     root, env, home = repository.root, repository.env, repository.home
+    if len(group) > GROUP_LENGTH_MAX or names.ID.fullmatch(group):
+        raise UsageError(f"a group of writers has a name of at most {GROUP_LENGTH_MAX} characters that is no id")
     if role not in ISSUED:
         raise UsageError(f"there is no role {role!r} that has credentials", next=f"choose from {', '.join(ISSUED)}.")
     chosen = tuple(sorted(set(classes or repository.classes))) if KEYS[role] else ()

@@ -24,7 +24,10 @@ class KeySurface:
 
     @audited("enroll")
     def enroll_writer(self, label: str, classes: Sequence[str] = (), *, group: str = "") -> bytes:
-        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
+        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes.
+
+        Writers of one `group` do not store again what another of them stored, once `verify` has countersigned it.
+        """
         from holdfast.runs import keys
 
         return writers.enrol(self._vault.repository, label, keys.class_ids(self._vault, classes), group=group).encode()

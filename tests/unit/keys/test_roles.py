@@ -27,7 +27,7 @@ from holdfast.repository.check import check
 from holdfast.repository.countersign import countersign, read_countersign
 from holdfast.repository.credentials import KeyFile, RoleCredential
 from holdfast.repository.holds import read_hold
-from holdfast.repository.listing import is_forgotten, read_admissions
+from holdfast.repository.listing import is_forgotten, read_admissions, read_envelopes
 from holdfast.repository.prune import PruneOptions
 from holdfast.repository.repository import Repository
 from holdfast.repository.roles import ISSUED, PRUNE, VOUCH
@@ -35,7 +35,7 @@ from holdfast.repository.rounds import read_damaged, read_rounds, write_damaged
 from holdfast.repository.wraps import read_wraps
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine
-from holdfast.testing.hosts import FakeHost
+from holdfast.testing.hosts import FakeHost, at_its_word
 
 SOURCE = "ab" * 16
 
@@ -62,6 +62,8 @@ def world(repository: Repository, store: MemoryStore, env: Environment, tmp_path
     host = FakeHost(Repository.open(store, held["writer"], env), tmp_path / "host", SOURCE)
     made = [host.backup({"a": number}).id for number in range(2)]
     forget.admit(repository)
+    # What a pruner relies on: a verifier compared every reference set with its tree.
+    at_its_word(Repository.open(store, held["verifier"], env), read_envelopes(repository.home).committed)
     return World(store, repository, made, held, tmp_path, env, repository.new_run_key(1).envelope)
 
 
