@@ -26,6 +26,7 @@ from holdfast.errors import (
     WrongKeyError,
 )
 from holdfast.repository.key_services import key_service
+from holdfast.repository.wraps import note_medium
 from holdfast.runs.enrolment import join_vault
 from holdfast.testing.key_services import TransitDouble, transit_double
 
@@ -297,6 +298,13 @@ def test_minimum_retention_and_destroyed_media_by_the_command_line(vault, place,
     assert main(["key", "certificate", "phi", *map(str, root)]) == 2
     assert main(["key", "list", *map(str, root)]) == 0
     assert "anna" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="no end"):
+        vault.issue_credential("root", "x", days=3)
+    note_medium(vault._vault.repository.home, vault._vault.repository.root, "9" * 32, "courier far", system().now(), 0)
+    with pytest.raises(UsageError, match="medium"):
+        vault.revoke_key("courier far")
+    assert vault.rotate_root(dry_run=True).dry_run
+    assert vault.rotate_classes(["phi"], dry_run=True).generations == ("phi/1",)
 
 
 def test_the_first_unattended_schedule_waits_for_a_rehearsal(vault, place, capsys, tmp_path):
