@@ -27,6 +27,7 @@ from holdfast.cli import (
     key_rotation,
     keys,
     recover,
+    repair,
     report_drill,
     retention,
     schedule,
@@ -39,6 +40,7 @@ from holdfast.runs import (
     classify,
     demo,
     enrolment,
+    home_copies,
     key_results,
     results,
     services,
@@ -49,6 +51,7 @@ from holdfast.runs import (
 )
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
+from holdfast.runs.mounts import results as mount_results
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -65,6 +68,8 @@ RECORDS: dict[str, type] = {
     "found": results.FoundEntry,
     "change": results.Change,
     "restore": results.RestoreResult,
+    "mount": mount_results.MountResult,
+    "mount-finish": mount_results.MountFinished,
     "forget-decision": results.ForgetDecision,
     "forget": results.ForgetResult,
     "prune": results.PruneResult,
@@ -75,6 +80,8 @@ RECORDS: dict[str, type] = {
     "verify": results.VerifyReport,
     "repair": results.RepairResult,
     "copies": tier_results.CopyRepair,
+    "home": home_copies.HomeRepaired,
+    "promote": repair.Promoted,
     "migrate": tier_results.MigrateResult,
     "thaw": tier_results.ThawResult,
     "policy": tier_results.PolicyRow,

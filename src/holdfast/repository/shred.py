@@ -8,7 +8,7 @@ lies in other hands (credentials, media) only people can destroy: the certificat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -154,8 +154,12 @@ def _order_of(repository: Repository, class_id: int, generation: int) -> ShredBo
     return next(iter(accepted or (found if done else ())), None)
 
 
-def carry_out(repository: Repository, class_id: int, generation: int) -> Certificate:
-    """Destroy what can be reached, and certify what is known. Idempotent; a crash anywhere is finished by the next call.
+def carry_out(
+    repository: Repository, class_id: int, generation: int, *, elsewhere: Callable[[], Sequence[str]] = tuple
+) -> Certificate:
+    """Destroy what can be reached, and certify what is known; `elsewhere` deals with copies and says which are left.
+
+    Idempotent; a crash anywhere is finished by the next call.
 
     `ApprovalMissingError` if no order stands that the vault's policy accepts.
     """
@@ -174,7 +178,7 @@ def carry_out(repository: Repository, class_id: int, generation: int) -> Certifi
     drop_old_keyrings(repository)
     finish_renewal(repository, keyring)
     _drop_old_grants(repository)
-    return certify(repository, class_id, generation)
+    return certify(repository, class_id, generation, elsewhere=elsewhere())
 
 
 def _drop_old_grants(repository: Repository) -> None:
@@ -188,13 +192,17 @@ def _drop_old_grants(repository: Repository) -> None:
             repository.store.delete(names.numbered("grant", holder, number))
 
 
-def certify(repository: Repository, class_id: int, generation: int) -> Certificate:
-    """Write down, signed, what has become of the keys of a generation. `MissingError` if nobody ordered their end."""
+def certify(repository: Repository, class_id: int, generation: int, *, elsewhere: Sequence[str] = ()) -> Certificate:
+    """Write down, signed, what has become of the keys of a generation; `elsewhere` are copies that still have them.
+
+    `MissingError` if nobody ordered their end.
+    """
     home = repository.home
     standing = _order_of(repository, class_id, generation)
     if standing is None:
         raise MissingError("nobody ordered these keys to be destroyed")
     places, outstanding = account(repository, class_id, generation)
+    outstanding = (*outstanding, *elsewhere)
     body = ShredBody(
         "certificate", class_id, generation, standing.reason, repository.env.now(), standing.snapshots,
         erased=not outstanding, places=places, outstanding=outstanding,

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from holdfast.errors import NotPermittedError, UsageError
+from holdfast.errors import NotPermittedError, StoreError, UsageError
 from holdfast.repository import floors, rotation, shares, shred, writers
 from holdfast.repository.credentials import KeyFile, Passphrase
 from holdfast.repository.enrolment import create_enrolment, encode_enrolment, expire
+from holdfast.repository.home_copy import withdrawn_keys
 from holdfast.repository.key_services import key_service
 from holdfast.repository.listing import envelope_infos, with_main_part
 from holdfast.repository.objects import canonical
@@ -17,6 +18,7 @@ from holdfast.repository.rehearsals import put_rehearsal
 from holdfast.repository.roles import READS_CONTENT, ROOT_ROLE
 from holdfast.repository.wraps import LIVE, MEDIUM, SLOT, Wrap, find_wrap, read_wraps
 from holdfast.runs.approvals import authorise, find_statements
+from holdfast.runs.home_copies import copy_after, copy_store
 from holdfast.runs.key_results import ClassRotation, Erasure, KeyRow, Rehearsal, RootRotated, SharesMade
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ def rotate_root(
     if dry_run:
         return RootRotated(epoch, len(plan.reseal), len(plan.drop), plan.unlisted, plan.finish, dry_run=True)
     done = rotation.rotate_root(repository, plan)
+    _left_on_copy(vault)
     return RootRotated(done.epoch, done.resealed, done.dropped, plan.unlisted, plan.finish)
 
 
@@ -214,7 +217,8 @@ def destroy(
             plan.asked(),
             lambda said: shred.order(repository, plan, reason=reason, approvals=said),
         )
-    return _erasure(vault, shred.carry_out(repository, class_id, generation))
+    found = shred.carry_out(repository, class_id, generation, elsewhere=lambda: _left_on_copy(vault))
+    return _erasure(vault, found)
 
 
 def _erasure(vault: OpenVault, found: shred.Certificate) -> Erasure:
@@ -227,12 +231,26 @@ def _erasure(vault: OpenVault, found: shred.Certificate) -> Erasure:
 
 def certify(vault: OpenVault, class_name: str, generation: int) -> Erasure:
     """Sign anew what has become of the keys of a generation."""
-    return _erasure(vault, shred.certify(vault.repository, vault.repository.class_id(class_name), generation))
+    class_id, left = vault.repository.class_id(class_name), _left_on_copy(vault)
+    return _erasure(vault, shred.certify(vault.repository, class_id, generation, elsewhere=left))
 
 
 def erasures(vault: OpenVault) -> tuple[Erasure, ...]:
     """Return the newest certificate of each generation that was destroyed."""
     return tuple(_erasure(vault, found) for found in shred.certificates(vault.repository.home))
+
+
+def _left_on_copy(vault: OpenVault) -> tuple[str, ...]:
+    """Take withdrawn keys from the home's copy as well; return what may be left of them there."""
+    copy = copy_store(vault)
+    if copy is None:
+        return ()
+    copy_after(vault, vault.trail.hear)
+    try:
+        left = withdrawn_keys(vault.store, copy)
+    except StoreError:
+        left = ("unknown",)
+    return ("the copy of the vault's home",) if left else ()
 
 
 def say_destroyed(vault: OpenVault, name: str, statement: str) -> str:
