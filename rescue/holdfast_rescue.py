@@ -27,6 +27,7 @@ import rescue_format as f
 import rescue_tree as t
 from rescue_files import Restorer, blocks
 from rescue_keys import read_secret
+from rescue_shares import combine
 from rescue_values import Part, Snapshot
 from rescue_vault import Vault, check_chunk
 
@@ -263,8 +264,9 @@ def command_verify(vault: Vault, _: argparse.Namespace, voice: Voice) -> None:
 
 
 CONTROL_FOLDERS = ("session", "checkpoint", "ack", "decision", "hold", "admission", "forgotten", "condemn", "plan", "closed",
-                   "damaged", "countersign", "audit", "access", "approval")  # fmt: skip
-SEALED_FOLDERS = {"keyring": 5, "refs": 2, "state": 3}
+                   "damaged", "countersign", "audit", "access", "approval", "wrap", "joined", "shred", "rehearsal",
+                   "floor")  # fmt: skip
+SEALED_FOLDERS = {"keyring": 5, "refs": 2, "state": 3, "grant": 6}
 
 
 def verify_objects(vault: Vault, voice: Voice) -> None:
@@ -312,7 +314,7 @@ def verify_packs(vault: Vault, voice: Voice) -> set[tuple[bytes, int]]:
             voice.note(str(failure))
             continue
         keys = vault.keys(pack.header.class_id, pack.header.generation, name)
-        for key, segment in pack.segments.items():
+        for key, segment in () if keys.erased else pack.segments.items():
             try:
                 plain = vault.open_in_pack(pack, segment)
                 for number in range(len(segment.roles)):
@@ -378,6 +380,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     )
     secret = parser.add_mutually_exclusive_group(required=True)
     secret.add_argument("--key-file", help="key file or recovery kit")
+    secret.add_argument("--share", action="append", help="a sheet of shares; give as many as it says are needed")
     secret.add_argument("--passphrase-file", help="file that holds the passphrase")
     parser.add_argument("--no-index", action="store_true", help="do not trust the index: look at every pack instead")
     parser.add_argument("--all", action="store_true", help="also snapshots that were never committed, or forgotten")
@@ -442,9 +445,20 @@ def open_vault(options: argparse.Namespace, voice: Voice) -> Vault:
     """The vault that the command line names, opened with the secret that it names."""
     if not os.path.isdir(os.path.join(options.vault, "key")):
         raise Stop(5, "there is no vault here: a vault's folder has a folder named `key`")
+    if options.share:
+        return Vault(options.vault, read_shares(options.share), method="shares", note=voice.note)
     passphrase = options.passphrase_file is not None
     secret = read_secret(options.passphrase_file or options.key_file, passphrase=passphrase)
-    return Vault(options.vault, secret, passphrase=passphrase, note=voice.note)
+    return Vault(options.vault, secret, method="passphrase" if passphrase else "keyfile", note=voice.note)
+
+
+def read_shares(paths: list[str]) -> bytes:
+    """The secret that sheets make."""
+    sheets = []
+    for path in paths:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            sheets.append(stream.read(2**16))
+    return combine(sheets)
 
 
 def finish(code: int, text: str) -> int:

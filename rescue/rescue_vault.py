@@ -19,6 +19,7 @@ import rescue_keys as k
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from rescue_parity import Parity
+from rescue_signers import Signers
 from rescue_tree import Location
 from rescue_values import Pack, Part, Snapshot
 
@@ -30,7 +31,7 @@ ZERO_ID = bytes(16)
 class Vault:
     """A vault in a folder, opened with its root key. `note(text)` is called for each damage found on the way."""
 
-    def __init__(self, root: str, secret: bytes, *, passphrase: bool, note: Callable[[str], None]) -> None:
+    def __init__(self, root: str, secret: bytes, *, method: str = "keyfile", note: Callable[[str], None]) -> None:
         self.root, self.note = root, note
         self.origins: dict[bytes, list[str]] = {}
         self.pack_runs: dict[str, str] = {}
@@ -39,8 +40,8 @@ class Vault:
         self._packs: OrderedDict[str, Pack] = OrderedDict()
         self._segments: OrderedDict[tuple[bytes, int], tuple[k.ClassKeys, f.Segment, bytes]] = OrderedDict()
         self._segment_bytes = 0
-        self.root_key = self._open_slots(secret, passphrase=passphrase)
-        self._open_keyring(self.root_key)
+        self.bound: set[bytes] = set()
+        self._open_keyring(self._open_slots(secret, method))
         self.parity = Parity(root, self.vault_id)
         self._looked_for_missing = False
 
@@ -63,35 +64,41 @@ class Vault:
 
     # ---- keys ----
 
-    def _open_slots(self, secret: bytes, *, passphrase: bool) -> bytes:
-        wanted, tried = ("passphrase" if passphrase else "keyfile"), 0
+    def _open_slots(self, secret: bytes, wanted: str) -> list[bytes]:
+        """Every root key that the secret opens: two while a rotation is not finished."""
+        tried, found = 0, []
         for slot in self.names("key"):
             try:
                 body = f.parse_control(self.get(f"key/{slot}"), "key", None, f"key/{slot}").body
                 if body.get("method") != wanted:
                     continue
                 vault = k.hex_id(body["vault"], f"key/{slot}")
-                salt, wrapped = f.b64(body, "salt", f"key/{slot}", 32), f.b64(body, "wrapped", f"key/{slot}", 48)
-                key = k.stretch(secret, salt, body) if passphrase else f.hkdf(secret, salt, b"holdfast/1 slot")
+                salt = f.b64(body, "salt", f"key/{slot}", 32)
+                stretched = wanted == "passphrase"
+                key = k.stretch(secret, salt, body) if stretched else f.hkdf(secret, salt, b"holdfast/1 slot")
             except f.Damage as failure:
                 self.note(str(failure))
                 continue
             tried += 1
             try:
-                root_key = f.gcm_open(key, f.FIXED_NONCE, b"holdfast/1 slot" + vault, wrapped, f"key/{slot}")
+                root_key, bound = k.open_slot(key, body, vault, f"key/{slot}")
             except f.Damage:
                 continue
             self.vault_id = vault
-            return root_key
+            self.bound |= {bound} - {b""}
+            found.append(root_key)
+        if found:
+            return found
         raise f.WrongKey(f"none of the {tried} key slots for a {wanted} opens with what you gave")
 
-    def _open_keyring(self, root_key: bytes) -> None:
-        for number in reversed(self.names("keyring")):
+    def _open_keyring(self, root_keys: list[bytes]) -> None:
+        for number, root_key in [(n, key) for n in reversed(self.names("keyring")) for key in root_keys]:
             what = f"keyring/{number}"
+            self.root_key = root_key
             try:
                 sealed = f.parse_sealed(self.get(what), 5, self.vault_id, what)
-                self._load_keyring(f.canonical_json(sealed.open_with(root_key), what), number)
-                if not sealed.signed_by(self.root_public):
+                self._load_keyring(f.canonical_json(sealed.open_with(self.root_key), what), number)
+                if not sealed.signed_by(self.root_public) or not self.bound <= {self.root_public}:
                     raise f.Damage(f"{what}: root did not sign this")
             except (f.Damage, KeyError, TypeError, ValueError) as failure:
                 self.note(str(failure) if isinstance(failure, f.Damage) else f"{what}: incomplete")
@@ -109,26 +116,15 @@ class Vault:
         for record in ring["classes"]:
             keys = k.ClassKeys(self.vault_id, record)
             self.classes[keys.id, keys.generation] = keys
-        self.signers = {"root": self.root_public}
-        self.revoked: dict[str, list[str]] = {}
+        self.signers = Signers(self.root_public, self.vault_id.hex(), self.root, ring["own_writer"]["id"])
         for writer in ring["writers"]:
-            self.signers[writer["id"]] = f.b64(writer, "signing_public", "keyring", 32)
-        self.own_writer = ring["own_writer"]["id"]
+            self.signers.keys[writer["id"]] = [f.b64(writer, "signing_public", "keyring", 32)]
         for writer in self.names("writer"):
             for version in self.names(f"writer/{writer}"):
-                self._load_certificate(f"writer/{writer}/{version}", writer)
-
-    def _load_certificate(self, what: str, writer: str) -> None:
-        try:
-            control = f.parse_control(self.get(what), "writer", self.vault_id.hex(), what)
-            if not control.signed_by(self.root_public) or control.body.get("id") != writer:
-                raise f.Damage(f"{what}: root did not sign this")
-            self.signers.setdefault(writer, f.b64(control.body, "signing_public", what, 32))
-            self.revoked.pop(writer, None)
-            if control.body.get("revoked"):
-                self.revoked[writer] = [str(session) for session in control.body.get("sessions", [])]
-        except f.Damage as failure:
-            self.note(str(failure))
+                try:
+                    self.signers.read_certificate(f"writer/{writer}/{version}", writer)
+                except f.Damage as failure:
+                    self.note(str(failure))
 
     def _check_header(self) -> None:
         try:
@@ -146,7 +142,7 @@ class Vault:
     def control(self, name: str) -> f.Control:
         """A control object of this vault that one of its known signers signed."""
         control = f.parse_control(self.get(name), name.split("/")[0], self.vault_id.hex(), name)
-        if not control.signed_by(self.signers.get(control.body["signer"])):
+        if not any(control.signed_by(public) for public in self.signers.publics(control.body["signer"], name)):
             raise f.Damage(f"{name}: its signature does not hold, or its signer is unknown")
         return control
 
@@ -184,7 +180,8 @@ class Vault:
         dropped = set()
         for number in self.names(f"dropped/{snapshot_id}"):
             try:
-                if self.control(f"dropped/{snapshot_id}/{number}").body["signer"] == "root":
+                name = f"dropped/{snapshot_id}/{number}"
+                if self.signers.may_prune(self.control(name).body["signer"], name):
                     dropped.add(number)
             except f.Damage:
                 continue
@@ -193,13 +190,15 @@ class Vault:
     def _status(self, snapshot_id: str, sha: str, writer: str, problems: list[str]) -> str:
         if os.path.exists(os.path.join(self.root, "forgotten", snapshot_id)):
             try:
-                if self.control(f"forgotten/{snapshot_id}").body["signer"] in ("root", self.own_writer):
+                name = f"forgotten/{snapshot_id}"
+                if self.signers.may_prune(self.control(name).body["signer"], name):
                     return "forgotten"
                 problems.append(f"forgotten/{snapshot_id}: signed by one who may not forget; ignored")
             except f.Damage as failure:
                 problems.append(f"{failure}; ignored")
-        if snapshot_id not in self.revoked.get(writer, [snapshot_id]):
-            return "of a revoked writer"
+        refused = self.signers.refusal(writer, snapshot_id)
+        if refused:
+            return refused
         slots = self.names(f"decision/{snapshot_id}")
         for slot in slots:
             try:
@@ -207,7 +206,10 @@ class Vault:
             except f.Damage as failure:
                 problems.append(str(failure))
                 continue
-            if body.get("verdict") == "revoked" and body["signer"] in ("root", self.own_writer, writer):
+            said = f"decision/{snapshot_id}/{slot}"
+            if body.get("verdict") == "revoked" and (
+                body["signer"] == writer or self.signers.may_prune(body["signer"], said)
+            ):
                 return "revoked"
             if body.get("verdict") != "commit" or (sha and body["signer"] != writer):
                 problems.append(f"decision/{snapshot_id}/{slot}: signed by one who may not decide this; ignored")
@@ -226,7 +228,7 @@ class Vault:
             raise f.Damage(f"{what}: belongs to another class")
         keys = self.keys(sealed.class_id, sealed.generation, what)
         signer = "root" if sealed.signer == ZERO_ID else sealed.signer.hex()
-        if not sealed.signed_by(self.signers.get(signer)):
+        if not any(sealed.signed_by(public) for public in self.signers.publics(signer, what)):
             raise f.Damage(f"{what}: its signature does not hold, or its signer is unknown")
         secret = keys.open_hpke(b"holdfast/1 part", sealed.envelope, what)
         return Part(keys.id, keys.name, keys, f.canonical_json(sealed.open_with(secret), what))
@@ -287,7 +289,7 @@ class Vault:
         if hashlib.sha256(data).hexdigest() != run:
             raise f.Damage(f"{what}: its bytes have another hash than its name")
         signer = "root" if sealed.signer == ZERO_ID else sealed.signer.hex()
-        if not sealed.signed_by(self.signers.get(signer)):
+        if not any(sealed.signed_by(public) for public in self.signers.publics(signer, what)):
             raise f.Damage(f"{what}: its signature does not hold, or its signer is unknown")
         return f.parse_run(sealed.open_with(self.keys(sealed.class_id, sealed.generation, what).index_key), what)
 

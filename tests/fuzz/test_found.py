@@ -25,7 +25,7 @@ from holdfast.errors import (
 from holdfast.reliability.audit.head import PublicKey, read_key
 from holdfast.reliability.audit.record import AuditRecord
 from holdfast.repository import refsets, transfer
-from holdfast.repository.credentials import WriterCredential
+from holdfast.repository.credentials import RoleCredential
 from holdfast.repository.listing import decode_part
 from holdfast.repository.objects import CONTROL_MAGIC, parse_canonical, parse_control
 from holdfast.runs.drill.record import check_record, read_record
@@ -73,7 +73,7 @@ def test_a_credential_with_odd_classes_is_damaged(tmp_path, classes):
         body = json.loads(vault.enroll_writer("host"))
     for change in ({"classes": classes}, {"signing_seed": "AAAA"}, {"signing_seed": "AAAA", "classes": []}):
         path.unlink(missing_ok=True)
-        WriterCredential("", "", body | change).write(path)
+        RoleCredential("", "", body | change).write(path)
         with pytest.raises(WrongKeyError, match="damaged"):
             holdfast.Vault.open(tmp_path / "vault", credential=path)
 

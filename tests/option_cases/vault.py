@@ -9,6 +9,10 @@ CASES: dict[str, tuple[str, object]] = {
     "vault.url": ('[vault]\nurl = "/elsewhere"', "/elsewhere"),
     "vault.key_file": (HEAD + 'key_file = "file:/k"', config.SecretRef("file", "/k")),
     "vault.passphrase": (HEAD + 'passphrase = "env:P"', config.SecretRef("env", "P")),
+    "vault.key_service": (
+        HEAD + 'key_service = "pkcs11:token=t;object=k?module-path=/m"',
+        "pkcs11:token=t;object=k?module-path=/m",
+    ),
     "vault.home_copy": (HEAD + 'home_copy = "none"', "none"),
     "vault.credential": (HEAD + 'credential = "file:/c"', config.SecretRef("file", "/c")),
     "vault.parity": (HEAD + "parity = 1", 1),

@@ -27,7 +27,8 @@ CODES = {
     "application-unreachable": 1, "application-access": 6, "application-unsuitable": 1, "application-busy": 1,
     "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1, "watchdog": 1,
     "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1, "paused": 9, "probe-unusable": 2,
-    "run-missing": 5, "steering": 1,
+    "run-missing": 5, "steering": 1, "enrolment": 6, "key-erased": 6, "key-replaced": 6, "key-rotation": 6,
+    "key-service": 1, "key-share": 6, "kit-not-rehearsed": 2, "shred-refused": 6,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from holdfast.repository import names
 from holdfast.repository.bodies import Slot
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
-from holdfast.repository.objects import SEALED_TYPES, sha256
+from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
@@ -97,7 +97,7 @@ class _Check:
         except VersionError as error:
             self.found("version", name, error.what)
         except DamageError as error:
-            if kind in {"key", "keyring", "writer"} and _of_other_vault(data, self.home.vault_id):
+            if kind in {"key", "keyring", "writer", "wrap"} and of_other_vault(data, self.home.vault_id):
                 self.notes.append(f"object {name} is left from an attempt to make a vault that was not finished")
                 return
             self.found("frame", name, error.what)
@@ -161,11 +161,6 @@ class _Check:
                 if missing:
                     text = f"snapshot {snapshot.id} needs {missing} segments that no index run lists"
                     self.found("index", snapshot.id, text)
-
-
-def _of_other_vault(data: bytes, vault: bytes) -> bool:
-    """Return whether an object names another vault: left by a creation that never finished."""
-    return vault not in data and vault.hex().encode() not in data
 
 
 def check(

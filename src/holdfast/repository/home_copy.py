@@ -2,8 +2,9 @@
 
 The copy has every object of the home under its own name, data packs aside (they have copies by their class's policy), but
 the vault's header, which lies under `copy/vault`: so nobody opens it as a vault. What others rely on is copied before what
-relies on it, so that a copy that was interrupted is the vault at an earlier moment. Nothing is deleted from the copy: what
-a prune or a forget took from the home is harmless there, for tombstones, decisions and plans are copied, too.
+relies on it, so that a copy that was interrupted is the vault at an earlier moment. Of the copy only keys are deleted that
+were withdrawn from the home (a rotation, an erasure): what a prune or a forget took from the home is harmless there, for
+tombstones, decisions and plans are copied, too.
 
 Promotion (root): first `home/ID`, a new id of its own, then `epoch/N` that names it, then the header. A store that holds an epoch and
 not the `home/ID` that the newest epoch names is no home any more: the old one is refused wherever the new one is known.
@@ -31,7 +32,7 @@ HEADER = "copy/vault"
 """The vault's header on the copy, where nobody takes it for a vault's."""
 NOT_COPIED = ("data/", "probe/", "member/", "copy/", "home/")
 KEPT = ("keyring", "writer", "decision", "forgotten", "dropped", "hold", "admission", "condemn", "plan", "closed")
-KEPT_TOO = ("damaged", "access", "approval", "audit", "epoch")
+KEPT_TOO = ("damaged", "access", "approval", "audit", "epoch", "wrap", "joined", "shred", "floor", "rehearsal")
 """Kinds that no step of the protocol deletes: one that the home lacks is lost."""
 
 
@@ -66,7 +67,33 @@ def copy_home(home: Store, copy: Store) -> int:
             copy.delete(name)  # cut short by a crash of a store that tears
         create(copy, name, data)
         copied += 1
+    for name in withdrawn_keys(home, copy):
+        copy.delete(name)
     return copied
+
+
+def withdrawn_keys(home: Store, copy: Store) -> tuple[str, ...]:
+    """Return the wrapped keys on the copy that the home has given up: below its newest keyring, or replaced there.
+
+    A home that lost its keyrings or slots has given up nothing.
+    """
+    newest = _newest_keyring(home)
+    if newest is None:
+        return ()
+    found = [info.name for info in copy.list("keyring/") if names.is_known(info.name) and _below(info.name, newest)]
+    for kind in ("key/", "grant/"):
+        here = {info.name for info in home.list(kind)}
+        found += [info.name for info in copy.list(kind) if here and info.name not in here]
+    return tuple(sorted(name for name in found if home.size(name) is None))
+
+
+def _newest_keyring(home: Store) -> int | None:
+    return max((names.last_number(i.name) for i in home.list("keyring/") if names.is_known(i.name)), default=None)
+
+
+def _below(name: str, newest: int | None) -> bool:
+    """Return whether a keyring was superseded; what is no keyring never is."""
+    return newest is not None and name.startswith("keyring/") and names.last_number(name) < newest
 
 
 def plan_repair(home: Home, copy: Store) -> HomeRepair:
@@ -81,6 +108,8 @@ def plan_repair(home: Home, copy: Store) -> HomeRepair:
         if not name.startswith("meta/") and not _verifies(home, name, home.store):
             (damaged if _verifies(home, name, copy) else beyond).append(name)
     lacking = (name for name in sorted(_sizes(copy)) if name != HEADER and name not in here and names.is_known(name))
+    newest = _newest_keyring(home.store)
+    lacking = (name for name in lacking if not _below(name, newest))
     lost = [name for name in lacking if _is_lost(home, name) and _verifies(home, name, copy)]
     if names.VAULT not in here and copy.size(HEADER) is not None:
         lost.append(names.VAULT)
@@ -104,11 +133,11 @@ def heal_essentials(home: Store, copy: Store) -> int:
 
     Without them nothing opens. Whoever could put them on the copy could put them on the home; both verify when they are read.
     """
-    healed = 0
-    for prefix in ("keyring/", "writer/"):
+    healed, newest = 0, _newest_keyring(home)
+    for prefix in ("keyring/", "writer/", "joined/"):
         here = {info.name for info in home.list(prefix)}
         for info in list(copy.list(prefix)):
-            if info.name not in here and names.is_known(info.name):
+            if info.name not in here and names.is_known(info.name) and not _below(info.name, newest):
                 healed += create(home, info.name, copy.get(info.name))
     if home.size(names.VAULT) is None and not list(home.list("epoch/")):
         with suppress(ObjectMissingError):

@@ -12,9 +12,10 @@ from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass, ForgottenBody
 from holdfast.repository.decisions import Verdict, outcome, owner_of
 from holdfast.repository.holds import HoldState, read_holds
-from holdfast.repository.home import ROOT, Home
+from holdfast.repository.home import Home
 from holdfast.repository.hpke import part_info
 from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, unb64, unseal
+from holdfast.repository.roles import PRUNE, WRITE, may
 from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo
 
 if TYPE_CHECKING:
@@ -91,15 +92,16 @@ def read_dropped(home: Home) -> dict[str, frozenset[int]]:
             read, body = home.read(name, DroppedBody)
         except DamageError:
             continue
-        if read.signer == ROOT and name.endswith(f"/{body.class_}"):
+        if home.may(read.signer, PRUNE, name) and name.endswith(f"/{body.class_}"):
             found.setdefault(names.middle(name), set()).add(body.class_)
     return {snapshot: frozenset(classes) for snapshot, classes in found.items()}
 
 
 def is_forgotten(home: Home, snapshot: str) -> bool:
-    """Return whether a valid tombstone stands: one signed by root."""
+    """Return whether a valid tombstone stands: one signed by root, or by a pruner."""
     try:
-        return home.read(f"forgotten/{snapshot}", ForgottenBody)[0].signer == ROOT
+        read, _ = home.read(f"forgotten/{snapshot}", ForgottenBody)
+        return home.may(read.signer, PRUNE, read.name)
     except DamageError:
         return False
 
@@ -116,6 +118,8 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
         return None
     certificate = home.certificate(read.signer)
     if certificate is not None and certificate.revoked and snapshot not in certificate.sessions:
+        return None
+    if certificate is None or not may(certificate.role, WRITE):
         return None
     if result.verdict is Verdict.COMMIT and result.snapshot != read.sha:
         return Problem(snapshot, f"snapshot {snapshot} has another envelope than the one that was committed")
@@ -136,14 +140,14 @@ def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombston
 
 
 def read_admissions(home: Home) -> dict[str, AdmissionBody]:
-    """Return the admission of every snapshot that has a valid one: root's word counts, nobody else's."""
+    """Return the admission of every snapshot that has a valid one: root's word counts, and a pruner's."""
     found = {}
     for snapshot in home.ids("admission"):
         try:
             read, body = home.read(f"admission/{snapshot}", AdmissionBody)
         except DamageError:
             continue
-        if read.signer == ROOT:
+        if home.may(read.signer, PRUNE, read.name):
             found[snapshot] = body
     return found
 

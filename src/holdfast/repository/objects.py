@@ -36,13 +36,14 @@ UNSIGNED = bytes(SIGNATURE_BYTES)
 ROOT_SIGNER = bytes(16)
 COMPRESS_FROM_BYTES = 512
 
-INDEX_RUN, REFERENCE_SET, WRITER_STATE, SNAPSHOT_PART, KEYRING = 1, 2, 3, 4, 5
+INDEX_RUN, REFERENCE_SET, WRITER_STATE, SNAPSHOT_PART, KEYRING, GRANT = 1, 2, 3, 4, 5, 6
 SEALED_TYPES = {
     "index": INDEX_RUN,
     "refs": REFERENCE_SET,
     "state": WRITER_STATE,
     "part": SNAPSHOT_PART,
     "keyring": KEYRING,
+    "grant": GRANT,
 }
 
 _CONTROL_HEAD = struct.Struct("<8sHHI")
@@ -158,6 +159,11 @@ def _check_head(data: bytes, name: str, magic: bool, version: int) -> None:  # n
 def damaged(name: str, why: str) -> DamageError:
     """Return the error for an object that is not as it was written."""
     return DamageError(f"object {name} is damaged: {why}", object=name)
+
+
+def of_other_vault(data: bytes, vault: bytes) -> bool:
+    """Return whether an object names another vault: left by a creation that never finished."""
+    return vault not in data and vault.hex().encode() not in data
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Self
 from holdfast.base.defaults import UNDO_DAYS
 from holdfast.base.events import Alert, Events, ignore
 from holdfast.errors import UsageError
-from holdfast.repository import forget, writers
-from holdfast.repository.credentials import Passphrase
+from holdfast.repository import forget
 from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs import configured
@@ -18,6 +17,7 @@ from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.surface import DrillSurface
+from holdfast.runs.key_surface import KeySurface
 from holdfast.runs.mount_surface import MountSurface
 from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from holdfast.runs.tiering import Tiers
 
 
-class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSurface):
+class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurface, TierSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -74,6 +74,7 @@ class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSur
         *,
         key_file: PathLike | None = None,
         passphrase: str | None = None,
+        key_service: str | None = None,
         label: str = "",
         stores: Mapping[str, StoreSettings] | None = None,
         tiers: Tiers | None = None,
@@ -81,12 +82,19 @@ class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSur
     ) -> Vault:
         """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
 
-        Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
+        Each secret given becomes a key slot; `key_service` is the URI of one. The keyring is durable before the vault header
         is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to; `tiers`: the
         stores of packs beside the home, and which go where. `VaultExistsError`; `UsageError` if no secret is given.
         """
         made = create_vault(
-            url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores, tiers=tiers
+            url,
+            key_file=key_file,
+            passphrase=passphrase,
+            key_service=key_service,
+            label=label,
+            env=env,
+            stores=stores,
+            tiers=tiers,
         )
         vault = cls(made)
         with operation(vault._vault, "init"):
@@ -100,6 +108,8 @@ class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSur
         key_file: PathLike | None = None,
         passphrase: str | None = None,
         credential: PathLike | None = None,
+        shares: Sequence[PathLike] = (),
+        key_service: str | None = None,
         stores: Mapping[str, StoreSettings] | None = None,
         tiers: Tiers | None = None,
         config: Config | None = None,
@@ -107,7 +117,8 @@ class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSur
     ) -> Vault:
         """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
 
-        `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
+        `credential` is a role's: a writer's can back up and nothing else. `shares` are files of sheets that make a key,
+        `key_service` is the URI of one. `VaultMissingError`, `WrongKeyError`, `KeyServiceError`.
 
         A secret given here goes before the configured one.
         """
@@ -116,8 +127,9 @@ class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSur
         if named is not None:
             known = configured.access(named, os.environ)
             url, stores, tiers = known.url, known.stores, known.tiers
-            if key_file is None and passphrase is None and credential is None:
+            if not any((key_file, passphrase, credential, shares, key_service)):
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
+                key_service = known.key_service
         resilience = None if config is None else configured.configured_resilience(config.settings)
         with denials_noted(url, env):
             opened = open_vault(
@@ -125,6 +137,8 @@ class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSur
                 key_file=key_file,
                 passphrase=passphrase,
                 credential=credential,
+                shares=shares,
+                key_service=key_service,
                 env=env,
                 stores=stores,
                 resilience=resilience,
@@ -455,29 +469,3 @@ class Vault(DrillSurface, MountSurface, RepairSurface, SuspicionSurface, TierSur
             events=events,
             stop=stop,
         )
-
-    @audited("enroll")
-    def enroll_writer(self, label: str, classes: Sequence[str] = (), *, group: str = "") -> bytes:
-        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes.
-
-        Writers of one `group` do not store again what another of them stored, once `verify` has countersigned it.
-        """
-        repository = self._vault.repository
-        chosen = [repository.class_id(name) for name in classes]
-        return writers.enrol(repository, label, chosen, group=group).encode()
-
-    @audited("revoke")
-    def revoke_writer(self, writer: str) -> None:
-        """Revoke a writer by id or label: its index runs are no longer trusted, its open sessions end."""
-        repository = self._vault.repository
-        writers.revoke(repository, writers.find_writer(repository, writer).id)
-
-    @audited("key")
-    def recovery_kit(self) -> bytes:
-        """Make a new key slot and return it as a recovery kit: a key file with instructions for people."""
-        return writers.make_recovery_kit(self._vault.repository)
-
-    @audited("key")
-    def add_passphrase(self, passphrase: str) -> str:
-        """Add a key slot; return its id."""
-        return self._vault.repository.add_slot(Passphrase(passphrase))

@@ -15,6 +15,7 @@ from holdfast.base.events import Note, Progress, ignore
 from holdfast.errors import DamageError, HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check
+from holdfast.repository.roles import VOUCH
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.repository.snapshots import select
 from holdfast.repository.vouching import vouch
@@ -151,7 +152,7 @@ class _Said:
 
 def _sign(vault: OpenVault, request: VerifyRequest, ledger: Ledger, events: Events) -> _Said:
     """Compare reference sets with trees, and vouch for index runs whose packs are proved. Only with the root key."""
-    if not vault.repository.is_root or not request.mark_damaged:
+    if not vault.repository.may(VOUCH) or not request.mark_damaged:
         return _Said()
     chosen = {select(vault.snapshots(), snapshot).id for snapshot in request.snapshots}
     found = compare_all(vault, chosen, events=events)
@@ -233,7 +234,7 @@ def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, st
 def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     """Put the list of damaged packs if it grew, or shrank because a pack is whole again; return its name."""
     repository = vault.repository
-    if not repository.is_root:
+    if not repository.may(VOUCH):
         return ""
     if repository.store.size(names.VAULT) is None:
         raise StoreUnreachableError(
@@ -246,7 +247,7 @@ def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     if now == known:
         return ""
     try:
-        return write_damaged(repository.home, repository.root, frozenset(now))
+        return write_damaged(repository.home, repository.signer(VOUCH), frozenset(now))
     except HoldfastError as error:
         events(Note(f"the list of damaged packs could not be stored: {error.what}", error.code))
         return ""

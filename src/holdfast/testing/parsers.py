@@ -26,7 +26,7 @@ from holdfast.reliability.audit.record import AuditRecord
 from holdfast.repository import bodies, names, objects, refsets, snapshots, transfer, wire
 from holdfast.repository.access import AccessPolicy, ApprovalUsed, Statement
 from holdfast.repository.anchors import AnchorBody
-from holdfast.repository.credentials import KeyFile, WriterCredential
+from holdfast.repository.credentials import KeyFile, RoleCredential
 from holdfast.repository.hpke import envelope, open_envelope, parse_envelope
 from holdfast.repository.keyring import ClassGeneration, Keyring
 from holdfast.repository.listing import decode_part, encode_part
@@ -121,8 +121,8 @@ def _keyring(data: bytes) -> None:
 
 
 def _credential(data: bytes) -> None:
-    credential = WriterCredential.parse(data)
-    assert WriterCredential.parse(credential.encode()) == credential
+    credential = RoleCredential.parse(data)
+    assert RoleCredential.parse(credential.encode()) == credential
     with suppress(KeyError, TypeError, ValueError):  # as it promises
         ClassGeneration.decode_all(credential.body.get("classes"))
 

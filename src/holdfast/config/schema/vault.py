@@ -57,6 +57,10 @@ class VaultSettings(Section):
         ge=0,
         le=4,
     )
+    key_service: Annotated[StrictStr, StringConstraints(max_length=4096)] = option(
+        "",
+        "A PKCS#11 token or transit engine whose key opens the vault, as `pkcs11:…` or `transit:…`; empty: none.",
+    )
 
 
 class ClassRuleSettings(Section):
