@@ -73,7 +73,7 @@ def test_a_credential_with_odd_classes_is_damaged(tmp_path, classes):
         body = json.loads(vault.enroll_writer("host"))
     for change in ({"classes": classes}, {"signing_seed": "AAAA"}, {"signing_seed": "AAAA", "classes": []}):
         path.unlink(missing_ok=True)
-        RoleCredential("", "", body | change).write(path)
+        RoleCredential("", "", "writer", body | change).write(path)
         with pytest.raises(WrongKeyError, match="damaged"):
             holdfast.Vault.open(tmp_path / "vault", credential=path)
 
