@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def admit(repository: Repository) -> int:
     """Give every snapshot that has none its admission time; return how many. The pruner's side does so at each visit."""
     home = repository.home
-    waiting = [s for s in envelope_infos(repository) if s.admitted is None]
-    times = counted_times(envelope_infos(repository), repository.env.now()) if waiting else {}
+    listed = envelope_infos(repository)  # once: another pruner may forget one of them at any moment
+    waiting = [s for s in listed if s.admitted is None]
+    times = counted_times(listed, repository.env.now()) if waiting else {}
     return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.root) for s in waiting)
 
 
@@ -78,8 +79,12 @@ def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     except DamageError:
         pass
     name = f"forgotten/{snapshot}"
-    if not home.create(name, ForgottenBody(reason, sha), signer) and not is_forgotten(home, snapshot):
-        raise InternalError(f"object {name} is taken by bytes that are no tombstone")
+    stone = ForgottenBody(reason, sha)
+    if not home.create(name, stone, signer) and not is_forgotten(home, snapshot):
+        # Torn, rotten, or a squatter's: it counts for nobody, and must not keep anybody from forgetting.
+        repository.store.delete(name)
+        if not home.create(name, stone, signer) and not is_forgotten(home, snapshot):
+            raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     remove_content(repository, snapshot)
 
 

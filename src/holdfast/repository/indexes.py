@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MEMBERS_MAX = 8
 """Sorted files per kind of trust; beyond it the smallest are merged."""
 MEMBERS_KEPT = 4
+LOOKS_MAX = 20
+"""How often the runs are listed again because one went while they were read."""
 FACTS_FILE = "runs.json"
 FACTS_VERSION = 1
 
@@ -110,48 +112,61 @@ class Indexes:
         home = self.repository.home
         rounds = read_rounds(home)
         excluded = rounds.excluded() | read_damaged(home)
-        runs = tuple(name.partition("/")[2] for name in home.listed("index"))
         with self._locked():
             state = self._load()
             state.distrusted = distrusted_runs(home)
             state.scopes |= read_countersigns(home, state.scopes)
-            self._drop_stale(state, set(runs))
+            runs, untrusted = self._fetch_listed(state)
             try:
-                indexes, untrusted = self._open(state, runs, rounds.deleted, copies=2 if excluded else 1)
+                indexes = self._open(state, rounds.deleted, copies=2 if excluded else 1)
             except DamageError:
                 # A file torn by a crash, or rotten: all of them are made anew.
                 self._drop_all(state)
-                indexes, untrusted = self._open(state, runs, rounds.deleted, copies=2 if excluded else 1)
+                runs, untrusted = self._fetch_listed(state)
+                indexes = self._open(state, rounds.deleted, copies=2 if excluded else 1)
         index, whole = indexes[0], indexes[-1]
         index.exclude([bytes.fromhex(sha) for sha in sorted(excluded)])
         return IndexView(index, whole, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
 
-    def _open(
-        self, state: _State, runs: tuple[str, ...], deleted: frozenset[str], *, copies: int
-    ) -> tuple[list[Index], tuple[str, ...]]:
-        """Fetch what is new and open the local files so many times; return also the runs that cannot be used."""
-        untrusted = self._fetch(state, runs)
+    def _fetch_listed(self, state: _State) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """List the runs and copy what is not here yet; return them, and those that cannot be used.
+
+        If one went between listing and reading, the list is read again: a pruner put what replaces it before it went.
+        """
+        runs: tuple[str, ...] = ()
+        unusable: tuple[str, ...] = ()
+        for _ in range(LOOKS_MAX):
+            runs = tuple(name.partition("/")[2] for name in self.repository.home.listed("index"))
+            self._drop_stale(state, set(runs))
+            unusable, vanished = self._fetch(state, runs)
+            if not vanished:
+                break
+        return runs, unusable
+
+    def _open(self, state: _State, deleted: frozenset[str], *, copies: int) -> list[Index]:
+        """Open the local files so many times."""
         with self.engine.translated():
             files = [(str(self.cache / m.file), trusted) for m, trusted in self._choose(state, deleted)]
             indexes = [cast("Index", self.engine.Index(files)) for _ in range(copies)]
         self._save(state)
-        return indexes, untrusted
+        return indexes
 
     def _drop_all(self, state: _State) -> None:
         for member in state.members:
             (self.cache / member.file).unlink(missing_ok=True)
         state.members.clear()
 
-    def _fetch(self, state: _State, runs: tuple[str, ...]) -> tuple[str, ...]:
-        """Copy what is not here yet; return the runs that cannot be used."""
+    def _fetch(self, state: _State, runs: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+        """Copy what is not here yet; return the runs that cannot be used, and whether one was gone."""
         here = {run for member in state.members for run in member.runs}
-        unusable = []
+        unusable, vanished = [], False
         for run in runs:
             if run in here or (run in state.facts and not self._is_known(state.facts[run])):
                 continue
             try:
                 sealed, plain = open_run(self.repository, run)
             except ObjectMissingError:
+                vanished = True
                 continue
             except DamageError:
                 unusable.append(run)
@@ -159,7 +174,7 @@ class Indexes:
             state.facts[run] = RunFacts(sealed.signer_name, sealed.class_id, sealed.generation)
             if plain is not None:
                 state.members.append(Member(self._write(run, state.facts[run], plain), (run,)))
-        return tuple(unusable)
+        return tuple(unusable), vanished
 
     def _is_known(self, facts: RunFacts) -> bool:
         return self.repository.generation(facts.class_id, facts.generation) is not None

@@ -73,13 +73,16 @@ class PruneOutcome:
 
 
 def plan(repository: Repository, options: PruneOptions | None = None) -> PrunePlan:
-    """Return what a new round would condemn. Nothing changes."""
+    """Return what a new round would condemn. Nothing changes.
+
+    Snapshots are read before the index: else one that is committed in between seems to need what no run lists. Sessions are
+    read last: packs that no run listed yet belong to one that is still seen, or the second mark takes them off the list.
+    """
     repository.root  # noqa: B018 - refused early without the root key
     chosen = options or PruneOptions()
-    rounds = read_rounds(repository.home)
-    table = read_packs(repository, rounds.deleted)
-    sessions = open_sessions(repository.home)
     live = mark(repository, sound_envelopes(repository).committed)
+    table = read_packs(repository, read_rounds(repository.home).deleted)
+    sessions = open_sessions(repository.home)
     return plan_prune(
         table,
         live,

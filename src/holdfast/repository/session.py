@@ -255,6 +255,7 @@ class Session:
                     packs.add(pack.hex())
         missing = packs - self._stored(packs)
         if missing or unresolved:
+            self._require_not_pruned()
             raise DamageError(
                 f"{len(missing)} packs and {unresolved} segments that the snapshot needs are not in the vault any more",
                 safe="nothing was committed; every snapshot acknowledged before is as it was.",
@@ -262,6 +263,15 @@ class Session:
                 packs=len(missing),
                 segments=unresolved,
             )
+
+    def _require_not_pruned(self) -> None:
+        """Raise `RevokedError` if what lacks may have been condemned or deleted since this session read the index.
+
+        That is no damage: whoever begins again avoids it, and stores anew what is needed of it.
+        """
+        self._require_open()
+        if read_rounds(self._home).excluded() - self.view.excluded:
+            raise RevokedError("a prune condemned, while this run went on, what it had meant to refer to")
 
     def _stored(self, packs: set[str]) -> set[str]:
         """Return which packs are in the store: asked one by one if they are few, by a listing if they are many."""
