@@ -37,6 +37,7 @@
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
+    │  ├─ RolledBackError          the store shows an older state than was seen
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
     │  └─ MediumDamageError        a medium holds other bytes than its list says
@@ -96,7 +97,7 @@ One module per area of the tree; this package is the door to all of them.
 from __future__ import annotations
 
 from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
-from holdfast.errors.anomaly import PinnedError
+from holdfast.errors.anomaly import PinnedError, RolledBackError
 from holdfast.errors.applications import (
     ApplicationAccessError,
     ApplicationBusyError,
@@ -228,6 +229,7 @@ __all__ = [
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RolledBackError",
     "RunLostError",
     "RunMissingError",
     "RunOverdueError",

@@ -18,7 +18,7 @@ from holdfast.repository import names
 from holdfast.repository.bodies import Slot
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
-from holdfast.repository.objects import SEALED_TYPES, sha256
+from holdfast.repository.objects import SEALED_TYPES, SHA_BYTES, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
@@ -151,8 +151,9 @@ class _Check:
 
 
 def _of_other_vault(data: bytes, vault: bytes) -> bool:
-    """Return whether an object names another vault: left by a creation that never finished."""
-    return vault not in data and vault.hex().encode() not in data
+    """Return whether an object is whole and names another vault: left by a creation that never finished."""
+    whole = sha256(data[:-SHA_BYTES]) == data[-SHA_BYTES:].hex()
+    return whole and vault not in data and vault.hex().encode() not in data
 
 
 def check(

@@ -30,11 +30,12 @@ from holdfast.repository.garbage import collect
 from holdfast.repository.marking import mark, sound_envelopes
 from holdfast.repository.objects import INDEX_RUN, sha256
 from holdfast.repository.packs import NOBODY, PackTable, Run, read_packs, read_runs
-from holdfast.repository.prune_plan import PrunePlan, Rewrite, plan_deletion, plan_prune
+from holdfast.repository.prune_plan import PrunePlan, Rewrite, plan_deletion, plan_prune, require_known
 from holdfast.repository.records import PackRecord, encode_run
 from holdfast.repository.rounds import Round, read_damaged, read_rounds, write_damaged
 
 if TYPE_CHECKING:
+    from holdfast.repository.refsets import Segments
     from holdfast.repository.repository import Repository
 
 UNDO_DELAY = timedelta(days=7)
@@ -80,8 +81,7 @@ def plan(repository: Repository, options: PruneOptions | None = None) -> PrunePl
     """
     repository.root  # noqa: B018 - refused early without the root key
     chosen = options or PruneOptions()
-    live = mark(repository, sound_envelopes(repository).committed)
-    table = read_packs(repository, read_rounds(repository.home).deleted)
+    live, table = _live_and_table(repository)
     sessions = open_sessions(repository.home)
     return plan_prune(
         table,
@@ -120,6 +120,28 @@ def prune(
         packs_repacked=len(plan_made.rewritten),
         bytes_condemned=plan_made.bytes_freed,
     )
+
+
+def _live_and_table(repository: Repository) -> tuple[Segments, PackTable]:
+    """Return what snapshots need and what packs there are, read in this order: a snapshot's runs are put before it is committed.
+
+    If something that is needed is in no run, another pruner may have forgotten a snapshot and deleted its packs in between: it
+    is read again while the snapshots change, and is damage only if they do not.
+    """
+    before: frozenset[str] | None = None
+    while True:
+        committed = sound_envelopes(repository).committed
+        known = frozenset(snapshot.id for snapshot in committed)
+        last, before = known == before, known
+        try:
+            live = mark(repository, committed)
+            table = read_packs(repository, read_rounds(repository.home).deleted)
+            require_known(table, live)
+        except DamageError:
+            if last:
+                raise
+            continue
+        return live, table
 
 
 def _protected(repository: Repository, table: PackTable, sessions: Sequence[OpenSession]) -> frozenset[str]:
@@ -162,7 +184,7 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     if not made.condemned:
         return None
     home = repository.home
-    number = max(home.numbers("condemn"), default=-1) + 1
+    number = home.next_number("condemn", repository.root)
     body = CondemnBody(made.condemned, tuple(repacked))
     home.create(names.numbered("condemn", number), body, repository.root)
     # If another pruner was quicker, its round is the one to roll forward; our copies are found to be copies later.
@@ -285,13 +307,9 @@ def _last_sign_of_life(repository: Repository, session: OpenSession, number: int
 
 
 def _mark_again(repository: Repository, current: Round, undo_delay: timedelta) -> None:
-    """Step 3: mark again, the snapshots committed meanwhile included, and write the immutable plan.
-
-    Snapshots are read before the index: a snapshot's runs were put before it was committed.
-    """
+    """Step 3: mark again, the snapshots committed meanwhile included, and write the immutable plan."""
     home = repository.home
-    live = mark(repository, sound_envelopes(repository).committed)
-    table = read_packs(repository, read_rounds(home).deleted)
+    live, table = _live_and_table(repository)
     condemned = current.condemned.packs if current.condemned else ()
     body = PlanBody(plan_deletion(table, live, condemned), repository.env.now() + undo_delay)
     home.create(names.numbered("plan", current.number), body, repository.root)

@@ -83,7 +83,7 @@ def _add_to_keyring(repository: Repository, entry: WriterEntry) -> Keyring:
     home = repository.home
     for _ in range(KEYRING_TRIES_MAX):
         current = read_keyring(home, repository.root_key)
-        number = max(home.numbers("keyring"), default=-1) + 1
+        number = home.next_number("keyring", repository.root)
         keyring = replace(current, number=number, writers=(*current.writers, entry))
         if put_keyring(repository, keyring):
             return keyring

@@ -25,7 +25,7 @@ from holdfast.repository.marking import SetReader
 from holdfast.repository.names import DATA_KIND
 from holdfast.repository.session import RunPayload, Session, read_state
 from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
-from holdfast.runs import backup_checks, continuity, parents
+from holdfast.runs import backup_checks, continuity, parents, witness
 from holdfast.runs.anomaly import Anomaly
 from holdfast.runs.assembly import class_keys, engine_index
 from holdfast.runs.catalog import after_backup
@@ -157,6 +157,7 @@ def _attempt(run: _Run) -> BackupResult:
     class_ids = _class_ids(vault, request.options)
     if request.dry_run:
         return _dry_run(run, class_ids)
+    witness.begin(vault, run.events)
     history = parents.history(vault, run.source)
     parent = history[-1] if history else None
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
@@ -174,6 +175,7 @@ def _attempt(run: _Run) -> BackupResult:
     anomaly = judgement.anomaly if judgement is not None else Anomaly()
     info = session.commit(_draft(run, finished, parent, end, anomaly.score))
     run.caches.accept()
+    witness.committed(vault, info.id)
     if judgement is not None:
         judgement.committed(info, history, run.events)
     if request.options.update_catalog:
@@ -350,8 +352,8 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
             index.add(path, True)
     if finished.state is not None:
         repository = run.vault.repository
-        numbers = repository.home.numbers(f"state/{repository.writer_id}/{run.source.id}")
-        session.put_state(run.source.id, max(numbers, default=-1) + 1, finished.state)
+        number = repository.home.next_number(f"state/{repository.writer_id}/{run.source.id}", repository.writer)
+        session.put_state(run.source.id, number, finished.state)
 
 
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:

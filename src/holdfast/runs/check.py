@@ -9,6 +9,7 @@ from holdfast.base.events import Progress, ignore
 from holdfast.repository.check import check
 from holdfast.runs.migrate import copy_problems
 from holdfast.runs.results import CheckReport
+from holdfast.runs.witness import older
 
 if TYPE_CHECKING:
     from holdfast.base.events import Events
@@ -25,6 +26,9 @@ def run_check(vault: OpenVault, *, events: Events = ignore) -> CheckReport:
     with engine.translated():
         outcome = check(vault.repository, progress=progress)
         problems, notes = copy_problems(vault)
+        missing = older(vault)
+    if missing:
+        problems = (*problems, f"the store shows an older state than this host has seen: {missing} objects are gone")
     return CheckReport(
         objects=outcome.objects,
         packs=outcome.packs,

@@ -13,6 +13,7 @@ from holdfast.repository import prune
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.stock import known_facts
 from holdfast.runs.results import PruneResult
+from holdfast.runs.witness import refuse_older
 
 if TYPE_CHECKING:
     from holdfast.base.events import Events
@@ -54,6 +55,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
         keep_whole=_dear(vault),
     )
     events(Progress(phase="mark"))
+    refuse_older(vault)
     with engine.translated():
         if request.dry_run:
             plan = prune.plan(vault.repository, options)

@@ -24,6 +24,7 @@ from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
 from holdfast.runs.suspicion_surface import SuspicionSurface
 from holdfast.runs.tier_surface import TierSurface
+from holdfast.runs.witness import refuse_older
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -316,6 +317,7 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
         if dry_run:
             return ForgetResult(plan, (), dry_run=True)
         chosen = sorted(decision.snapshot for decision in plan.decisions if not decision.keep)
+        refuse_older(self._vault)
         authorise(self._vault, "forget", {"snapshots": chosen})
         return ForgetResult(plan, forget.apply(repository, plan, reason=reason or "retention"))
 

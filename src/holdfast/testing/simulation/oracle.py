@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from holdfast.testing.fake_engine import FRONT, Segment
 
-__all__ = ["Oracle", "ViolationError"]
+__all__ = ["Oracle", "ViolationError", "segments_of"]
 
 
 class ViolationError(AssertionError):
