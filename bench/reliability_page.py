@@ -25,24 +25,34 @@ CI runs a bounded part of each and fails on any violation: `pytest tests/simulat
 tests/integration/test_damage.py tests/integration/test_failures.py tests/integration/test_kill.py`.
 """
 WORLDS = """
-Hosts and pruners on one vault, interleaved at every operation on the store, over lines that fail and clocks that jump; a fifth of the
-worlds on a disk that lies about durability ([adr/0023](adr/0023-what-a-simulation-may-do.md)). After each world every acknowledged
-snapshot was whole, the next run of every host completed, a prune closed, and `check` found nothing but what a lying disk had torn.
+Hosts and pruners on one vault, interleaved at every operation on the store, over lines that fail and clocks that jump; a
+fifth of the
+worlds on a disk that lies about durability ([adr/0023](adr/0023-what-a-simulation-may-do.md)). After each world every
+acknowledged
+snapshot was whole, the next run of every host completed, a prune closed, and `check` found nothing but what a lying disk had
+torn.
 A world again: `python -m holdfast.testing.simulation --seed N`; more: `--first A --seeds N`.
 """
 STRIKES = """
-Every command is run again and again, and one operation on its stores is struck: the network ends before it (*cable*) or after it took
-effect (*answer lost*), the machine loses power in it and half of an object stays (*torn*), the process dies (*killed*). After each strike a
-host that opens the vault afresh restored every acknowledged snapshot byte for byte; a run that ended without an error had done what was
+Every command is run again and again, and one operation on its stores is struck: the network ends before it (*cable*) or
+after it took
+effect (*answer lost*), the machine loses power in it and half of an object stays (*torn*), the process dies (*killed*).
+After each strike a
+host that opens the vault afresh restored every acknowledged snapshot byte for byte; a run that ended without an error had
+done what was
 asked; what an error said after `SAFE:` was proved; the next run completed; `check` found nothing. More, or all:
-`python -m holdfast.testing.sweep [--step N] [NAME …]`. Where fewer were struck than there are, the time given was up: they are spread evenly.
+`python -m holdfast.testing.sweep [--step N] [NAME …]`. Where fewer were struck than there are, the time given was up: they
+are spread evenly.
 """
 FLIPS = """
-Single bits flipped at random in every kind of object, each looked for by `check` and `verify` on a host that holds nothing of the vault.
+Single bits flipped at random in every kind of object, each looked for by `check` and `verify` on a host that holds nothing
+of the vault.
 """
 FAILED = """
-The catalogue `holdfast.testing.failures` is the denominator, fixed before measuring: {kinds} kinds of failure in {phases} phases, of which
-{shown} are injected by tests (the others are named in `tests/integration/test_failures.py`). By their rates, {part:.1%} of all failures need no
+The catalogue `holdfast.testing.failures` is the denominator, fixed before measuring: {kinds} kinds of failure in {phases}
+phases, of which
+{shown} are injected by tests (the others are named in `tests/integration/test_failures.py`). By their rates, {part:.1%} of
+all failures need no
 person. In a simulated season ({jobs} jobs, {days} days, {runs} runs) of real scheduler, alert book and escalation:
 """
 

@@ -13,9 +13,9 @@ from holdfast.repository.credentials import KeyFile
 from holdfast.repository.prune import PruneOptions
 from holdfast.repository.repository import Repository
 from holdfast.stores.memory import MemoryStore
-from holdfast.testing.hosts import FakeHost, check_vault
+from holdfast.testing.hosts import FakeHost, at_its_word, check_vault
 
-NOW = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0))
+NOW = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0), compare=at_its_word)
 FILES = {f"f{n}": 1 for n in range(6)}
 
 

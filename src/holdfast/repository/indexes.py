@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from holdfast.errors import DamageError, LocalStateError, ObjectMissingError
-from holdfast.repository.countersign import read_countersigns
+from holdfast.repository.countersign import read_countersign, read_countersigns
 from holdfast.repository.engine_port import EnginePort, default_engine
 from holdfast.repository.objects import Sealed, unseal
 from holdfast.repository.rounds import read_damaged, read_rounds
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 MEMBERS_MAX = 8
 """Sorted files per kind of trust; beyond it the smallest are merged."""
 MEMBERS_KEPT = 4
-LOOKS_MAX = 20
-"""How often the runs are listed again because one went while they were read."""
+READS_MAX = 8
+"""Readings of the list of runs while a prune replaces runs under it."""
 FACTS_FILE = "runs.json"
 FACTS_VERSION = 1
 
@@ -71,6 +72,8 @@ class _State:
     members: list[Member]
     distrusted: frozenset[str] = frozenset()
     """Not kept in the file: read anew every time."""
+    gone: bool = False
+    """A run that was listed went before it was read: what replaces it may not have been listed yet."""
 
 
 def distrusted_runs(home: Home) -> frozenset[str]:
@@ -112,61 +115,87 @@ class Indexes:
         home = self.repository.home
         rounds = read_rounds(home)
         excluded = rounds.excluded() | read_damaged(home)
+        copies = 2 if excluded else 1
         with self._locked():
             state = self._load()
             state.distrusted = distrusted_runs(home)
-            state.scopes |= read_countersigns(home, state.scopes)
-            runs, untrusted = self._fetch_listed(state)
-            try:
-                indexes = self._open(state, rounds.deleted, copies=2 if excluded else 1)
-            except DamageError:
-                # A file torn by a crash, or rotten: all of them are made anew.
-                self._drop_all(state)
-                runs, untrusted = self._fetch_listed(state)
-                indexes = self._open(state, rounds.deleted, copies=2 if excluded else 1)
+            runs, indexes, untrusted = self._read_runs(state, rounds.deleted, copies)
+            for _ in range(READS_MAX):
+                if not state.gone:
+                    break
+                runs, indexes, untrusted = self._read_runs(state, rounds.deleted, copies)
         index, whole = indexes[0], indexes[-1]
         index.exclude([bytes.fromhex(sha) for sha in sorted(excluded)])
         return IndexView(index, whole, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
 
-    def _fetch_listed(self, state: _State) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """List the runs and copy what is not here yet; return them, and those that cannot be used.
+    def _read_runs(
+        self, state: _State, deleted: frozenset[str], copies: int
+    ) -> tuple[tuple[str, ...], list[Index], tuple[str, ...]]:
+        """Read the list of runs and open what is in it; return also the runs that cannot be used."""
+        state.gone = False
+        runs = self._listed()
+        state.scopes |= read_countersigns(self.repository.home, state.scopes)
+        self._drop_stale(state, set(runs))
+        try:
+            return runs, *self._open(state, runs, deleted, copies=copies)
+        except DamageError:
+            # A file torn by a crash, or rotten: all of them are made anew.
+            self._drop_all(state)
+            return runs, *self._open(state, runs, deleted, copies=copies)
 
-        If one went between listing and reading, the list is read again: a pruner put what replaces it before it went.
+    def _listed(self) -> tuple[str, ...]:
+        return tuple(name.partition("/")[2] for name in self.repository.home.listed("index"))
+
+    def added_since(self, known: AbstractSet[str], folder: Path) -> list[tuple[str, str, bool]]:
+        """Return the runs that came since: name, sorted file in a session's folder, and whether they may be trusted.
+
+        What a prune rewrote is found in them: its copies are listed before the packs that they stand for are condemned.
         """
-        runs: tuple[str, ...] = ()
-        unusable: tuple[str, ...] = ()
-        for _ in range(LOOKS_MAX):
-            runs = tuple(name.partition("/")[2] for name in self.repository.home.listed("index"))
-            self._drop_stale(state, set(runs))
-            unusable, vanished = self._fetch(state, runs)
-            if not vanished:
-                break
-        return runs, unusable
+        home = self.repository.home
+        found = []
+        scopes: dict[str, frozenset[str]] = {}
+        distrusted = distrusted_runs(home)
+        for run in (run for run in self._listed() if run not in known):
+            try:
+                sealed, plain = open_run(self.repository, run)
+            except DamageError:
+                continue
+            if plain is None:
+                continue
+            scope = read_countersign(home, run)
+            scopes[run] = frozenset() if scope is None else frozenset((scope,))
+            facts = RunFacts(sealed.signer_name, sealed.class_id, sealed.generation)
+            path = self.write_sorted(folder, run, facts.class_id, facts.generation, plain)
+            found.append((run, str(path), self._may_use(run, facts, scopes, distrusted)))
+        return found
 
-    def _open(self, state: _State, deleted: frozenset[str], *, copies: int) -> list[Index]:
-        """Open the local files so many times."""
+    def _open(
+        self, state: _State, runs: tuple[str, ...], deleted: frozenset[str], *, copies: int
+    ) -> tuple[list[Index], tuple[str, ...]]:
+        """Fetch what is new and open the local files so many times; return also the runs that cannot be used."""
+        untrusted = self._fetch(state, runs)
         with self.engine.translated():
             files = [(str(self.cache / m.file), trusted) for m, trusted in self._choose(state, deleted)]
             indexes = [cast("Index", self.engine.Index(files)) for _ in range(copies)]
         self._save(state)
-        return indexes
+        return indexes, untrusted
 
     def _drop_all(self, state: _State) -> None:
         for member in state.members:
             (self.cache / member.file).unlink(missing_ok=True)
         state.members.clear()
 
-    def _fetch(self, state: _State, runs: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-        """Copy what is not here yet; return the runs that cannot be used, and whether one was gone."""
+    def _fetch(self, state: _State, runs: tuple[str, ...]) -> tuple[str, ...]:
+        """Copy what is not here yet; return the runs that cannot be used."""
         here = {run for member in state.members for run in member.runs}
-        unusable, vanished = [], False
+        unusable = []
         for run in runs:
             if run in here or (run in state.facts and not self._is_known(state.facts[run])):
                 continue
             try:
                 sealed, plain = open_run(self.repository, run)
             except ObjectMissingError:
-                vanished = True
+                state.gone = True
                 continue
             except DamageError:
                 unusable.append(run)
@@ -174,7 +203,7 @@ class Indexes:
             state.facts[run] = RunFacts(sealed.signer_name, sealed.class_id, sealed.generation)
             if plain is not None:
                 state.members.append(Member(self._write(run, state.facts[run], plain), (run,)))
-        return tuple(unusable), vanished
+        return tuple(unusable)
 
     def _is_known(self, facts: RunFacts) -> bool:
         return self.repository.generation(facts.class_id, facts.generation) is not None
@@ -194,12 +223,18 @@ class Indexes:
         return [(m, trust) for trust, members in usable.items() for m in self._merged(state, members, deleted)]
 
     def _trusted(self, state: _State, run: str) -> bool:
+        return self._may_use(run, state.facts[run], state.scopes, state.distrusted)
+
+    def _may_use(
+        self, run: str, facts: RunFacts, scopes: Mapping[str, frozenset[str]], distrusted: frozenset[str]
+    ) -> bool:
         return may_deduplicate(
             run,
-            state.facts[run],
+            facts,
             writer=self.repository.writer_id,
-            scopes=state.scopes,
-            distrusted=state.distrusted,
+            scopes=scopes,
+            distrusted=distrusted,
+            group=self.repository.group,
         )
 
     def _merged(self, state: _State, members: list[Member], deleted: frozenset[str]) -> list[Member]:

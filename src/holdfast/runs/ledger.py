@@ -1,6 +1,7 @@
 """When each pack was last proved on this host: what "every byte re-read within N days" is computed from.
 
-A text file per vault, one line per pack (`HEX SECONDS`), replaced as a whole. It is an observation of this host, not
+A text file per vault, one line per pack (`HEX SECONDS`, and the hash of its index record if its segments were opened),
+replaced as a whole. It is an observation of this host, not
 part of the vault; lost, everything counts as never verified.
 """
 
@@ -25,6 +26,8 @@ class Ledger:
 
     path: Path
     proved: dict[str, int] = field(default_factory=dict)
+    records: dict[str, str] = field(default_factory=dict)
+    """Of packs whose segments were all opened: the hash of the index record that their own directory makes."""
 
     @classmethod
     def load(cls, path: Path) -> Ledger:
@@ -35,12 +38,15 @@ class Ledger:
             return cls(path)
         if not lines or lines[0] != _HEADER:
             return cls(path)
-        proved = {}
+        proved, records = {}, {}
         for line in lines[1:]:
-            name, _, second = line.partition(" ")
+            name, _, rest = line.partition(" ")
+            second, _, record = rest.partition(" ")
             if second.isdecimal():
                 proved[name] = int(second)
-        return cls(path, proved)
+                if record:
+                    records[name] = record
+        return cls(path, proved, records)
 
     def note(self, packs: Iterable[str], now: datetime) -> None:
         """Note that packs were proved."""
@@ -52,10 +58,13 @@ class Ledger:
         """Drop packs that are damaged or gone."""
         for pack in packs:
             self.proved.pop(pack, None)
+            self.records.pop(pack, None)
 
     def save(self, known: Iterable[str]) -> None:
         """Write what concerns packs that still exist."""
-        text = "\n".join((_HEADER, *(f"{name} {self.proved[name]}" for name in sorted(known) if name in self.proved)))
+        kept = sorted(name for name in known if name in self.proved)
+        lines = (f"{name} {self.proved[name]} {self.records.get(name, '')}".rstrip() for name in kept)
+        text = "\n".join((_HEADER, *lines))
         new = self.path.with_suffix(".new")
         new.write_text(f"{text}\n", encoding="ascii")
         new.chmod(0o600)

@@ -10,12 +10,12 @@ from holdfast.repository.check import CheckOutcome, check, scrub
 from holdfast.repository.listing import read_envelopes
 from holdfast.repository.marking import SetReader
 from holdfast.repository.packs import list_packs, read_packs
-from holdfast.repository.prune import prune
+from holdfast.repository.prune import PruneOptions, prune
 from holdfast.repository.rebuild import apply, plan
 from holdfast.repository.repository import Repository
 from holdfast.repository.rounds import read_damaged, read_rounds, write_damaged
 from holdfast.testing.fake_engine import FakeEngine, Segment
-from holdfast.testing.hosts import check_vault
+from holdfast.testing.hosts import at_its_word, check_vault
 from holdfast.testing.simulation.oracle import Oracle, ViolationError
 
 __all__ = ["look_after"]
@@ -42,7 +42,9 @@ def look_after(
     for snapshot in sorted(set(doubtful) - lost):
         oracle.must_hold[snapshot] = dict(doubtful[snapshot])
     if any(r.condemned is None and not r.plan for r in read_rounds(repository.home).open):
-        prune(repository, None, FakeEngine())  # as the error of every writer says: it closes the round
+        prune(
+            repository, PruneOptions(compare=at_its_word), FakeEngine()
+        )  # as the error of every writer says: it closes the round
     check_vault(repository, oracle.must_hold)
     return len(lost)
 

@@ -36,7 +36,7 @@ from holdfast.stores.assembly import layered
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine, Segment
 from holdfast.testing.faults import Crash
-from holdfast.testing.hosts import FakeHost, check_vault
+from holdfast.testing.hosts import FakeHost, at_its_word, check_vault
 from holdfast.testing.simulation.baton import Actor, Baton
 from holdfast.testing.simulation.oracle import Oracle, ViolationError
 from holdfast.testing.simulation.quick import verified_once
@@ -52,8 +52,8 @@ TURNS_MAX = 60_000
 RUNS_AGAIN_MAX = 3
 """How often the last run of a host may be begun again when nothing fails any more: each revocation is one."""
 TRACE_KEPT = 60
-AT_ONCE = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0), repack_below=0.8)
-PATIENT = PruneOptions(repack_below=0.8)
+AT_ONCE = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0), repack_below=0.8, compare=at_its_word)
+PATIENT = PruneOptions(repack_below=0.8, compare=at_its_word)
 
 
 @dataclass(slots=True)
