@@ -18,6 +18,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from reliability_page import page
 
@@ -70,29 +71,6 @@ def part(seeds: range) -> Totals:
     return totals
 
 
-def worlds(facts: Facts, first: int, seeds: int, jobs: int) -> None:
-    """Simulate in several processes."""
-    parts = [range(first + at, first + seeds, 50) for at in range(min(50, seeds))]
-    with ProcessPoolExecutor(jobs) as pool:
-        for totals in pool.map(part, parts):
-            facts.worlds.worlds += totals.worlds
-            facts.worlds.counts += totals.counts
-            facts.worlds.faults += totals.faults
-            facts.worlds.broken += totals.broken
-    facts.broken += [f"world {seed}" for seed in facts.worlds.broken]
-
-
-def strikes(facts: Facts, seconds: float, jobs: int) -> None:
-    """Strike every command in every way: as many operations as the time allows, evenly spread."""
-    every = [(command, way) for command in range(len(COMMANDS)) for way in WAYS]
-    share = seconds * jobs / len(every)
-    with ProcessPoolExecutor(jobs) as pool:
-        for rows, restores, broken in pool.map(strike, every, [share] * len(every)):
-            facts.strikes += rows
-            facts.restores += restores
-            facts.broken += broken
-
-
 def strike(
     which: tuple[int, str], share: float
 ) -> tuple[list[tuple[str, str, int, int, int, int, int]], int, list[str]]:
@@ -129,9 +107,9 @@ def lived_in(place: Ground) -> None:
         vault.verify()
 
 
-def flips(facts: Facts, each: int) -> None:
-    """Flip bits over every kind of object; `check` or `verify` on a fresh host must find each."""
-    dice = random.Random(1)
+def flips(number: int) -> dict[str, tuple[int, int]]:
+    """Flip a bit in every kind of object in turn; `check` or `verify` on a fresh host must find each. Counts by kind."""
+    dice, counts = random.Random(number), {}
     with ground() as place:
         lived_in(place)
         objects = place.stores["home"].objects
@@ -140,16 +118,12 @@ def flips(facts: Facts, each: int) -> None:
             if not name.startswith("probe/"):
                 kinds.setdefault(name.split("/")[0], []).append(name)
         for kind, names in kinds.items():
-            found = 0
-            for _ in range(each):
-                name = dice.choice(names)
-                good, at = objects[name], dice.randrange(len(objects[name]))
-                objects[name] = good[:at] + bytes([good[at] ^ 1 << dice.randrange(8)]) + good[at + 1 :]
-                found += inspected(place)
-                objects[name] = good
-            facts.flips[kind] = (each, found)
-            if found < each:
-                facts.broken.append(f"{each - found} of {each} flipped bits in {kind}/ were not found")
+            name = dice.choice(names)
+            good, at = objects[name], dice.randrange(len(objects[name]))
+            objects[name] = good[:at] + bytes([good[at] ^ 1 << dice.randrange(8)]) + good[at + 1 :]
+            counts[kind] = (1, int(inspected(place)))
+            objects[name] = good
+    return counts
 
 
 def inspected(place: Ground) -> bool:
@@ -166,32 +140,38 @@ def inspected(place: Ground) -> bool:
             os.environ["HOLDFAST_STATE"] = state
 
 
-def attacks(facts: Facts) -> None:
-    """Carry out every attack."""
-    for row in ATTACKS:
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ["HOLDFAST_STATE"] = f"{folder}/state"
-            scene = Path(folder, "attack")
-            scene.mkdir()
-            try:
-                ACTS[row.name](scene)
-            except Exception as error:  # noqa: BLE001 - whatever breaks, it is reported
-                facts.broken.append(f"attack {row.name}: {type(error).__name__}")
-                facts.attacks.append((row.name, False))
-            else:
-                facts.attacks.append((row.name, True))
+def carried_out(name: str) -> str:
+    """Carry out an attack; return what went wrong, empty if it was refused."""
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"HOLDFAST_STATE": f"{folder}/state"}):
+        scene = Path(folder, "attack")
+        scene.mkdir()
+        try:
+            ACTS[name](scene)
+        except Exception as error:  # noqa: BLE001 - whatever breaks, it is reported
+            return f"attack {name}: {type(error).__name__}: {error}"
+    return ""
 
 
-def model(facts: Facts) -> None:
-    """Explore the protocol, whole and without each rule."""
-    for writers, pruners, rounds in ((2, 2, 1), (2, 1, 2), (1, 2, 2)):
-        states, steps = explore(writers=writers, pruners=pruners, rounds=rounds)
+MODELS = ((2, 2, 1), (2, 1, 2), (1, 2, 2))
+
+
+def explored(which: tuple[int, int, int] | str) -> tuple[int, int]:
+    """Explore the protocol, whole or without a rule; return the states, and the steps to the nearest loss."""
+    if isinstance(which, str):
+        states, steps = explore(which)
+    else:
+        states, steps = explore(writers=which[0], pruners=which[1], rounds=which[2])
+    return states, len(steps)
+
+
+def judge_models(facts: Facts, found: list[tuple[int, int]]) -> None:
+    """Judge what was explored."""
+    for (writers, pruners, rounds), (states, steps) in zip(MODELS, found, strict=False):
         facts.states.append((f"{writers} writers, {pruners} pruners, {rounds} rounds", states))
         if steps:
             facts.broken.append("the model loses data")
-    for rule in RULES:
-        _, steps = explore(rule)
-        facts.rules.append((rule, len(steps)))
+    for rule, (_, steps) in zip(RULES, found[len(MODELS) :], strict=True):
+        facts.rules.append((rule, steps))
         if not steps:
             facts.broken.append(f"the model loses nothing without {rule!r}")
 
@@ -223,16 +203,35 @@ def main() -> int:
         f" --flips {asked.flips} --year-jobs {asked.year_jobs} --year-days {asked.year_days}"
     )
     began = time.monotonic()
-    for what, step in (
-        ("attacks", lambda: attacks(facts)),
-        ("model", lambda: model(facts)),
-        ("flips", lambda: flips(facts, asked.flips)),
-        ("failures", lambda: failures(facts, asked.year_jobs, asked.year_days)),
-        ("worlds", lambda: worlds(facts, asked.first, asked.seeds, asked.jobs)),
-        ("strikes", lambda: strikes(facts, asked.sweep_seconds, asked.jobs)),
-    ):
-        sys.stderr.write(f"{time.monotonic() - began:6.0f} s: {what}\n")
-        step()
+    pairs = [(command, way) for command in range(len(COMMANDS)) for way in WAYS]
+    parts = [range(asked.first + at, asked.first + asked.seeds, 50) for at in range(min(50, asked.seeds))]
+    share = asked.sweep_seconds * asked.jobs / len(pairs)
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        models = pool.map(explored, [*MODELS, *RULES])
+        struck = pool.map(strike, pairs, [share] * len(pairs))
+        lived = pool.map(part, parts)
+        flipped = pool.map(flips, range(asked.flips))
+        attacked = pool.map(carried_out, [row.name for row in ATTACKS])
+        failures(facts, asked.year_jobs, asked.year_days)
+        for rows, restores, broken in struck:
+            facts.strikes += rows
+            facts.restores += restores
+            facts.broken += broken
+        for totals in lived:
+            facts.worlds.worlds += totals.worlds
+            facts.worlds.counts += totals.counts
+            facts.worlds.faults += totals.faults
+            facts.worlds.broken += totals.broken
+        for counts in flipped:
+            for kind, (tried, found) in counts.items():
+                before = facts.flips.get(kind, (0, 0))
+                facts.flips[kind] = (before[0] + tried, before[1] + found)
+        results = list(attacked)
+        facts.attacks = [(row.name, not wrong) for row, wrong in zip(ATTACKS, results, strict=True)]
+        judge_models(facts, list(models))
+    facts.broken += [wrong for wrong in results if wrong]
+    facts.broken += [f"world {seed}" for seed in facts.worlds.broken]
+    facts.broken += [f"flipped bits in {kind}/ were not found" for kind, (n, found) in facts.flips.items() if found < n]
     facts.seconds = time.monotonic() - began
     asked.out.write_text(page(facts))
     sys.stderr.write("".join(f"BROKEN: {line}\n" for line in facts.broken))
