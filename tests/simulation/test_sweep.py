@@ -1,6 +1,7 @@
 """Every command that writes dies at operations on its stores, in four ways; HOLDFAST_SWEEP=1 strikes every operation.
 
-By default a few operations of each command are struck, others with each HOLDFAST_SEED. `holdfast.testing.sweep` says what is judged.
+By default a few operations of each command are struck in two ways, others with each HOLDFAST_SEED. What is judged:
+`holdfast.testing.sweep`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ STEP = {"cable": 61, "answer-lost": 61, "torn": 9, "killed": 13}
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_a_command_that_is_struck_loses_nothing_and_says_nothing_untrue(command):
     dice = random.Random(f"{SEED} {command.name}")
-    for way in WAYS:
+    for way in WAYS if EVERY else dice.sample(WAYS, 2):
         step = 1 if EVERY else STEP[way]
         report = sweep(command, ways=[way], step=step, first=dice.randrange(step))
         assert report.strikes == report.died + report.failed + report.carried_on

@@ -33,7 +33,8 @@ def look_after(
     lost = _lost(repository, oracle, doubtful)
     if lost and not found.problems:
         raise ViolationError("snapshots lost what they need, and check finds nothing")
-    lost |= {s for s in doubtful if _speaks_of(found, s)}
+    unpromised = {s.id for s in read_envelopes(repository.home).committed} - oracle.must_hold.keys()
+    lost |= {s for s in unpromised | set(doubtful) if _speaks_of(found, s)}
     _repair(repository)
     lost |= {problem.id for problem in read_envelopes(repository.home).problems}
     for snapshot in sorted(lost - oracle.must_hold.keys()):
