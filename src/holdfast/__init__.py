@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.assembly import promote_home
     from holdfast.runs.classify import Classification, classify
     from holdfast.runs.courier_import import courier_import
     from holdfast.runs.drill.drills import DrillReport
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.drill.plan import DrillPlan
     from holdfast.runs.drill.record import DrillRecord
+    from holdfast.runs.home_copies import HomeRepaired
+    from holdfast.runs.mounts.results import MountFinished, MountResult
+    from holdfast.runs.mounts.upper import finish_mount
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
     from holdfast.runs.recovery import Prepared, RecoveryTarget
     from holdfast.runs.results import (
@@ -59,6 +63,8 @@ _HOMES = {
     "Progress": "base.events",
     "HoldfastError": "errors",
     "courier_import": "runs.courier_import",
+    "HomeRepaired": "runs.home_copies",
+    "promote_home": "runs.assembly",
     "BareSite": "runs.drill.options",
     "DrillOptions": "runs.drill.options",
     "DrillPlan": "runs.drill.plan",
@@ -102,6 +108,9 @@ _HOMES = {
     "Pending": "runs.tier_results",
     "RestorePlan": "runs.tier_results",
     "Tiers": "runs.tiering",
+    "MountFinished": "runs.mounts.results",
+    "MountResult": "runs.mounts.results",
+    "finish_mount": "runs.mounts.upper",
     "Vault": "runs.vault",
 }
 
@@ -129,8 +138,11 @@ __all__ = [
     "ForgetResult",
     "FoundEntry",
     "HoldfastError",
+    "HomeRepaired",
     "Limits",
     "MigrateResult",
+    "MountFinished",
+    "MountResult",
     "Note",
     "Pending",
     "Prepared",
@@ -154,7 +166,9 @@ __all__ = [
     "__version__",
     "classify",
     "courier_import",
+    "finish_mount",
     "pause_runs",
+    "promote_home",
     "resume_runs",
     "run_status",
     "set_run_limits",

@@ -557,6 +557,76 @@ class ExtractFinished:
     damaged: bool
 
 @final
+class MountProgress:
+    """How far a writable mount is filled; one that is read-only is whole."""
+
+    @property
+    def bytes(self) -> int:
+        """Of files that are here, of those that were gone through."""
+    @property
+    def files(self) -> int: ...
+    @property
+    def fetched_bytes(self) -> int:
+        """What came from the vault in this mount."""
+    @property
+    def lost_files(self) -> int:
+        """Files that cannot be filled."""
+    @property
+    def stuck(self) -> int:
+        """The errno of a local disk that takes no more; 0: it does."""
+    @property
+    def whole(self) -> bool: ...
+
+@final
+class Mount:
+    """A mounted file system. `OSError` where the system refuses."""
+
+    @staticmethod
+    def read_only(
+        *,
+        reader: Reader,
+        rows: Sequence[tuple[bytes, int | None, bytes | None, int]],
+        open: Callable[[int], Sequence[Tree]],  # noqa: A002
+        place: str,
+        cache_bytes: int,
+        allow_other: bool,
+        owners: bool,
+        totals: tuple[int, int],
+    ) -> Mount:
+        """Mount snapshots; rows are (path, snapshot, target of a link, seconds since 1970), `open` gives a snapshot's trees."""
+
+    @staticmethod
+    def writable(
+        *,
+        reader: Reader,
+        trees: Sequence[Tree],
+        upper: str,
+        place: str,
+        boot: bytes,
+        whole: bool,
+        limits: Limits,
+        cache_bytes: int,
+        allow_other: bool,
+        owners: bool,
+        fill: bool,
+    ) -> Mount:
+        """Mount a snapshot with a local folder above it, and begin to fill that."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it was unmounted, by whomever."""
+
+    def unmount(self, lazily: bool) -> None:
+        """Ask the kernel to unmount; `EBUSY` while it is in use, unless lazily."""
+
+    def join(self) -> None:
+        """Wait for the end of what was unmounted, and for the background to stop."""
+
+    def progress(self) -> MountProgress: ...
+
+def unmount_place(place: str, lazily: bool) -> None:
+    """Unmount what is mounted at a place; `OSError`."""
+@final
 class Extract:
     """A restore in the engine's own threads, planned by pack: each is read once. Poll it until `ExtractFinished`.
 

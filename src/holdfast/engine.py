@@ -40,6 +40,8 @@ from holdfast._core import (
     LimitError,
     Limits,
     LimitsUsed,
+    Mount,
+    MountProgress,
     NetClient,
     NetError,
     NetSigner,
@@ -68,6 +70,7 @@ from holdfast._core import (
     run_segments,
     self_test,
     split_run,
+    unmount_place,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +105,8 @@ __all__ = [
     "LimitError",
     "Limits",
     "LimitsUsed",
+    "Mount",
+    "MountProgress",
     "NetClient",
     "NetError",
     "NetSigner",
@@ -132,6 +137,7 @@ __all__ = [
     "split_run",
     "translate",
     "translated",
+    "unmount_place",
     "written_to_target",
 ]
 

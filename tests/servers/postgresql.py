@@ -191,6 +191,18 @@ class Cluster:
             return found.fetchall() if found.description else []
 
 
+class Running(Cluster):
+    """A server on a data directory that came back, with its socket in another folder."""
+
+    def __init__(self, data: Path, socket: Path, like: Cluster) -> None:
+        super().__init__(socket, like.major, like.port)
+        self._data = data
+
+    @property
+    def data(self) -> Path:
+        return self._data
+
+
 @contextmanager
 def cluster(
     folder: Path, major: int = 15, *, archiving: bool = False, segment_mb: int = 16, **settings: str

@@ -96,7 +96,7 @@ pub struct Extract {
 }
 
 /// This machine's users and groups, as Python's `pwd` and `grp` know them.
-struct SystemNames;
+pub struct SystemNames;
 
 impl Names for SystemNames {
     fn user(&mut self, name: &[u8]) -> Option<u32> {

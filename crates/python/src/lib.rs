@@ -12,6 +12,7 @@ mod files;
 mod index;
 mod ingest;
 mod keys;
+mod mount;
 mod net;
 mod plan;
 mod reader;
@@ -46,5 +47,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     source::register(module)?;
     reader::register(module)?;
     extract::register(module)?;
+    mount::register(module)?;
     verify::register(module)
 }

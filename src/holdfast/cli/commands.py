@@ -26,6 +26,7 @@ COMMANDS = {
     "find": Entry("browse", "Find files by name over all snapshots, or the versions of one."),
     "diff": Entry("browse", "Show what changed between two snapshots."),
     "restore": Entry("restore", "Restore a snapshot, or parts of it; every byte is verified."),
+    "mount": Entry("mount", "Mount snapshots as a file system, read-only or to work on."),
     "forget": Entry("retention", "Forget snapshots by retention rules, or by id."),
     "prune": Entry("retention", "Give back the space that no snapshot needs."),
     "hold": Entry("retention", "Put a snapshot under legal hold, or end the hold."),

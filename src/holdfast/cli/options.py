@@ -108,6 +108,15 @@ class Place:
             **more,
         )
 
+    def promote(self, old: str | None) -> int:
+        """Make the store named the vault's home; return the epoch. What `promote_home` raises."""
+        import holdfast
+
+        found = self.access()
+        return holdfast.promote_home(
+            found.url, key_file=found.key_file, passphrase=found.passphrase, old=old, stores=found.stores
+        )
+
     def _url(self) -> str:
         if not self.vault:
             raise UsageError(

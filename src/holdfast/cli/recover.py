@@ -47,6 +47,9 @@ class RecoveryPrepared:
 @click.option("--name", "name", metavar="NAME", help="A restore point made by pg_create_restore_point.")
 @click.option("--exclusive", is_flag=True, help="Leave out a transaction exactly at the target.")
 @click.option("--timeline", default="latest", show_default=True, help="`latest`, `current` or a number.")
+@click.option(
+    "--mounted", is_flag=True, help="DIR is a writable mount of the base backup: only what recovery needs is added."
+)
 @click.option("--snapshot", default="", metavar="SNAPSHOT", help="The base backup; alone: recover to its end.")
 @click.option("--check", "check", is_flag=True, help="Start it alone, check every database, stop it.")
 @click.option("--superuser", default="postgres", show_default=True, help="A superuser of the cluster, for --check.")
@@ -61,6 +64,7 @@ def recover_command(
     name: str | None,
     exclusive: bool,
     timeline: str,
+    mounted: bool,
     snapshot: str,
     check: bool,
     superuser: str,
@@ -78,7 +82,7 @@ def recover_command(
     with place.open() as vault, interruptible() as stop:
         with out.events("recover") as events:
             prepared = vault.prepare_recovery(
-                application, to, target=target, snapshot=snapshot, events=events, stop=stop
+                application, to, target=target, snapshot=snapshot, mounted=mounted, events=events, stop=stop
             )
         if check:
             from pathlib import Path

@@ -26,6 +26,7 @@ from holdfast.cli import (
     governor,
     keys,
     recover,
+    repair,
     report_drill,
     retention,
     schedule,
@@ -34,9 +35,10 @@ from holdfast.cli import (
 )
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.reports import compliance
-from holdfast.runs import classify, demo, results, services, start, steer, suspicion, tier_results
+from holdfast.runs import classify, demo, home_copies, results, services, start, steer, suspicion, tier_results
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
+from holdfast.runs.mounts import results as mount_results
 from holdfast.sources import spool
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
@@ -53,6 +55,8 @@ RECORDS: dict[str, type] = {
     "found": results.FoundEntry,
     "change": results.Change,
     "restore": results.RestoreResult,
+    "mount": mount_results.MountResult,
+    "mount-finish": mount_results.MountFinished,
     "forget-decision": results.ForgetDecision,
     "forget": results.ForgetResult,
     "prune": results.PruneResult,
@@ -63,6 +67,8 @@ RECORDS: dict[str, type] = {
     "verify": results.VerifyReport,
     "repair": results.RepairResult,
     "copies": tier_results.CopyRepair,
+    "home": home_copies.HomeRepaired,
+    "promote": repair.Promoted,
     "migrate": tier_results.MigrateResult,
     "thaw": tier_results.ThawResult,
     "policy": tier_results.PolicyRow,

@@ -15,6 +15,7 @@
     │  ├─ SnapshotMissingError
     │  ├─ PathMissingError
     │  ├─ DrillMissingError     no drill has this id
+    │  ├─ MountMissingError        no writable mount was made there
     │  └─ AlertMissingError     no alert has this number
     │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
@@ -28,6 +29,7 @@
     ├─ ClassForgottenError         that data class of the snapshot has been forgotten
     ├─ NotComparedError            reference sets that nobody has compared with their trees
     ├─ StoreError                  a store did not do what was asked
+    │  ├─ HomeReplacedError        its copy was promoted: the vault's home is elsewhere
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
@@ -67,6 +69,10 @@
     │  ├─ DrillSpaceError          its place has no room
     │  ├─ IsolationError           the system gives it no namespaces
     │  └─ DrillProgramError        a program of the application is missing
+    ├─ MountError                  a snapshot could not be mounted
+    │  ├─ FuseMissingError         the machine has no FUSE
+    │  ├─ MountBusyError           the place is in use
+    │  └─ MountNotWholeError       not everything is here yet
     ├─ EvidenceError               a record or a report is not what was signed
     ├─ ReportToolMissingError      a PDF was asked for and its maker is not installed
     ├─ PausedError                 the window closed or an operator paused it: checkpoint kept
@@ -161,8 +167,16 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.mounts import (
+    FuseMissingError,
+    MountBusyError,
+    MountError,
+    MountMissingError,
+    MountNotWholeError,
+)
 from holdfast.errors.protocol import (
     ClassForgottenError,
+    HomeReplacedError,
     NotComparedError,
     ReferencesMismatchError,
 )
@@ -214,8 +228,10 @@ __all__ = [
     "EvidenceError",
     "FreezeOverrunError",
     "FrozenElsewhereError",
+    "FuseMissingError",
     "HeldError",
     "HoldfastError",
+    "HomeReplacedError",
     "InternalError",
     "Interrupted",
     "IsolationError",
@@ -225,6 +241,10 @@ __all__ = [
     "MediumError",
     "MediumGapError",
     "MissingError",
+    "MountBusyError",
+    "MountError",
+    "MountMissingError",
+    "MountNotWholeError",
     "NotComparedError",
     "NotPermittedError",
     "ObjectMissingError",

@@ -277,6 +277,15 @@ class DamagedBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class EpochBody(Body):
+    """`epoch/N`: a copy of the home was promoted; `home` is the id of the new one (`home/ID` lies there alone)."""
+
+    kind: ClassVar[str] = "epoch"
+    number: int
+    home: str
+
+
+@dataclass(frozen=True, slots=True)
 class ComparedBody(Body):
     """`compared/ID/N`: reference sets of a snapshot that were compared with their trees; `snapshot` is the envelope's SHA."""
 

@@ -74,7 +74,7 @@ class _Check:
         for info in self.home.store.list(""):
             self.objects += 1
             self.bytes += info.size
-            if info.name.startswith(("data/", "meta/", "probe/")):
+            if info.name.startswith(("data/", "meta/", "probe/", "home/", "copy/", "member/")):
                 continue
             if not names.is_known(info.name):
                 self.found("foreign-name", info.name, f"object {info.name} has a name that is not the format's")

@@ -24,7 +24,7 @@ _GRAMMAR = re.compile(
             f"(?:part|dropped)/{_ID}/[0-9]{{1,5}}",
             f"(?:refs|index|countersign)/{_SHA}",
             f"state/{_ID}/{_ID}/{_N}",
-            f"(?:condemn|plan|closed|damaged|access)/{_N}",
+            f"(?:condemn|plan|closed|damaged|access|epoch)/{_N}",
             f"(?:data|meta)/[0-9a-f]{{2}}/{_SHA}",
         )
     )

@@ -13,11 +13,14 @@ from holdfast.base import environment
 from holdfast.classes.policy import HOME
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.governor.plan import GovernorPlan
+from holdfast.reliability.retry import RetryPolicy
 from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
+from holdfast.repository.home_copy import require_current
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
+from holdfast.runs.home_copies import opened_or_healed, promote_copy
 from holdfast.runs.trail import Trail
 from holdfast.stores.assembly import assemble, locate
 
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import StoreSettings
     from holdfast.reliability.breaker import BreakerPolicy
-    from holdfast.reliability.retry import RetryPolicy
     from holdfast.repository.credentials import Credential
     from holdfast.repository.indexes import IndexView
     from holdfast.repository.repository import ClassSecrets
@@ -70,6 +72,7 @@ class OpenVault:
                 store, tiers, state=self.folder("tiers"), vault_id=self.vault_id, env=env, open_store=open_other
             )
             repository.use_store(self.store)
+        self.epoch = require_current(repository.home)
         self.indexes = Indexes(repository, self.folder("index"))
         self._view: IndexView | None = None
         self._covered: set[str] = set()
@@ -229,6 +232,10 @@ class Resilience:
     breaker: BreakerPolicy | None = None
 
 
+ONE_TRY = Resilience({kind: RetryPolicy(attempts=1) for kind in ("store-unreachable", "store-throttled")})
+"""For a store that is only glanced at: one that is down is passed over at once."""
+
+
 def open_store(
     url: str,
     env: Environment,
@@ -313,10 +320,43 @@ def open_vault(
     store = open_store(os.fsdecode(url), env, limits, stores, resilience)
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
-    repository = Repository.open(store, secret, env)
-    return OpenVault(
-        store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores, resilience)
-    )
+
+    def other(place: str) -> CountingStore:
+        return open_store(place, env, limits, stores, resilience)
+
+    def glance(place: str) -> CountingStore:
+        return open_store(place, env, limits, stores, ONE_TRY)
+
+    repository = opened_or_healed(store, secret, env, tiers, glance)
+    return OpenVault(store, repository, env, limits, tiers, other)
+
+
+def promote_home(
+    url: PathLike,
+    *,
+    key_file: PathLike | None = None,
+    passphrase: str | None = None,
+    old: PathLike | None = None,
+    stores: Mapping[str, StoreSettings] | None = None,
+    env: Environment | None = None,
+) -> int:
+    """Make the store that holds the copy of a lost home the vault's home; return the vault's new epoch.
+
+    From then on the old home is refused wherever this store is known; with `old`, its URL, also by who knows only it. What
+    the old home had and the copy had not yet is lost with it. Needs a secret of the root; idempotent after a crash.
+    `VaultMissingError` if the store holds no copy, `WrongKeyError`, `DamageError`.
+    """
+    env = env or environment.system()
+    limits = engine.Limits()
+    secret = _one_secret(key_file, passphrase, None)
+    copy = open_store(os.fsdecode(url), env, limits, stores)
+    former = open_store(os.fsdecode(old), env, limits, stores) if old is not None else None
+    try:
+        return promote_copy(copy, secret, env, former)
+    finally:
+        copy.close()
+        if former is not None:
+            former.close()
 
 
 def _one_secret(key_file: PathLike | None, passphrase: str | None, credential: PathLike | None) -> Credential:

@@ -30,6 +30,7 @@ from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
 from holdfast.runs.draft import part_findings, stored_refs
 from holdfast.runs.governed import GovernedRun, governed
+from holdfast.runs.home_copies import copy_after
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
@@ -183,6 +184,7 @@ def _attempt(run: _Run) -> BackupResult:
     witness.committed(vault, info.id)
     if judgement is not None:
         judgement.committed(info, history, run.events)
+    copy_after(vault, run.events)
     if request.options.update_catalog:
         after_backup(vault, run.events)
     counts = vault.store.counts()

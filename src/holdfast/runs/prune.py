@@ -13,6 +13,7 @@ from holdfast.repository import prune
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.stock import known_facts
 from holdfast.runs.compare import comparer
+from holdfast.runs.home_copies import copy_after
 from holdfast.runs.results import PruneResult
 from holdfast.runs.witness import refuse_older
 
@@ -71,6 +72,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
                 seconds=vault.env.monotonic() - began,
             )
         done = prune.prune(vault.repository, options)
+        copy_after(vault, events)
         vault.refresh_index()  # packs were rewritten or deleted: what this vault reads next must not look for them
     return PruneResult(
         phase=done.phase,

@@ -104,26 +104,32 @@ def prepare_recovery(
     *,
     target: RecoveryTarget,
     selected: SnapshotInfo | None = None,
+    mounted: bool = False,
     events: Events = ignore,
     stop: Cancel | None = None,
 ) -> Prepared:
     """Restore an application's base backup and WAL into an empty folder and write its recovery settings.
 
+    `mounted`: a writable mount of the base backup is at `to`, and nothing of it is restored but looked into.
     `selected` is the base backup; without it the newest one that ended before the target. `SnapshotMissingError` if there is
     none, `RecoveryError` if what was restored is not whole.
     """
     began = vault.env.monotonic()
     info, sealed, evidence = _base(vault, snapshots, application, target, selected)
     folders = _folders(sealed)
-    result = run_restore(vault, info, RestoreRequest(os.fsencode(to), include=folders), events=events, stop=stop)
-    if result.findings or result.classes_missing:
-        raise RecoveryError(
-            "the base backup could not be restored whole", next="`holdfast verify` names what is damaged."
-        )
+    amount = 0
+    if mounted:
+        _check_mounted(to, folders)
+    else:
+        result = run_restore(vault, info, RestoreRequest(os.fsencode(to), include=folders), events=events, stop=stop)
+        if result.findings or result.classes_missing:
+            raise RecoveryError(
+                "the base backup could not be restored whole", next="`holdfast verify` names what is damaged."
+            )
+        amount = result.bytes
     data = _place_beside(to, folders[0], sealed)
     wal = to / WAL_FOLDER
     wal.mkdir(mode=0o700)
-    amount = 0
     for log in snapshots:
         if (log.label, log.host) == (application + LOG_SUFFIX, info.host) and log.finished >= info.started:
             amount += _fetch_wal(vault, log, wal, evidence, events, stop)
@@ -148,8 +154,18 @@ def prepare_recovery(
         target=target,
         evidence=evidence,
         restore_seconds=vault.env.monotonic() - began,
-        bytes=result.bytes + amount,
+        bytes=amount,
     )
+
+
+def _check_mounted(to: Path, folders: Sequence[bytes]) -> None:
+    """Refuse a place that is no mount of the base backup, or one that was made ready before."""
+    if not os.path.ismount(to) or not all((to / os.fsdecode(folder)).is_dir() for folder in folders):
+        raise RecoveryError(
+            "the base backup is not mounted there", next="mount it with `holdfast mount --writable SNAPSHOT PATH`."
+        )
+    if (to / WAL_FOLDER).exists():
+        raise RecoveryError("this mount was made ready before", next="start the server on it, or mount anew.")
 
 
 def _base(

@@ -18,6 +18,7 @@ from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.surface import DrillSurface
+from holdfast.runs.mount_surface import MountSurface
 from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.results import ForgetResult
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from holdfast.runs.tiering import Tiers
 
 
-class Vault(DrillSurface, SuspicionSurface, TierSurface):
+class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -439,11 +440,13 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
         *,
         target: RecoveryTarget,
         snapshot: str = "",
+        mounted: bool = False,
         events: Events = ignore,
         stop: Cancel | None = None,
     ) -> Prepared:
         """Restore a PostgreSQL application into an empty folder, with its WAL and the settings that bring it to a target.
 
+        `mounted`: `to` is a writable mount of the base backup, and only what recovery needs is added to it.
         `snapshot` selects the base backup; without it the newest that ended before the target is taken. What comes back can
         be tried out (`holdfast.runs.start.check_recovery`) or started. Nothing of the running application is touched.
         `SnapshotMissingError`, `RecoveryError`.
@@ -457,6 +460,7 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
             Path(os.path.abspath(os.fsdecode(to))),
             target=target,
             selected=self.snapshot(snapshot).info if snapshot else None,
+            mounted=mounted,
             events=events,
             stop=stop,
         )

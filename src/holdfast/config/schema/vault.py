@@ -39,6 +39,11 @@ class VaultSettings(Section):
     passphrase: Secret | None = option(
         None, "A passphrase that opens the vault, as `file:/path` or `env:NAME`.", unit="reference"
     )
+    home_copy: Name = option(
+        "auto",
+        "The store that a copy of the home's own objects is kept on: a name, `none`, or `auto`: a store of any tier that"
+        " answers at once, without object lock, that every data class may lie on.",
+    )
     credential: Secret | None = option(
         None,
         "A writer's credential, as `file:/path`: it can add backups and read none, which is all a backed-up host needs.",

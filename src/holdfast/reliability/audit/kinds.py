@@ -60,6 +60,7 @@ KINDS = {
         Kind("restore", IMPORT, "C", "restore"),
         Kind("restore.break-glass", ALERT, "E", "restore", detail=_EMERGENCY),
         Kind("read", EXPORT, "R", "access"),
+        Kind("mount", EXPORT, "R", "access"),
         Kind("browse", QUERY, "R", "access"),
         Kind("drill", IMPORT, "C", "restore"),
         Kind("migrate", EXPORT, "R", "transmit"),

@@ -261,6 +261,11 @@ def _otherwise(service: Service, vault_url: str) -> Iterator[Block]:
                 "use a copy of the store: a folder that holds all its files is a vault",
             ),
             ("it takes too long", "restore the vital part first: give its folders after --to DIR"),
+            (
+                "it takes far too long",
+                f"work on it while it comes (needs FUSE): holdfast mount --writable --allow-other"
+                f" {shlex.quote('latest:' + service.source)} {opened} PATH   when whole: holdfast mount finish PATH",
+            ),
         ),
     )
     yield Paragraph(

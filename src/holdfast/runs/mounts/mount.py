@@ -1,0 +1,311 @@
+"""A mount from its beginning to its end: what is checked, what is shown, how it is watched, and how it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast import engine
+from holdfast.base.events import Note, Progress, ignore
+from holdfast.errors import NotPermittedError, SnapshotMissingError, UsageError
+from holdfast.runs.approvals import authorise, break_glass_alert
+from holdfast.runs.governed import governed
+from holdfast.runs.mounts.layout import Row, UpperFolder, rows_of, upper_of
+from holdfast.runs.mounts.place import check_place, mounting
+from holdfast.runs.mounts.results import MountResult
+from holdfast.runs.mounts.upper import boot_id, held, make_upper, mark_whole, recorded
+from holdfast.runs.reading import refuse_cold
+from holdfast.runs.trees import Trees
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.base.events import Events
+    from holdfast.repository.types import SnapshotInfo
+    from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.governed import GovernedRun
+    from holdfast.runs.options import Cancel, Limits
+
+__all__ = ["MountRequest", "mount_snapshots", "mount_writable"]
+
+LOOK_SECONDS = 0.2
+CACHE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MountRequest:
+    """Where to mount, and for whom."""
+
+    place: Path
+    classes: tuple[str, ...] = ()
+    allow_other: bool = False
+    owners: bool | None = None
+    cache_bytes: int = CACHE_BYTES
+    break_glass: str = ""
+
+    @property
+    def keeps_owners(self) -> bool:
+        """Whether files show their own owners; else they are the caller's."""
+        return os.geteuid() == 0 if self.owners is None else self.owners
+
+
+def mount_snapshots(
+    vault: OpenVault,
+    infos: Sequence[SnapshotInfo],
+    request: MountRequest,
+    *,
+    alone: bool,
+    events: Events = ignore,
+    stop: Cancel | None = None,
+) -> MountResult:
+    """Mount snapshots read-only until they are unmounted or `stop` is set; see `Vault.mount`."""
+    if not infos:
+        raise SnapshotMissingError("there is no snapshot yet", next="`holdfast backup PATH` makes one.")
+    check_place(vault, request.place)
+    classes = _classes(vault, request)
+    _authorise(vault, infos, request, classes, events)
+    missing = _missing(vault, infos, classes)
+    if alone:
+        refuse_cold(vault, infos[0], (), classes)
+    rows = [Row(b"", snapshot=0)] if alone else rows_of(infos)
+
+    def opened(position: int) -> list[engine.Tree]:
+        if not alone:
+            refuse_cold(vault, infos[position], (), classes)
+        return list(Trees(vault, infos[position], classes).trees.values())
+
+    with engine.translated():
+        reader = vault.reader(*(info.id for info in infos))
+        totals = _exactly(Trees(vault, infos[0], classes)) if alone else _totals(infos, classes)
+    began = vault.env.monotonic()
+    try:
+        mount = engine.Mount.read_only(
+            reader=reader,
+            rows=[row.as_given() for row in rows],
+            open=opened,
+            place=os.fspath(request.place),
+            cache_bytes=request.cache_bytes,
+            allow_other=request.allow_other,
+            owners=request.keeps_owners,
+            totals=totals,
+        )
+    except OSError as error:
+        raise mounting(error) from error
+    notes = [Note("mounted read-only", "mounted")]
+    if missing:
+        notes.insert(
+            0, Note(f"{missing} data classes need a key that is not at hand: they are not to be seen", "partial")
+        )
+    with governed(vault, None, kind="restore", events=events, stop=stop) as steered:
+        _watch(vault, mount, steered, events, None, totals, notes)
+    return MountResult(len(infos), writable=False, seconds=vault.env.monotonic() - began, classes_missing=missing)
+
+
+def mount_writable(
+    vault: OpenVault,
+    info: SnapshotInfo | None,
+    request: MountRequest,
+    *,
+    upper: Path | None,
+    newest: SnapshotInfo | None,
+    fill: bool = True,
+    events: Events = ignore,
+    limits: Limits | None = None,
+    stop: Cancel | None = None,
+) -> MountResult:
+    """Mount a snapshot with a local folder above it; see `Vault.mount_writable`.
+
+    `info` is the snapshot that was asked for; None: the one that the upper folder was made for, else the newest.
+    """
+    check_place(vault, request.place)
+    folder = upper_of(request.place, upper)
+    if vault.owns(os.fsencode(folder.root)):
+        raise UsageError("the upper folder lies in the vault or in Holdfast's own state", next="name another --upper.")
+    if os.path.commonpath([folder.root, request.place]) == str(request.place):
+        raise UsageError("the upper folder lies under the place of the mount", next="name another --upper.")
+    chosen = _chosen(vault, folder, info, newest)
+    classes = _classes(vault, request)
+    _authorise(vault, [chosen], request, classes, events)
+    refuse_cold(vault, chosen, (), classes)
+    with engine.translated():
+        trees = Trees(vault, chosen, classes)
+    if recorded(folder) is None:
+        make_upper(folder, vault.vault_id, chosen.id)
+    totals = _exactly(trees)
+    began = vault.env.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(held(folder, env=vault.env))
+        steered = stack.enter_context(
+            governed(vault, limits, kind="restore", label=chosen.label, events=events, stop=stop)
+        )
+        try:
+            mount = engine.Mount.writable(
+                reader=trees.reader,
+                trees=list(trees.trees.values()),
+                upper=os.fspath(folder.root),
+                place=os.fspath(request.place),
+                boot=boot_id(),
+                whole=folder.whole.exists(),
+                limits=vault.limits,
+                cache_bytes=request.cache_bytes,
+                allow_other=request.allow_other,
+                owners=request.keeps_owners,
+                fill=fill,
+            )
+        except OSError as error:
+            raise mounting(error) from error
+        notes = [Note("mounted: the application can start", "mounted")]
+        if trees.missing:
+            notes.insert(
+                0, Note(f"{trees.missing} data classes need a key that is not at hand: they are not there", "partial")
+            )
+        _watch(vault, mount, steered, events, folder, totals, notes)
+        found = mount.progress()
+    return MountResult(
+        1,
+        writable=True,
+        seconds=vault.env.monotonic() - began,
+        classes_missing=trees.missing,
+        fetched_bytes=found.fetched_bytes,
+        whole=found.whole,
+        lost_files=found.lost_files,
+    )
+
+
+def _chosen(
+    vault: OpenVault, folder: UpperFolder, info: SnapshotInfo | None, newest: SnapshotInfo | None
+) -> SnapshotInfo:
+    """Return the snapshot that an upper folder is of, or is to be of."""
+    record = recorded(folder)
+    if record is None:
+        if info is None and newest is None:
+            raise SnapshotMissingError("there is no snapshot yet", next="`holdfast backup PATH` makes one.")
+        return info or newest  # type: ignore[return-value]
+    if record["vault"] != vault.vault_id or (info is not None and info.id != record["snapshot"]):
+        raise UsageError(
+            "the upper folder belongs to another snapshot",
+            next="mount it without naming a snapshot to go on with it, or name another --upper.",
+        )
+    for each in vault.snapshots():
+        if each.id == record["snapshot"]:
+            return each
+    raise SnapshotMissingError("the snapshot that the upper folder is of is not in the vault any more")
+
+
+def _classes(vault: OpenVault, request: MountRequest) -> frozenset[int] | None:
+    return frozenset(vault.repository.class_id(name) for name in request.classes) or None
+
+
+def _missing(vault: OpenVault, infos: Sequence[SnapshotInfo], classes: frozenset[int] | None) -> int:
+    """Return how many classes cannot be read. `NotPermittedError` if that is all of them."""
+    wanted = {part.class_id for info in infos for part in info.classes if classes is None or part.class_id in classes}
+    readable = {number for number in wanted if vault.repository.can_read(number)}
+    if wanted and not readable:
+        raise NotPermittedError("none of the snapshots' data classes can be read with this key")
+    return len(wanted - readable)
+
+
+def _authorise(
+    vault: OpenVault,
+    infos: Sequence[SnapshotInfo],
+    request: MountRequest,
+    classes: frozenset[int] | None,
+    events: Events,
+) -> None:
+    """Ask for the approvals that a restore of each class needs: what is mounted can be copied."""
+    if request.break_glass:
+        (vault.trail.hear if events is ignore else events)(break_glass_alert(infos[-1].id))
+        return
+    wanted = {
+        part.class_name: info.id
+        for info in infos
+        for part in info.classes
+        if classes is None or part.class_id in classes
+    }
+    what: dict[str, object] = {"snapshot": infos[0].id} if len(infos) == 1 else {"snapshots": [i.id for i in infos]}
+    for name in sorted(wanted):
+        authorise(vault, f"restore:{name}", what)
+
+
+def _totals(infos: Sequence[SnapshotInfo], classes: frozenset[int] | None) -> tuple[int, int]:
+    """Return entries and bytes, as envelopes tell them: powers of two."""
+    parts = [part for info in infos for part in info.classes if classes is None or part.class_id in classes]
+    return sum(part.files_bucket for part in parts), sum(part.bytes_bucket for part in parts)
+
+
+def _exactly(trees: Trees) -> tuple[int, int]:
+    """Return entries and bytes of one snapshot, as far as it can be read."""
+    parts = trees.parts.values()
+    return sum(part.entries for part in parts), sum(part.content_bytes for part in parts)
+
+
+def _watch(
+    vault: OpenVault,
+    mount: engine.Mount,
+    steered: GovernedRun,
+    events: Events,
+    folder: UpperFolder | None,
+    totals: tuple[int, int],
+    notes: Sequence[Note],
+) -> None:
+    """Wait until it is unmounted, by whomever; unmount when told to stop, as soon as nothing is open any more.
+
+    A read-only mount that is in use is detached: nothing can be lost. A writable one stays until the application let go
+    of it. A second signal ends it at once: what was synced is safe.
+    """
+    began = vault.env.monotonic()
+    told = False
+    was_whole = folder is not None and folder.whole.exists()
+    try:
+        for note in notes:
+            events(note)
+        while not mount.over:
+            if steered.is_over():
+                told = _end(mount, folder, events, told=told)
+            found = mount.progress()
+            if folder is not None and found.whole and not was_whole:
+                was_whole = True
+                mark_whole(folder)
+                events(Note("everything is on the local disk: `holdfast mount finish` switches over", "mount-whole"))
+            if folder is not None and not found.whole:
+                events(
+                    Progress(
+                        phase="fill",
+                        seconds=vault.env.monotonic() - began,
+                        files=found.files,
+                        bytes=found.bytes,
+                        stored_bytes=found.fetched_bytes,
+                        bytes_total=totals[1] or None,
+                        findings=found.lost_files,
+                    )
+                )
+            vault.env.sleep(LOOK_SECONDS)
+    except BaseException:
+        # Nobody watches it any more: it goes when the last file of it is closed.
+        with suppress(OSError):
+            mount.unmount(lazily=True)
+        raise
+    mount.join()
+    if folder is not None and mount.progress().whole and not folder.whole.exists():
+        mark_whole(folder)
+
+
+def _end(mount: engine.Mount, folder: UpperFolder | None, events: Events, *, told: bool) -> bool:
+    """Unmount. Return whether it was said that something is in the way."""
+    try:
+        mount.unmount(lazily=False)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return told  # gone meanwhile
+        if error.errno != errno.EBUSY:
+            raise mounting(error) from error
+        if folder is None:
+            mount.unmount(lazily=True)
+        elif not told:
+            events(Note("the mount is in use: stop the application, and it is unmounted at once", "mount-busy"))
+        return True
+    return told
