@@ -47,6 +47,8 @@ class Command:
     tiered: bool = False
     again: frozenset[str] = frozenset()
     """Codes with which it may refuse to be done once more."""
+    heals: bool = False
+    """Something is lost before it, so that snapshots restore when it, or the next run of it, was done."""
     creates: bool = False
     """It makes the vault."""
 
@@ -252,7 +254,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("prune, repacking", _prune, _pruned, _oldest_forgotten),
     Command("prune of several stores", _prune, _pruned, _oldest_forgotten, tiered=True),
-    Command("repair index", lambda _g, v: v.repair_index(), _sound, _index_lost),
+    Command("repair index", lambda _g, v: v.repair_index(), _sound, _index_lost, heals=True),
     Command("repair index, everything", lambda _g, v: v.repair_index(everything=True), _sound),
     Command("repair copies", lambda _g, v: v.repair_copies(), _copies_sound, _copy_lost, tiered=True),
     Command("verify", lambda _g, v: v.verify(), _sound),

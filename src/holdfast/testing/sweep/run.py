@@ -143,6 +143,11 @@ class _Try:
         after = self.place.objects()
         if error is not None:
             self._claims(error, after)
+        if not self.command.heals:
+            self._restores()
+
+    def _restores(self) -> None:
+        """Restore every acknowledged snapshot that nobody asked to forget."""
         with self.place.open() as vault:
             for snapshot, content in self.promised.items():
                 self.report.restores += 1
@@ -182,6 +187,8 @@ class _Try:
             if problems:
                 raise SweptError(f"check finds: {'; '.join(problems[:3])}")
             listed = {s.id for s in vault.snapshots()}
+        if self.command.heals:
+            self._restores()
         if self.promised.keys() - listed:
             raise SweptError("an acknowledged snapshot is not listed any more")
         if self.command.name.startswith("backup"):
