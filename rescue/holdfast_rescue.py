@@ -28,8 +28,8 @@ import rescue_tree as t
 from rescue_files import Restorer, blocks
 from rescue_keys import read_secret
 from rescue_shares import combine
-from rescue_values import Part, Snapshot
-from rescue_vault import Vault, check_chunk
+from rescue_values import Part, Snapshot, check_chunk
+from rescue_vault import Vault
 
 
 class Stop(Exception):

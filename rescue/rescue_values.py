@@ -40,3 +40,16 @@ class Pack(NamedTuple):
     path: str
     header: f.PackHeader
     segments: dict[tuple[bytes, int], f.Segment]
+
+
+def check_chunk(keys: k.ClassKeys, segment: f.Segment, plain: bytes, number: int) -> bytes:
+    """Chunk `number` of an opened segment, its id recomputed."""
+    content = plain[segment.bounds[number] : segment.bounds[number + 1]]
+    role, size_code = segment.roles[number] & 15, segment.roles[number] >> 4
+    named = content
+    if role == f.PAGES:
+        page_size = 1 << (size_code + 8)
+        named = f.le32(page_size) + b"".join(keys.page_ids(content, page_size))
+    if keys.content_id(role, named) != segment.ids[number * 16 : number * 16 + 16]:
+        raise f.Damage(f"segment {segment.origin[:16].hex()}:{segment.ordinal}: chunk {number} is not what its id says")
+    return content

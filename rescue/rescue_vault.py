@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from rescue_parity import Parity
 from rescue_signers import Signers
 from rescue_tree import Location
-from rescue_values import Pack, Part, Snapshot
+from rescue_values import Pack, Part, Snapshot, check_chunk
 
 SEGMENT_CACHE_BYTES = 64 * 2**20
 DIRECTORY_CACHE_ENTRIES = 24
@@ -487,16 +487,3 @@ class Vault:
             raise f.Damage("a chunk of pages has another page size than its file")
         data = plain[min(start + first * page_size, end) : min(start + (first + count) * page_size, end)]
         return data, keys.page_ids(data, page_size)
-
-
-def check_chunk(keys: k.ClassKeys, segment: f.Segment, plain: bytes, number: int) -> bytes:
-    """Chunk `number` of an opened segment, its id recomputed."""
-    content = plain[segment.bounds[number] : segment.bounds[number + 1]]
-    role, size_code = segment.roles[number] & 15, segment.roles[number] >> 4
-    named = content
-    if role == f.PAGES:
-        page_size = 1 << (size_code + 8)
-        named = f.le32(page_size) + b"".join(keys.page_ids(content, page_size))
-    if keys.content_id(role, named) != segment.ids[number * 16 : number * 16 + 16]:
-        raise f.Damage(f"segment {segment.origin[:16].hex()}:{segment.ordinal}: chunk {number} is not what its id says")
-    return content

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import rescue_format as f
 from rescue_keys import ClassKeys
-from rescue_vault import check_chunk
+from rescue_values import check_chunk
 from tests.format import spec_writer as w
 
 VECTORS = json.loads((Path(__file__).parents[2] / "docs/format/vectors.json").read_text())

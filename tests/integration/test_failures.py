@@ -47,6 +47,8 @@ SHOWN = {
     "audit.collector-away": "integration/audit/test_collect.py::test_what_it_missed_while_it_was_away_arrives_later",
     "audit.anchor-refused": "integration/audit/test_operations.py"
     "::test_a_home_that_takes_no_anchor_is_a_note_and_the_next_operation_tries_again",
+    "host.power-lost": "simulation/test_worlds.py::test_no_world_loses_anything",
+    "host.clock-jumped": "simulation/test_worlds.py::test_no_world_loses_anything",
     "host.terminated": "integration/test_cli.py::test_a_signal_keeps_the_checkpoint_and_the_next_run_goes_on",
     "host.state-lost": "integration/test_runs.py::test_a_lost_cache_costs_time_and_no_space",
     "host.catalog-broken": "unit/test_catalog.py::test_a_flipped_bit_anywhere_makes_it_stale_and_an_update_heals_it",
@@ -59,8 +61,6 @@ NOT_SHOWN = {
     "freeze.application-away": "connectors",
     "freeze.deadline": "connectors",
     "alert.channel-away": "alerts",
-    "host.power-lost": "simulation of what was not synced",
-    "host.clock-jumped": "simulation",
 }
 """What this catalogue promises and no test of this branch shows yet, and whose it is."""
 STORE_FAILURES = [failure for failure in FAILURES if failure.inject.startswith("store:")]

@@ -5,9 +5,10 @@ A model of `docs/format/protocol.md` with the code's action names: `begin`, `rea
 `apply_index`, `apply_packs`, `close` of `prune.py`. Breadth first over all states; a process may stop for ever at any
 point, which is what a crash is. The invariant: every segment that a committed snapshot refers to is in a present pack.
 
-Each rule can be dropped, and each one dropped yields a counter-example: none is there for comfort. One defence of the
-code is left out so that the rules are proved by themselves: the look for packs right before a commit. The pruner of the
-model condemns more than the code's: also what running sessions store.
+Packs are of two generations of keys: what is repacked stays under the keys of its own. Each rule can be dropped, and each one
+dropped yields a counter-example: none is there for comfort. One defence of the code is left out so that the rules are proved by
+themselves: the look for packs right before a commit. The pruner of the model condemns more than the code's: also what running
+sessions store. That the actions are the code's, in its order, is tested beside it (`test_protocol_names.py`).
 
 The model found the rule "deleted for ever": without it, a writer that was suspended between a pack and its index run lists
 the pack when it wakes, after a round deleted it, and the next writer refers to it.
@@ -21,11 +22,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-# Packs, each with one segment. X: dead at the start. Y: live by an old snapshot, half dead, to be copied into R.
-X, Y, R, P0, P1 = 1, 2, 4, 8, 16
+# Packs, each with one segment; Y and R are of an older generation of keys, P0 and P1 of the newest.
+# X: dead at the start. Y: live by an old snapshot, half dead, to be copied into R.
+X, Y, R, P0, P1, M = 1, 2, 4, 8, 16, 32
 OWN = (P0, P1)
 A, B, W0, W1 = 1, 2, 4, 8
-HOLDS = {X: A, Y: B, R: B, P0: W0, P1: W1}
+HOLDS = {X: A, Y: B, R: B, P0: W0, P1: W1, M: 0}
+LISTED = HOLDS | {M: B}
+"""What the index says. M: a copy of Y's segment made under another generation's keys, which nobody's key opens any more."""
 OWN_SEGMENT = (W0, W1)
 OLD_SNAPSHOT = B
 NONE = -1
@@ -38,6 +42,7 @@ RULES = (
     "write-once decision",
     "decide all",
     "second mark",
+    "repack within a generation",
     "write-once plan",
     "deleted for ever",
 )
@@ -87,10 +92,10 @@ class State(NamedTuple):
 Step = tuple[str, State]
 
 
-def segments(packs: int) -> int:
+def segments(packs: int, holds: dict[int, int] = HOLDS) -> int:
     """Return the segments that some packs hold."""
     found = 0
-    for pack, segment in HOLDS.items():
+    for pack, segment in holds.items():
         if packs & pack:
             found |= segment
     return found
@@ -237,7 +242,8 @@ class Model:
         return Pruner("condemn", number, dead | copied), {}
 
     def prune_repack(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
-        yield "repack", pruner._replace(at="condemn"), {"packs": state.packs | R, "indexed": state.indexed | R}
+        copy = R if self.on["repack within a generation"] else M
+        yield "repack", pruner._replace(at="condemn"), {"packs": state.packs | copy, "indexed": state.indexed | copy}
 
     def prune_condemn(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
         if not pruner.packs:
@@ -264,7 +270,7 @@ class Model:
 
     def prune_mark_again(self, state: State, pruner: Pruner) -> Iterator[tuple[str, Pruner, dict]]:
         condemned = state.rounds[pruner.number].condemned
-        carried = segments(state.packs & state.indexed & ~condemned)
+        carried = segments(state.packs & state.indexed & ~condemned, LISTED)
         needed = live(state) & ~carried
         going = sum(p for p in HOLDS if condemned & p and not HOLDS[p] & needed)
         yield "mark_again", Pruner("plan", pruner.number, going if self.on["second mark"] else condemned), {}

@@ -23,13 +23,19 @@ PROBLEMS_SHOWN_MAX = 50
 
 
 @click.command("check")
+@click.option(
+    "--accept-older", metavar="REASON", help="Take the older state that the store shows for the vault's, first."
+)
 @vault_options
-def check_command(*, place: Place, out: Output) -> int:
+def check_command(*, place: Place, out: Output, accept_older: str | None) -> int:
     """Check the structure of the vault; needs no key to content.
 
-    Every object's frame and signature, every reference, presence and size of each pack. Exit code 4 if anything is wrong.
+    Every object's frame and signature, every reference, presence and size of each pack, and whether the store shows an older state
+    than this host has seen. Exit code 4 if anything is wrong. `--accept-older` is for a newer state that is lost for good.
     """
     with place.open() as vault, interruptible(at_once=True), out.events("check") as events:
+        if accept_older is not None:
+            vault.accept_older_state(reason=accept_older)
         report = vault.check(show_paths=out.show_paths, events=events)
     return out.result("check", report, report.exit_code, _check_summary(report))
 

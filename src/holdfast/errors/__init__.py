@@ -48,6 +48,7 @@
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
+    │  ├─ RolledBackError          the store shows an older state than was seen
     │  ├─ ReferencesMismatchError  a reference set lacks what its tree needs: pruning stops
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
@@ -113,7 +114,7 @@ One module per area of the tree; this package is the door to all of them.
 from __future__ import annotations
 
 from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
-from holdfast.errors.anomaly import PinnedError
+from holdfast.errors.anomaly import PinnedError, RolledBackError
 from holdfast.errors.applications import (
     ApplicationAccessError,
     ApplicationBusyError,
@@ -283,6 +284,7 @@ __all__ = [
     "RetentionError",
     "Retry",
     "RevokedError",
+    "RolledBackError",
     "RunLostError",
     "RunMissingError",
     "RunOverdueError",

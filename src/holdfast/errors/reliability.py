@@ -13,5 +13,5 @@ class BreakerOpenError(StoreUnreachableError):
     code = "breaker-open"
     retry = Retry.LATER
     meaning = "A store failed so often in a row that it is left alone for a while; nothing was sent to it this time."
-    safe = "nothing was written or deleted; every snapshot acknowledged before is as it was."
+    safe = "every snapshot acknowledged before is as it was; what was uploaded is kept and used again."
     next = "see to the store; calls are let through again by themselves after a pause."

@@ -223,8 +223,12 @@ def read_policy(home: Home) -> AccessPolicy:
     """Return the policy in force: the newest that the one before it agreed to. `DamageError` if one cannot be read."""
     current = AccessPolicy()
     for number in home.numbers("access"):
-        read, policy = home.read(f"access/{number:08d}", AccessPolicy)
-        if read.signer == ROOT and _follows(home, current, policy):
+        name = f"access/{number:08d}"
+        control = home.verify_control(name, home.store.get(name))
+        if control.signer != ROOT:
+            continue  # a writer's own work under this name: it says nothing, and keeps nobody from reading the others
+        policy = AccessPolicy.decode(control.body)
+        if _follows(home, current, policy):
             current = policy
     return current
 

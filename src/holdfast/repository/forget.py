@@ -39,8 +39,9 @@ def admit(repository: Repository) -> int:
     home = repository.home
     if repository.is_root:
         expire(repository)
-    waiting = [s for s in envelope_infos(repository) if s.admitted is None]
-    times = counted_times(envelope_infos(repository), repository.env.now()) if waiting else {}
+    listed = envelope_infos(repository)  # once: another pruner may forget one of them at any moment
+    waiting = [s for s in listed if s.admitted is None]
+    times = counted_times(listed, repository.env.now()) if waiting else {}
     return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.signer(PRUNE)) for s in waiting)
 
 
@@ -148,8 +149,12 @@ def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     signer = repository.signer(PRUNE)
     sha = _require_forgettable(repository, snapshot)
     name = f"forgotten/{snapshot}"
-    if not home.create(name, ForgottenBody(reason, sha), signer) and not is_forgotten(home, snapshot):
-        raise InternalError(f"object {name} is taken by bytes that are no tombstone")
+    stone = ForgottenBody(reason, sha)
+    if not home.create(name, stone, signer) and not is_forgotten(home, snapshot):
+        # Torn, rotten, or a squatter's: it counts for nobody, and must not keep anybody from forgetting.
+        repository.store.delete(name)
+        if not home.create(name, stone, signer) and not is_forgotten(home, snapshot):
+            raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     remove_content(repository, snapshot)
 
 

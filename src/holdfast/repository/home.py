@@ -7,6 +7,7 @@ lost reply the bytes are compared, as `docs/format/protocol.md` demands.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -241,11 +242,35 @@ class Home:
     def append(self, prefix: str, body: Body, signer: Signer) -> tuple[int, str]:
         """Create a control object under the next free number of `prefix/N`; return number and hash."""
         while True:
-            at = max(self.numbers(prefix), default=-1) + 1
+            at = self.next_number(prefix, signer)
             name = f"{prefix}/{names.number(at)}"
             data = self.encode(name, body, signer)
             if create(self.store, name, data):
                 return at, sha256(data)
+
+    def next_number(self, prefix: str, signer: Signer) -> int:
+        """Return the first free number above the highest `prefix/N` that is validly the signer's own.
+
+        Whoever may add objects can take any number, the highest too: what he put there is stepped over, and ends nothing.
+        """
+        taken = self.numbers(prefix)
+        at = next((number for number in reversed(taken) if self._is_of(f"{prefix}/{names.number(number)}", signer)), -1)
+        free = at + 1
+        for number in taken[bisect.bisect_left(taken, free) :]:
+            if number != free:
+                break
+            free += 1
+        return free
+
+    def _is_of(self, name: str, signer: Signer) -> bool:
+        """Return whether an object verifies and is signed by this signer."""
+        try:
+            data = self.store.get(name)
+            if name.partition("/")[0] in SEALED_TYPES:
+                return self.verify_sealed(name, data).signer_name == signer.name
+            return self.verify_control(name, data).signer == signer.name
+        except DamageError:
+            return False
 
     def newest(self, prefix: str, kind: type[B]) -> tuple[int, B] | None:
         """Return number and body of the highest `prefix/N`. `DamageError` if that one cannot be read."""

@@ -76,7 +76,9 @@ def read_envelopes(home: Home) -> Envelopes:
             continue
         found = _read_one(home, snapshot, tombstone=snapshot in tombstones)
         if isinstance(found, Problem):
-            problems.append(found)
+            # Its tombstone stands before its envelope goes: who forgot it while this was read is no problem.
+            if snapshot in tombstones or not is_forgotten(home, snapshot):
+                problems.append(found)
         elif found is not None:
             envelope, note = found
             committed.append(replace(envelope, dropped=dropped.get(snapshot, frozenset())))

@@ -162,8 +162,9 @@ def damaged(name: str, why: str) -> DamageError:
 
 
 def of_other_vault(data: bytes, vault: bytes) -> bool:
-    """Return whether an object names another vault: left by a creation that never finished."""
-    return vault not in data and vault.hex().encode() not in data
+    """Return whether an object is whole and names another vault: left by a creation that never finished."""
+    whole = sha256(data[:-SHA_BYTES]) == data[-SHA_BYTES:].hex()
+    return whole and vault not in data and vault.hex().encode() not in data
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, NotPermittedError, ObjectMissingError
+from holdfast.errors import DamageError, NotPermittedError, ObjectMissingError, RevokedError
 from holdfast.repository.countersign import read_countersigns
 from holdfast.repository.home import ROOT
 from holdfast.repository.indexes import distrusted_runs, open_run
@@ -15,8 +15,11 @@ from holdfast.repository.rounds import read_damaged
 from holdfast.repository.trust import FOR_ALL
 
 if TYPE_CHECKING:
+    from holdfast.repository.objects import Sealed
     from holdfast.repository.repository import Repository
 
+LOOKS_MAX = 20
+"""How often the index is listed again because a run went while it was read."""
 NOBODY = "nobody"
 """The scope of runs that nobody may deduplicate against."""
 
@@ -77,14 +80,8 @@ class PackTable:
 
 def read_runs(repository: Repository) -> Iterator[tuple[Run, list[PackRecord]]]:
     """Yield every run with its records. `DamageError` for a run that cannot be read: its packs would look unindexed."""
-    home = repository.home
-    scopes, distrusted = read_countersigns(home), distrusted_runs(home)
-    for name in list(home.listed("index")):
-        sha = name.partition("/")[2]
-        try:
-            sealed, plain = open_run(repository, sha)
-        except ObjectMissingError:
-            continue
+    scopes, distrusted = read_countersigns(repository.home), distrusted_runs(repository.home)
+    for sha, sealed, plain in _opened_runs(repository):
         if plain is None:
             raise NotPermittedError(f"the index key of data class {sealed.class_id} is not at hand")
         granted = scopes.get(sha, frozenset())
@@ -99,6 +96,34 @@ def read_runs(repository: Repository) -> Iterator[tuple[Run, list[PackRecord]]]:
         records = parse_run(plain)
         packs = tuple(r.name for r in records)
         yield Run(sha, sealed.signer_name, sealed.class_id, sealed.generation, scope, packs), records
+
+
+def _opened_runs(repository: Repository) -> Iterator[tuple[str, Sealed, bytes | None]]:
+    """Yield every run. If one went between listing and reading, the list is read again.
+
+    A pruner that replaces runs puts the new one before the old ones go: without the second look its packs would seem to be in
+    no run at all.
+    """
+    seen: set[str] = set()
+    for _ in range(LOOKS_MAX):
+        vanished = False
+        for name in list(repository.home.listed("index")):
+            sha = name.partition("/")[2]
+            if sha in seen:
+                continue
+            try:
+                sealed, plain = open_run(repository, sha)
+            except ObjectMissingError:
+                vanished = True
+                continue
+            seen.add(sha)
+            yield sha, sealed, plain
+        if not vanished:
+            return
+    raise RevokedError(
+        "index runs are replaced faster than they can be read",
+        next="another prune is under way: run the same command again when it is over.",
+    )
 
 
 def list_packs(repository: Repository) -> tuple[dict[str, int], dict[str, int]]:

@@ -110,9 +110,22 @@ def prune(
 ) -> PruneOutcome:
     """Roll open rounds forward; then, if none is left open, begin a new one and take it as far as it goes.
 
-    `DamageError` if a snapshot, a reference set or an index run cannot be read: nothing is deleted then.
+    `DamageError` if a snapshot, a reference set or an index run cannot be read: nothing is deleted then. If another pruner
+    forgot a snapshot and deleted its packs while this one read, that is no damage: it is read again while snapshots change.
     """
-    chosen = options or PruneOptions()
+    before = frozenset(repository.home.ids("snapshot"))
+    while True:
+        try:
+            return _prune(repository, options or PruneOptions(), engine)
+        except DamageError:
+            now = frozenset(repository.home.ids("snapshot"))
+            if now == before:
+                raise
+            before = now
+
+
+def _prune(repository: Repository, chosen: PruneOptions, engine: EnginePort | None) -> PruneOutcome:
+    """Go as far as can be gone now."""
     admit(repository)
     finish_forgotten(repository)
     outcome = PruneOutcome("nothing")
@@ -176,7 +189,7 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     if not made.condemned:
         return None
     home = repository.home
-    number = max(home.numbers("condemn"), default=-1) + 1
+    number = home.next_number("condemn", repository.root)
     body = CondemnBody(made.condemned, tuple(repacked))
     home.create(names.numbered("condemn", number), body, repository.signer(PRUNE))
     # If another pruner was quicker, its round is the one to roll forward; our copies are found to be copies later.

@@ -111,7 +111,11 @@ def plan_prune(
     loads = assign(table, live, table.packs)
     dead, candidates = [], []
     for name, pack in sorted(table.packs.items()):
-        if name in protected or name not in table.stored:
+        if name in protected:
+            continue
+        if name not in table.stored:
+            if not _live_bytes(pack, live):
+                dead.append(name)  # a lost pack that nothing needs: its rows go, else it is missed for ever
             continue
         load = loads.get(name)
         if load is None:
@@ -125,7 +129,7 @@ def plan_prune(
     unindexed = () if sessions_open else tuple(sorted(table.unindexed))[:PACKS_PER_ROUND_MAX]
     chosen = tuple(dead[:PACKS_PER_ROUND_MAX])
     moved = [name for rewrite in rewrites for name, _ in rewrite.sources]
-    freed = sum(table.stored[name] for name in (*chosen, *unindexed, *moved))
+    freed = sum(table.stored.get(name, 0) for name in (*chosen, *unindexed, *moved))
     freed -= sum(loads[name].stored_bytes for name in moved)
     live_packs = sum(1 for load in loads.values() if load.segments)
     return PrunePlan(chosen, unindexed, rewrites, live_packs, freed)

@@ -137,7 +137,7 @@ def rotate_root(repository: Repository, plan: RootPlan) -> RootRotation:
     if not plan.finish:
         fresh = repository.env.random_bytes(KEY_BYTES)
         current = read_keyring(repository.home, repository.root_key)
-        number = max(repository.home.numbers("keyring")) + 1
+        number = repository.home.next_number("keyring", repository.root)
         epochs = [wrap.body.epoch for wrap in (*plan.reseal, *plan.drop)]
         keyring = replace(current, number=number, epoch=max(current.epoch, *epochs) + 1)
         if not put_keyring(repository, keyring, fresh):

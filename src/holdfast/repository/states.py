@@ -46,8 +46,7 @@ def read_state(repository: Repository, source: str) -> list[bytes]:
 
 def next_number(repository: Repository, source: str) -> int:
     """Return the number of the next state of a source."""
-    listed = _listed(repository, repository.writer_id, source)
-    return names.last_number(listed[-1]) + 1 if listed else 0
+    return repository.home.next_number(f"state/{repository.writer_id}/{source}", repository.writer)
 
 
 def is_long(repository: Repository, source: str) -> bool:

@@ -161,7 +161,7 @@ def private_generations(keyring: Keyring, entry: WriterEntry) -> tuple[Generatio
 def put_grant(repository: Repository, keyring: Keyring, entry: WriterEntry) -> None:
     """Leave the holder of a credential its keys, sealed to it: it has them at its next opening, wherever it is."""
     home, root = repository.home, repository.root
-    number = max(home.numbers(f"grant/{entry.id}"), default=-1) + 1
+    number = home.next_number(f"grant/{entry.id}", root)
     name = names.numbered("grant", entry.id, number)
     plain = canonical({"name": name, "classes": holder_classes(keyring, entry)})
     home.put_sealed(name, home.head(GRANT, 0, 0, root), entry.state_key, plain, root)
@@ -179,7 +179,7 @@ def change_keyring(repository: Repository, change: Callable[[Keyring], Keyring])
     for _ in range(KEYRING_TRIES_MAX):
         repository.require_newest()
         current = read_keyring(home, repository.root_key)
-        number = max(home.numbers("keyring"), default=-1) + 1
+        number = home.next_number("keyring", repository.root)
         keyring = replace(change(current), number=number)
         if put_keyring(repository, keyring, repository.root_key):
             repository.adopt(keyring)

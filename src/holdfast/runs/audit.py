@@ -89,10 +89,12 @@ class AuditTrail:
         """Verify every stored byte against chain, tree, the log's own heads, those in the vault, and those given.
 
         A log of this host that the vault has heads of, and that is neither this one nor one that a renewal names, is a
-        problem, too: it was taken away.
+        problem, too: it was taken away. So is a head that this host put into the vault and that is not there: the store was put
+        back to an older state.
         """
         folder = self._existing()
-        anchored = [anchor.head for anchor in self.anchors()]
+        anchors = self.anchors()
+        anchored = [anchor.head for anchor in anchors]
         report = verify_log(folder, self._vault.env, public=public, anchored=[*anchored, *heads])
         gone = logs_of_host(self._vault.repository, os.uname().nodename) - {report.log}
         if gone:
@@ -100,6 +102,10 @@ class AuditTrail:
                 gone -= {each.record.facts.get("previous") for each in records(folder, kind="audit.renewed")}
         text = "the vault has signed heads of log {} of this host, which is not here and was not renewed"
         lost = tuple(LogProblem("other-log", 0, text.format(log)) for log in sorted(gone))
+        own = self._trail.anchored()
+        if own > max((anchor.number for anchor in anchors), default=0):
+            text = f"a signed head of {own} records that this host put into the vault is gone: the store shows an older state"
+            lost = (*lost, LogProblem("rolled-back", own, text))
         return replace(report, problems=(*report.problems, *lost))
 
     def prove(self, number: int) -> bytes:

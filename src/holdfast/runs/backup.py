@@ -23,7 +23,7 @@ from holdfast.repository.names import DATA_KIND
 from holdfast.repository.session import RunPayload, Session
 from holdfast.repository.states import is_long, next_number, read_state
 from holdfast.repository.types import ClassDraft, SnapshotDraft
-from holdfast.runs import backup_checks, continuity, parents
+from holdfast.runs import backup_checks, continuity, parents, witness
 from holdfast.runs.anomaly import Anomaly
 from holdfast.runs.assembly import class_keys, engine_index
 from holdfast.runs.catalog import after_backup
@@ -160,6 +160,7 @@ def _attempt(run: _Run) -> BackupResult:
     class_ids = _class_ids(vault, request.options)
     if request.dry_run:
         return _dry_run(run, class_ids)
+    witness.begin(vault, run.events)
     # The session first: what a snapshot listed after that needs, its reference sets too, no prune takes away any more.
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
     history = parents.history(vault, run.source)
@@ -182,6 +183,7 @@ def _attempt(run: _Run) -> BackupResult:
     info = session.commit(_draft(run, finished, parent, end, anomaly.score))
     run.protection.finish()
     run.caches.accept()
+    witness.committed(vault, info.id)
     if judgement is not None:
         judgement.committed(info, history, run.events)
     copy_after(vault, run.events)

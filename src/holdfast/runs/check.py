@@ -13,6 +13,7 @@ from holdfast.runs.damage import attribute
 from holdfast.runs.migrate import copy_problems
 from holdfast.runs.protection import parity_problems
 from holdfast.runs.results import CheckReport
+from holdfast.runs.witness import older
 
 if TYPE_CHECKING:
     from holdfast.base.events import Events
@@ -34,6 +35,9 @@ def run_check(vault: OpenVault, *, show_paths: bool = False, events: Events = ig
         problems, notes = copy_problems(vault)
         parity, unprotected = parity_problems(vault)
         damaged = _damaged(vault, outcome, show_paths=show_paths)
+        missing = older(vault)
+    if missing:
+        problems = (*problems, f"the store shows an older state than this host has seen: {missing} objects are gone")
     return CheckReport(
         objects=outcome.objects,
         packs=outcome.packs,

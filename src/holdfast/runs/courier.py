@@ -246,10 +246,12 @@ class Courier:
                 f"this disk holds a complete medium of set {row.number} already", next="insert the next, empty one."
             )
         record = _MediumRecord(len(row.media) + 1, there or self._vault.env.random_id())
+        if marker is None:
+            medium.mark(
+                self._vault.vault_id, record.id
+            )  # before the record: an export that dies in between finds its disk again
         row.media.append(record)
         self._save()
-        if marker is None:
-            medium.mark(self._vault.vault_id, record.id)
         return record
 
     def _seal(

@@ -16,6 +16,7 @@ from holdfast.runs.compare import comparer
 from holdfast.runs.home_copies import copy_after
 from holdfast.runs.protection import protected_anew
 from holdfast.runs.results import PruneResult
+from holdfast.runs.witness import refuse_older
 
 if TYPE_CHECKING:
     from holdfast.base.events import Events
@@ -59,6 +60,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
         compare=comparer(vault, events),
     )
     events(Progress(phase="mark"))
+    refuse_older(vault)
     with engine.translated():
         if request.dry_run:
             plan = prune.plan(vault.repository, options)

@@ -11,6 +11,7 @@ from holdfast.repository.snapshots import select
 from holdfast.runs.approvals import authorise
 from holdfast.runs.operations import audited
 from holdfast.runs.suspicion import suspicions
+from holdfast.runs.witness import accept_older
 
 if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
@@ -30,6 +31,17 @@ class SuspicionSurface:
         While there is one, nothing of its source is forgotten by a policy, and that last good one by nobody (`PinnedError`).
         """
         return suspicions(self._vault.snapshots())
+
+    @audited("repair")
+    def accept_older_state(self, *, reason: str) -> int:
+        """Take the older state that the store shows for the vault's; return how many objects that this host saw are given up.
+
+        For when the newer state is lost for good: until then prunes and forgets are refused on this host (`RolledBackError`),
+        checks end with exit code 4, and every backup alerts. Needs the root key; `reason` is audited as a digest.
+        """
+        del reason  # the audit log has its digest
+        self._vault.repository.root  # noqa: B018 - refused without the root key
+        return accept_older(self._vault)
 
     @audited("release")
     def release_suspicious(self, selector: str, *, reason: str) -> str:

@@ -140,6 +140,11 @@ class Trail:
             return
         self._note_file(ANCHORED, f"{head.size} {self._vault.env.timestamp()}")
 
+    def anchored(self) -> int:
+        """Return how many records the last head counted that this host put into the vault; 0 if it does not know of any."""
+        size, _, _ = self._read_file(ANCHORED).partition(" ")
+        return int(size) if size.isdecimal() else 0
+
     def send(self, *, events: Callable[[Event], None]) -> None:
         """Send each collector what it has not got, unless it was away a moment ago. A failure is a note: nothing is lost."""
         if not self.options.collectors:

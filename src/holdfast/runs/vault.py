@@ -26,6 +26,7 @@ from holdfast.runs.results import ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
 from holdfast.runs.suspicion_surface import SuspicionSurface
 from holdfast.runs.tier_surface import TierSurface
+from holdfast.runs.witness import refuse_older
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -330,6 +331,7 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
         if dry_run:
             return ForgetResult(plan, (), dry_run=True)
         chosen = sorted({d.snapshot for d in plan.decisions if not d.keep or d.dropped})
+        refuse_older(self._vault)
         authorise(self._vault, "forget", {"snapshots": chosen})
         return ForgetResult(plan, forget.apply(repository, plan, reason=reason or "retention"))
 

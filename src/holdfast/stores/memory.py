@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from holdfast.errors import InternalError, ObjectMissingError, StoreRefusedError, StoreRetainedError
 from holdfast.stores.protocol import (
@@ -56,6 +56,12 @@ class MemoryStore(Plain):
         """Return the store of that name in this process, making it at the first call: what `memory:NAME` opens."""
         with _shared_lock:
             return _shared.setdefault(name, cls(name))
+
+    def share(self, name: str) -> Self:
+        """Let `memory:NAME` open this store from now on; return it. For stores of a test's own kind."""
+        with _shared_lock:
+            _shared[name] = self
+        return self
 
     @property
     def url(self) -> str:

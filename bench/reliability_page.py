@@ -1,0 +1,208 @@
+"""What a run of bench/reliability.py found, as the page docs/reliability.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from holdfast.testing.attacks import ATTACKS
+from holdfast.testing.failures import FAILURES, unrecovered
+from holdfast.testing.sweep import COMMANDS
+
+if TYPE_CHECKING:
+    from reliability import Facts
+
+HEAD = """# Reliability: what was tried, and what came of it
+
+Written by one command, never by hand:
+
+    PYTHONPATH=tests:rescue:. uv run python {command}
+
+{verdict}
+
+CI runs a bounded part of each and fails on any violation: `pytest tests/simulation tests/attacks tests/property
+tests/integration/test_damage.py tests/integration/test_failures.py tests/integration/test_kill.py`.
+"""
+WORLDS = """
+Hosts and pruners on one vault, interleaved at every operation on the store, over lines that fail and clocks that jump; a
+fifth of the
+worlds on a disk that lies about durability ([adr/0023](adr/0023-what-a-simulation-may-do.md)). After each world every
+acknowledged
+snapshot was whole, the next run of every host completed, a prune closed, and `check` found nothing but what a lying disk had
+torn.
+A world again: `python -m holdfast.testing.simulation --seed N`; more: `--first A --seeds N`.
+"""
+STRIKES = """
+Every command is run again and again, and one operation on its stores is struck: the network ends before it (*cable*) or
+after it took
+effect (*answer lost*), the machine loses power in it and half of an object stays (*torn*), the process dies (*killed*).
+After each strike a
+host that opens the vault afresh restored every acknowledged snapshot byte for byte; a run that ended without an error had
+done what was
+asked; what an error said after `SAFE:` was proved; the next run completed; `check` found nothing. More, or all:
+`python -m holdfast.testing.sweep [--step N] [NAME …]`. Where fewer were struck than there are, the time given was up: they
+are spread evenly.
+"""
+FLIPS = """
+Single bits flipped at random in every kind of object, each looked for by `check` and `verify` on a host that holds nothing
+of the vault.
+"""
+FAILED = """
+The catalogue `holdfast.testing.failures` is the denominator, fixed before measuring: {kinds} kinds of failure in {phases}
+phases, of which
+{shown} are injected by tests (the others are named in `tests/integration/test_failures.py`). By their rates, {part:.1%} of
+all failures need no
+person. In a simulated season ({jobs} jobs, {days} days, {runs} runs) of real scheduler, alert book and escalation:
+"""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += [
+        "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row) + " |" for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def page(facts: Facts) -> str:
+    """Return the page."""
+    return "\n".join(
+        (
+            HEAD.format(command=facts.command, verdict=_verdict(facts)),
+            "## Summary\n",
+            _summary(facts),
+            "## Simulated worlds",
+            WORLDS,
+            _worlds(facts),
+            "## Every command, struck",
+            STRIKES,
+            _strikes(facts),
+            "## Corruption",
+            FLIPS,
+            table(
+                ("object", "bits flipped", "found"),
+                [(f"`{k}/`", n, found) for k, (n, found) in sorted(facts.flips.items())],
+            ),
+            "## Attacks\n",
+            _attacks(facts),
+            "## The protocol's model\n",
+            _model(facts),
+            "## Failures",
+            _failures(facts),
+        )
+    )
+
+
+def _verdict(facts: Facts) -> str:
+    if not facts.broken:
+        return "**Nothing was lost, nothing was wrong, nothing was untrue.**"
+    return "**Broken:**\n\n" + "\n".join(f"- {line}" for line in facts.broken)
+
+
+def _summary(facts: Facts) -> str:
+    counts, year = facts.worlds.counts, facts.year
+    flipped, found = (sum(row[at] for row in facts.flips.values()) for at in (0, 1))
+    rows: list[tuple[str, object, object]] = [
+        ("worlds simulated / that broke", facts.worlds.worlds + len(facts.worlds.broken), len(facts.worlds.broken)),
+        ("operations in them / faults injected", counts["operations"], facts.worlds.faults.total()),
+        (
+            "snapshots acknowledged in them / lost",
+            counts["acknowledged"],
+            0 if not facts.worlds.broken else "see above",
+        ),
+        ("commands struck / strikes", len({row[0] for row in facts.strikes}), sum(row[3] for row in facts.strikes)),
+        ("restores after strikes / that differed", facts.restores, 0 if not facts.broken else "see above"),
+        ("bits flipped / found", flipped, found),
+        ("attacks tried / refused", len(facts.attacks), sum(refused for _, refused in facts.attacks)),
+        (
+            "states of the protocol's model / that lose data",
+            sum(n for _, n in facts.states),
+            0 if not facts.broken else "see above",
+        ),
+        ("rules dropped from it / that then lose data", len(facts.rules), sum(bool(steps) for _, steps in facts.rules)),
+    ]
+    if year is not None:
+        rows.append(
+            (
+                "failures simulated / recovered without a person",
+                year.failures,
+                f"{year.recovered} ({year.recovered_part:.1%})",
+            )
+        )
+        rows.append(("failures for a person / told in time", year.for_a_person, year.alerted_in_time))
+    return table(("what", "tried", "found"), rows)
+
+
+def _worlds(facts: Facts) -> str:
+    counts = facts.worlds.counts
+    names = {
+        "acknowledged": "snapshots acknowledged",
+        "killed": "processes killed",
+        "slept": "suspensions, up to 30 simulated days",
+        "clock_jumps": "clocks that jumped, up to 11 years",
+        "power_cuts": "power cuts on a disk that lied",
+        "told_lost": "snapshots that such a disk lost, each told by `check`",
+        "runs_failed": "runs that ended with an error",
+        "prunes": "prunes",
+        "packs_deleted": "packs deleted",
+        "repacked": "packs rewritten",
+        "revoked": "sessions revoked",
+        "forgotten": "snapshots forgotten",
+    }
+    done = table(("what happened", "times"), [(text, counts[name]) for name, text in names.items()])
+    faults = table(("fault", "injected"), sorted(facts.worlds.faults.items()))
+    return done + "\n" + faults
+
+
+def _strikes(facts: Facts) -> str:
+    by_command: dict[str, Counter[str]] = {}
+    for name, way, operations, struck, died, failed, on in facts.strikes:
+        row = by_command.setdefault(name, Counter())
+        row.update(
+            {f"{way}/n": operations, f"{way}/s": struck, "struck": struck, "died": died, "failed": failed, "on": on}
+        )
+    rows = []
+    for command in COMMANDS:
+        row = by_command.get(command.name, Counter())
+        ways = [f"{row[f'{way}/s']} of {row[f'{way}/n']}" for way in ("cable", "answer-lost", "torn", "killed")]
+        rows.append((command.name, *ways, row["died"], row["failed"], row["on"]))
+    head = ("command", "cable", "answer lost", "torn", "killed", "died", "ended with an error", "carried on")
+    return table(head, rows)
+
+
+def _attacks(facts: Facts) -> str:
+    done = dict(facts.attacks)
+    text = "Each is carried out by a function of `tests/attacks`: by whom, what, and where it is refused.\n\n"
+    rows = [
+        (row.name, row.holds, row.does, row.refused, "refused" if done.get(row.name) else "**not refused**")
+        for row in ATTACKS
+    ]
+    return text + table(("attack", "who holds", "does", "refused by", "outcome"), rows)
+
+
+def _model(facts: Facts) -> str:
+    text = "`tests/property/test_protocol_model.py` explores every interleaving; without any one of its rules data is lost.\n\n"
+    states = table(("model", "states, none of which loses data"), facts.states)
+    return text + states + "\n" + table(("rule dropped", "steps to the nearest loss"), facts.rules)
+
+
+def _failures(facts: Facts) -> str:
+    year = facts.year
+    if year is None:
+        return ""
+    phases = len({failure.phase for failure in FAILURES})
+    text = FAILED.format(
+        kinds=len(FAILURES), phases=phases, shown=facts.shown, part=1 - unrecovered(), jobs=year.jobs, days=year.days, runs=year.runs
+    )  # fmt: skip
+    rows = [
+        ("failures that struck", year.failures),
+        ("of them recovered without a person", year.recovered),
+        ("for a person", year.for_a_person),
+        ("of them told in time, at the right level", year.alerted_in_time),
+        ("false messages", year.false_messages),
+        ("lost: nobody works on it and nobody was told for a day", year.acknowledged_lost),
+        ("slots without a run or a skip", year.slots_lost),
+    ]
+    return text + "\n" + table(("what", "number"), rows)

@@ -1,0 +1,233 @@
+"""The sweep itself: strike, look, judge; then once more without a fault.
+
+What is judged after each strike: every acknowledged snapshot restores byte for byte on a host that opens the vault afresh; a run
+that ended without an error did what was asked; what an error said after `SAFE:` is true; the next run of the command completes,
+and `check` finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from holdfast.errors import HoldfastError, Safety
+from holdfast.testing.faults import Crash
+from holdfast.testing.sweep.commands import Command
+from holdfast.testing.sweep.ground import Ground, ground
+from holdfast.testing.sweep.strike import WAYS, Strike
+
+__all__ = ["CLAIMS", "SweepReport", "SweptError", "sweep"]
+
+OPERATIONS_MAX = 2_000
+
+
+class SweptError(AssertionError):
+    """A strike broke what must hold."""
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What one command went through."""
+
+    command: str
+    operations: dict[str, int] = field(default_factory=dict)
+    """Operations that each way could strike, in a run without a fault."""
+    strikes: int = 0
+    died: int = 0
+    """Strikes after which the process was gone."""
+    failed: int = 0
+    """Strikes after which the run ended with an error, of which the `SAFE:` line was then proved."""
+    carried_on: int = 0
+    """Strikes that the run got over: it did what was asked."""
+    claims: set[str] = field(default_factory=set)
+    restores: int = 0
+
+
+def sweep(command: Command, *, ways: Iterable[str] = WAYS, step: int = 1, first: int = 0) -> SweepReport:
+    """Strike a command at every operation (every `step`-th from `first`) in each way. `SweptError` at the first broken promise."""
+    report = SweepReport(command.name)
+    with ground(tiered=command.tiered) as place:
+        if not command.creates:
+            _lived_in(place)
+        command.prepare(place)
+        kept = place.keep()
+        for way in ways:
+            place.put_back(kept)
+            counted = Strike(way)
+            _do(place, command, counted)
+            report.operations[way] = counted.count
+            if counted.count > OPERATIONS_MAX:
+                raise SweptError(f"{command.name} takes {counted.count} operations")
+            for at in range(first % step, counted.count, step):
+                place.put_back(kept)
+                _Try(place, command, Strike(way, at), report).judge()
+    return report
+
+
+def _lived_in(place: Ground) -> None:
+    """Make a vault with two snapshots that share some of their files."""
+    for name in ("phi/a", "phi/b", "phi/c", "imaging/d"):
+        place.write(name)
+    place.create()
+    with place.open() as vault:
+        place.backup(vault)
+        place.write("phi/a", 1)
+        place.pass_days(1)
+        place.backup(vault)
+
+
+def _do(place: Ground, command: Command, strike: Strike | None) -> object:
+    """Do the command; opening the vault is not struck."""
+    if command.creates:
+        place.strike(strike)
+        return command.do(place, None)  # type: ignore[arg-type]
+    with place.open() as vault:
+        place.strike(strike)
+        try:
+            return command.do(place, vault)
+        finally:
+            place.strike(None)
+
+
+class _Try:
+    """One strike and what came of it."""
+
+    def __init__(self, place: Ground, command: Command, strike: Strike, report: SweepReport) -> None:
+        self.place = place
+        self.command = command
+        self.strike = strike
+        self.report = report
+        self.before = place.objects()
+        self.gives_up = command.gives_up(place)
+        self.promised = {s: c for s, c in place.acknowledged.items() if s not in self.gives_up}
+        self.known = frozenset(place.acknowledged)
+
+    def judge(self) -> None:
+        """Strike, then judge everything."""
+        try:
+            error = self._struck()
+            if not self.strike.struck:
+                raise SweptError("the operation to strike did not come")  # noqa: TRY301 - it is to carry the note below
+            self._look(error)
+            self._again()
+        except BaseException as broken:
+            at = self.strike.log[self.strike.at] if self.strike.struck else "?"
+            broken.add_note(
+                f"{self.command.name}: {self.strike.way} at operation {self.strike.at} ({at.split('/')[0]}/…)"
+            )
+            raise
+
+    def _struck(self) -> HoldfastError | None:
+        """Do it under the strike; return the error it ended with. A crash leaves nothing to say."""
+        self.report.strikes += 1
+        try:
+            result = _do(self.place, self.command, self.strike)
+        except Crash:
+            self.report.died += 1
+            return None
+        except HoldfastError as error:
+            self.report.failed += 1
+            return error
+        finally:
+            self.place.strike(None)
+        self.report.carried_on += 1
+        with self.place.open() as vault:
+            if getattr(result, "exit_code", 0) == 0 and not self.command.done(self.place, vault):
+                raise SweptError("the run said that it did what was asked, and did not")
+        return None
+
+    def _look(self, error: HoldfastError | None) -> None:
+        """Judge what is there now, as another host sees it."""
+        if self.command.creates and "home/vault" not in self.place.objects():
+            return
+        after = self.place.objects()
+        if error is not None:
+            self._claims(error, after)
+        if not self.command.heals:
+            self._restores()
+
+    def _restores(self) -> None:
+        """Restore every acknowledged snapshot that nobody asked to forget."""
+        with self.place.open() as vault:
+            for snapshot, content in self.promised.items():
+                self.report.restores += 1
+                if self.place.restored(vault, snapshot) != content:
+                    raise SweptError("an acknowledged snapshot does not restore as it was")
+
+    def _claims(self, error: HoldfastError, after: Mapping[str, bytes]) -> None:
+        """Prove what the error said is safe. What was acknowledged is restored by who called this."""
+        said = str(error).splitlines()[1].removeprefix("SAFE: ")
+        if error.safety not in {Safety.UNTOUCHED, Safety.INTACT}:
+            raise SweptError(f"damage is told where there is none: {error.what}")
+        proof = CLAIMS.get(said)
+        if proof is None:
+            raise SweptError(f"nothing proves the claim: {said}")
+        self.report.claims.add(said)
+        if not proof(self.before, after):
+            raise SweptError(f"the claim is not true: {said}")
+        if error.safety is Safety.UNTOUCHED and not _unchanged(self.before, after):
+            raise SweptError("the error says that nothing was touched, and something was")
+
+    def _again(self) -> None:
+        """Do it once more without a fault: it completes, and leaves a sound vault."""
+        at_failure = self.place.objects()
+        if self.strike.way == "torn" and self.strike.log[self.strike.at].split()[1].startswith("index/"):
+            # A torn run stops prunes, and says so: the operator repairs first.
+            with self.place.open() as vault:
+                vault.repair_index()
+        try:
+            _do(self.place, self.command, None)
+        except HoldfastError as error:
+            if error.code not in self.command.again:
+                raise SweptError(f"the next run ends with: {error.what}") from error
+        with self.place.open() as vault:
+            if not self.command.done(self.place, vault):
+                raise SweptError("the next run does not do what was asked")
+            problems = [p for p in vault.check().problems if not self._torn(p)]
+            if problems:
+                raise SweptError(f"check finds: {'; '.join(problems[:3])}")
+            listed = {s.id for s in vault.snapshots()}
+        if self.command.heals:
+            self._restores()
+        if self.promised.keys() - listed:
+            raise SweptError("an acknowledged snapshot is not listed any more")
+        if self.command.name.startswith("backup"):
+            lost = {n for n in at_failure if "/data/" in n} - self.place.objects().keys()
+            if lost:
+                raise SweptError("what was uploaded before the fault was thrown away")
+
+    def _torn(self, problem: str) -> bool:
+        """Whether a problem is the object that a torn write left: `check` names it, and nothing rests on it."""
+        if self.strike.way != "torn":
+            return False
+        return self.strike.log[self.strike.at].split()[1].rpartition("/")[2] in problem
+
+
+def _unchanged(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
+    """Nothing but anchors of the audit log was written."""
+    return {n: d for n, d in after.items() if "/audit/" not in n} == {
+        n: d for n, d in before.items() if "/audit/" not in n
+    }
+
+
+def _kept(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
+    """No snapshot that was there is gone; whether each is as it was, a restore shows."""
+    del before, after
+    return True
+
+
+def _nothing_committed(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
+    """No decision was added."""
+    return not {n for n in after.keys() - before.keys() if "/decision/" in n}
+
+
+Proof = Callable[[Mapping[str, bytes], Mapping[str, bytes]], bool]
+CLAIMS: dict[str, Proof] = {
+    "every snapshot acknowledged before is as it was.": _kept,
+    "every snapshot acknowledged before is as it was; what was uploaded is kept and used again.": _kept,
+    "every snapshot acknowledged before is as it was; packs uploaded meanwhile are used again.": _kept,
+    "nothing was read or written.": _unchanged,
+    "nothing was committed; every snapshot acknowledged before is as it was.": _nothing_committed,
+}
+"""Every sentence that follows `SAFE:` in a sweep, with its proof over the stores before and after. That snapshots are as they were
+is proved by restoring all of them after every strike, and that what was uploaded is kept by the next run."""
