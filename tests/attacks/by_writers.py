@@ -26,7 +26,7 @@ from holdfast.repository.bodies import (
     WriterCertificate,
 )
 from holdfast.repository.check import check
-from holdfast.repository.credentials import CREDENTIAL_FORMAT, WriterCredential
+from holdfast.repository.credentials import CREDENTIAL_FORMAT, RoleCredential
 from holdfast.repository.holds import read_hold, set_hold
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.objects import INDEX_RUN, seal
@@ -228,7 +228,7 @@ def forged_certificate(folder: Path) -> None:
     )
     name = f"writer/{friend}/00000000"
     scene.plant(name, thief.home.encode(name, forged, thief.writer))
-    credential = WriterCredential(thief.home.vault, friend, {**body, "writer": friend, "format": CREDENTIAL_FORMAT})
+    credential = RoleCredential(thief.home.vault, friend, {**body, "writer": friend, "format": CREDENTIAL_FORMAT})
     assert refused(lambda: Repository.open(scene.store, credential, scene.env)) == "not-permitted"
     assert scene.root.home.certificate(friend) is None
 
