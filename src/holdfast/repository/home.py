@@ -8,13 +8,14 @@ lost reply the bytes are compared, as `docs/format/protocol.md` demands.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from holdfast.base.environment import Environment, parse_time
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, ObjectMissingError, StoreError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, WriterCertificate

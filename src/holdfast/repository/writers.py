@@ -7,9 +7,10 @@ keyring, certificate, and only then the credential is handed out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LimitError, MissingError, NotPermittedError, UsageError
 from holdfast.repository import names
 from holdfast.repository.bodies import REVOKED, DecisionBody, WriterCertificate

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.data_classes import class_rank
 from holdfast.base.events import Finding, Note, Progress, ignore
+from holdfast.base.values import dataclass
 from holdfast.errors import (
     DamageError,
     InternalError,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.errors import ConfigError, UsageError
 from holdfast.reliability.audit.record import digest_of
 from holdfast.reliability.breaker import BreakerPolicy

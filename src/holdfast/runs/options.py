@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Literal, Protocol
 
 from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES
+from holdfast.base.values import dataclass
 from holdfast.errors import UsageError
 from holdfast.governor.budget import UNLIMITED, Budget
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Finding, Progress, ignore
+from holdfast.base.values import dataclass
 from holdfast.errors import TargetInsideVaultError, TargetNotEmptyError, UsageError
 from holdfast.repository.placed import PlacedStore
 from holdfast.runs.approvals import authorise, break_glass_alert

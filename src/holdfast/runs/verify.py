@@ -7,11 +7,12 @@ chunk id recomputed. What is damaged goes into a signed list, so that the next b
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
+from holdfast.base.values import dataclass
 from holdfast.errors import HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check

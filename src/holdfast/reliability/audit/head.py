@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from holdfast.base.environment import Environment, format_time, parse_time
+from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, UsageError
 from holdfast.reliability.audit.record import canonical
 
