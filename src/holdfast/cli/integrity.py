@@ -90,12 +90,12 @@ def verify_command(
     opened and every id recomputed. Exit code 4 if there is damage; what it costs is said, and the next backup of each source
     stores the content again.
     """
-    from holdfast.config import VerifySettings
     from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
+    from holdfast.runs.verify import VerifyRequest
 
     config = place.load()
-    settings = config.settings.verify if config is not None else VerifySettings()
+    settings = config.settings.verify if config is not None else VerifyRequest()
     general = limits(config.settings) if config is not None else Limits()
     with place.open(config) as vault, interruptible() as stop, out.events("verify") as events:
         report = vault.verify(
