@@ -584,11 +584,18 @@ class PackVerdict:
 class Verify:
     """Reads packs in the engine's own threads and proves them. Poll until it returns None with `finished` True.
 
-    Packs whose class has no key in `keys` are proved by their hash alone.
+    Packs whose class has no key in `keys` are proved by their hash alone, and so are those whose content is `proved`.
     """
 
     def __new__(
-        cls, *, index: Index, keys: KeyRing | None, source: PackSource, packs: Sequence[bytes], limits: Limits
+        cls,
+        *,
+        index: Index,
+        keys: KeyRing | None,
+        source: PackSource,
+        packs: Sequence[bytes],
+        limits: Limits,
+        proved: Sequence[bytes] | None = None,
     ) -> Verify: ...
     def poll(self, timeout_s: float) -> PackVerdict | VerifyProgress | None: ...
     def stop(self) -> None: ...

@@ -1,6 +1,7 @@
 """When each pack was last proved on this host: what "every byte re-read within N days" is computed from.
 
-A text file per vault, one line per pack (`HEX SECONDS`), replaced as a whole. It is an observation of this host, not
+A text file per vault, one line per pack (`HEX SECONDS`, and ` content` if every segment was opened and every id recomputed
+once: the bytes of that name are known to be good), replaced as a whole. It is an observation of this host, not
 part of the vault; lost, everything counts as never verified.
 """
 
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER = "holdfast-ledger-1"
+_CONTENT = "content"
 _DAY_SECONDS = 86400.0
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Pack names (64 hex digits) and the Unix second of their last proof."""
+    """Pack names (64 hex digits), the Unix second of their last proof, and those whose content was proved."""
 
     path: Path
     proved: dict[str, int] = field(default_factory=dict)
+    content: set[str] = field(default_factory=set)
 
     @classmethod
     def load(cls, path: Path) -> Ledger:
@@ -35,27 +38,37 @@ class Ledger:
             return cls(path)
         if not lines or lines[0] != _HEADER:
             return cls(path)
-        proved = {}
+        found = cls(path)
         for line in lines[1:]:
-            name, _, second = line.partition(" ")
+            name, _, rest = line.partition(" ")
+            second, _, mark = rest.partition(" ")
             if second.isdecimal():
-                proved[name] = int(second)
-        return cls(path, proved)
+                found.proved[name] = int(second)
+                if mark == _CONTENT:
+                    found.content.add(name)
+        return found
 
-    def note(self, packs: Iterable[str], now: datetime) -> None:
-        """Note that packs were proved."""
+    def note(self, packs: Iterable[str], now: datetime, *, content: Iterable[str] = ()) -> None:
+        """Note that packs were proved, and of some that their content was."""
         second = int(now.timestamp())
         for pack in packs:
             self.proved[pack] = second
+        self.content.update(content)
 
     def forget(self, packs: Iterable[str]) -> None:
         """Drop packs that are damaged or gone."""
         for pack in packs:
             self.proved.pop(pack, None)
+            self.content.discard(pack)
 
     def save(self, known: Iterable[str]) -> None:
         """Write what concerns packs that still exist."""
-        text = "\n".join((_HEADER, *(f"{name} {self.proved[name]}" for name in sorted(known) if name in self.proved)))
+        lines = (
+            f"{name} {self.proved[name]}{f' {_CONTENT}' * (name in self.content)}"
+            for name in sorted(known)
+            if name in self.proved
+        )
+        text = "\n".join((_HEADER, *lines))
         new = self.path.with_suffix(".new")
         new.write_text(f"{text}\n", encoding="ascii")
         new.chmod(0o600)
