@@ -326,7 +326,7 @@ class Tree:
     def users(self, segments: Sequence[tuple[bytes, int]]) -> Iterator[Entry]:
         """Yield the files whose content rests on one of the (origin, ordinal) segments."""
 
-def read_file(reader: Reader, entry: Entry, write: int) -> int: ...
+def read_file(reader: Reader, entry: Entry, write: int, limits: Limits) -> int: ...
 
 # --- backing up -------------------------------------------------------------------------------------------------------
 
@@ -361,7 +361,15 @@ class IngestClass:
 class IngestStream:
     """A command whose standard output becomes the file `path`; `class_id` 0: by the rules."""
 
-    def __new__(cls, path: bytes, command: Sequence[str], class_id: int = 0) -> IngestStream: ...
+    def __new__(
+        cls,
+        path: bytes,
+        command: Sequence[str],
+        class_id: int = 0,
+        *,
+        environment: Sequence[tuple[str, str]],
+        show_errors: bool = False,
+    ) -> IngestStream: ...
 
 @final
 class IngestOptions:

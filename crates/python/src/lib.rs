@@ -14,6 +14,7 @@ mod ingest;
 mod keys;
 mod net;
 mod plan;
+mod read_file;
 mod reader;
 mod refs;
 mod repack;
@@ -45,6 +46,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ingest::register(module)?;
     source::register(module)?;
     reader::register(module)?;
+    read_file::register(module)?;
     extract::register(module)?;
     verify::register(module)
 }

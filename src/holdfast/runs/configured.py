@@ -129,7 +129,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         paranoid=job.paranoid,
         audit_files=job.audit_files,
         tags=job.tags,
-        streams=tuple(Stream(stream.path, stream.command, stream.class_name) for stream in job.streams),
+        streams=tuple(Stream(row.path, row.command, row.class_name, row.environment) for row in job.streams),
         checkpoint_bytes=backup.checkpoint_bytes,
         checkpoint_seconds=float(backup.checkpoint_seconds),
         pack_bytes=backup.pack_bytes,

@@ -51,6 +51,8 @@ class Stream:
     command: tuple[str, ...]
     class_name: str = ""
     """Its data class; empty: by the rules for its path."""
+    environment: tuple[str, ...] = ()
+    """Names of variables that it inherits beside PATH, HOME, TZ and XDG_RUNTIME_DIR; its LC_ALL is C.UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class BackupOptions:
     """Take the new snapshot into the catalog, where a key to read it is at hand."""
     tags: tuple[str, ...] = ()
     streams: tuple[Stream, ...] = ()
+    show_stream_errors: bool = False
+    """Let the commands of streams write to our standard error: it may hold names. Else it is counted and hashed only."""
     checkpoint_bytes: int = 1024 * MIB
     checkpoint_seconds: float = 300.0
     pack_bytes: int = PACK_BYTES

@@ -48,6 +48,8 @@ pub enum FindingKind {
     StreamFailed,
     /// Its attributes or names are beyond what the format holds: left out.
     BeyondLimits,
+    /// It contradicts itself, or comes a second time: left out.
+    Refused,
 }
 
 impl FindingKind {
@@ -62,6 +64,7 @@ impl FindingKind {
             Self::SilentChange => "silent-change",
             Self::StreamFailed => "stream-failed",
             Self::BeyondLimits => "beyond-limits",
+            Self::Refused => "refused",
         }
     }
 }
@@ -77,6 +80,8 @@ pub struct Finding {
     pub kind: FindingKind,
     /// The system's reason; 0 if there is none.
     pub errno: i32,
+    /// What else there is to say, without a name in it; mostly nothing.
+    pub detail: String,
 }
 
 /// The tree of one class.
