@@ -198,7 +198,7 @@ class Vault:
         status = self._status(snapshot_id, sha, envelope.get("signer", ""), problems)
         listed = {str(item.get("class")): item for item in envelope.get("classes", []) if isinstance(item, dict)}
         parts = []
-        for number in sorted(set(listed) | set(self.names(f"part/{snapshot_id}"))):
+        for number in sorted((set(listed) | set(self.names(f"part/{snapshot_id}"))) - self._dropped(snapshot_id)):
             try:
                 parts.append(
                     self._part(f"part/{snapshot_id}/{number}", listed.get(number), envelope_known=bool(envelope))
@@ -206,6 +206,17 @@ class Vault:
             except (f.Damage, f.WrongKey) as failure:
                 problems.append(str(failure))
         return Snapshot(snapshot_id, status, envelope, sorted(parts, key=lambda part: part.rank), problems)
+
+    def _dropped(self, snapshot_id: str) -> set[str]:
+        """Classes of a snapshot that root has forgotten: their trees may be gone."""
+        dropped = set()
+        for number in self.names(f"dropped/{snapshot_id}"):
+            try:
+                if self.control(f"dropped/{snapshot_id}/{number}").body["signer"] == "root":
+                    dropped.add(number)
+            except f.Damage:
+                continue
+        return dropped
 
     def _status(self, snapshot_id: str, sha: str, writer: str, problems: list[str]) -> str:
         if os.path.exists(os.path.join(self.root, "forgotten", snapshot_id)):

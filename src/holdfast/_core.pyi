@@ -323,6 +323,8 @@ class Tree:
     def diff(self, other: Tree) -> Iterator[Change]: ...
     def catalog_rows(self, base: Tree | None, batch: int) -> Iterator[CatalogBatch]:
         """Yield, in order, what this tree has that `base` has not (None: all), in batches of about `batch`."""
+    def references(self) -> RefSet:
+        """Return every segment that the tree needs, its own nodes included, by walking all of it."""
     def users(self, segments: Sequence[tuple[bytes, int]]) -> Iterator[Entry]:
         """Yield the files whose content rests on one of the (origin, ordinal) segments."""
 
@@ -385,8 +387,12 @@ class IngestOptions:
         audit_files: int = 16,
         dry_run: bool = False,
         detect: bool = False,
+        state_base: bool = False,
     ) -> IngestOptions:
-        """`detect`: look at first bytes and raise classes; an `Ingest`'s classes must come most sensitive first."""
+        """`detect`: look at first bytes and raise classes; an `Ingest`'s classes must come most sensitive first.
+
+        `state_base`: give a whole writer state if anything changed, not a difference.
+        """
 
 @final
 class PackReady:
@@ -407,6 +413,13 @@ class CheckpointReady:
     """(class id, generation, index run plaintext)"""
     packs: int
     stored_bytes: int
+
+@final
+class Fenced:
+    """All that was referred to before a fence was looked up again; `clean`: all of it outside excluded packs."""
+
+    number: int
+    clean: bool
 
 @final
 class IngestProgress:
@@ -447,6 +460,8 @@ class Finished:
     runs: list[tuple[int, int, bytes]]
     cache_written: bool
     """There is a new stat cache at `cache_out`; if not, `cache_in` is still right."""
+    lost: bool
+    """Something that the trees need is in excluded packs only: to be repeated with the new cache."""
     state: bytes | None
     """Writer state payload upon `state_in`; None if nothing changed."""
     state_is_base: bool
@@ -486,12 +501,16 @@ class Ingest:
         state_in: Sequence[bytes],
         options: IngestOptions,
         limits: Limits,
-    ) -> Ingest: ...
+        maps: Reader | None = None,
+    ) -> Ingest:
+        """`maps` opens this writer's own map packs, for what `state_in` names."""
     def poll(
         self, timeout_s: float
-    ) -> PackReady | CheckpointReady | IngestProgress | FindingReady | Finished | None: ...
+    ) -> PackReady | CheckpointReady | Fenced | IngestProgress | FindingReady | Finished | None: ...
     def progress_now(self) -> IngestProgress: ...
     def pack_stored(self, name: bytes) -> None: ...
+    def fence(self) -> int:
+        """Ask that all referred to so far be looked up again; answered by `Fenced` with this number or a later one."""
     def checkpoint_done(self, number: int, sorted_run_paths: Sequence[str]) -> None: ...
     def stop(self) -> None: ...
     @property
@@ -585,6 +604,8 @@ class PackVerdict:
     opened: bool
     """Its segments were opened and their ids recomputed, too."""
     reason: str
+    record: bytes | None
+    """SHA-256 of the index record that its own directory makes; None unless it was opened and is right."""
     damaged: list[tuple[bytes, int]]
     """Segments that are wrong, as (origin, ordinal): see `Tree.users`."""
 

@@ -25,6 +25,7 @@ from holdfast._core import (
     ExtractFinished,
     ExtractOptions,
     ExtractProgress,
+    Fenced,
     FindingReady,
     Finished,
     Index,
@@ -86,6 +87,7 @@ __all__ = [
     "ExtractFinished",
     "ExtractOptions",
     "ExtractProgress",
+    "Fenced",
     "FindingReady",
     "Finished",
     "Index",
@@ -136,7 +138,6 @@ __all__ = [
 
 _BY_CODE: dict[str, type[errors.HoldfastError]] = {
     "unknown-version": errors.VersionError,
-    "references-lost": errors.RevokedError,
 }
 _BY_NET_CODE: dict[str, type[errors.HoldfastError]] = {
     "net-too-long": errors.StoreRefusedError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -11,7 +12,8 @@ from datetime import UTC, datetime
 import pytest
 
 from holdfast import Alert
-from holdfast.errors import Retry, Safety
+from holdfast.cli.output import alert_of
+from holdfast.errors import Interrupted, Retry, Safety, StoreUnreachableError
 from holdfast.reliability.alerts.messages import reference
 from holdfast.runs.alerting import open_book
 from holdfast.runs.monitoring.report import SourceStatus
@@ -260,6 +262,44 @@ def test_an_alert_of_a_run_is_kept_whoever_started_it(vault, tmp_path, run, monk
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "file"))
     code, _, err = run(*words)
     assert code == 0
+    assert "the alert could not be kept" in err
+
+
+def test_the_failure_of_a_run_that_nobody_watches_is_told_until_it_succeeds(vault, tmp_path, run, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    good = CheckReport(1, 1, 1, 1)
+
+    def told():
+        with open_book() as book:
+            return [(record.code, record.subject, record.safety.value, record.origin) for record in book.live()]
+
+    vault.answers["check"] = good
+    assert run("check")[0] == 0
+    assert not (tmp_path / "state").exists(), "what never failed writes no book"
+    vault.answers["check"] = StoreUnreachableError("the store does not answer")
+    assert run("check")[0] == 7
+    assert told() == [("store-unreachable", "check", "intact", "command:check")]
+    vault.answers["check"] = dataclasses.replace(good, problems=("a pack is missing",))
+    assert run("check", "--json")[0] == 4
+    assert told() == [("damage-found", "check", "degraded", "command:check")]
+    vault.answers["check"] = Interrupted()
+    assert run("check")[0] == 130
+    assert [code for code, *_ in told()] == ["damage-found"], "who stops a run knows"
+    vault.answers["check"] = good
+    assert run("check")[0] == 0
+    assert told() == []
+    failed = alert_of("migrate", 7)
+    assert failed is not None
+    assert failed.code == "run-failed"
+    monkeypatch.setenv("HOLDFAST_SCHEDULE_ENTRY", "nightly")
+    vault.answers["check"] = StoreUnreachableError("the store does not answer")
+    assert run("check")[0] == 7
+    assert told() == [], "the schedule tells of its own"
+    monkeypatch.delenv("HOLDFAST_SCHEDULE_ENTRY")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "file"))
+    code, _, err = run("check")
+    assert code == 7
     assert "the alert could not be kept" in err
 
 

@@ -545,6 +545,16 @@ def test_config_is_shown_explained_checked_and_sampled(vault, run, config):
     assert "site.toml:3: nonsense: no such key" in err
 
 
+def test_windows_that_contradict_each_other_are_found_before_a_run_is(run, tmp_path):
+    path = tmp_path / "night.toml"
+    path.write_text(
+        '[vault]\nurl = "/v"\n[windows.w]\nmode = "closed"\ndays = ["daily"]\nstart = "00:00"\nend = "00:00"\n'
+    )
+    code, _, err = run("config", "check", "--config", path)
+    assert code == 2
+    assert "no time in which anything may run" in err
+
+
 def test_every_error_code_is_explained(run):
     _, out, _ = run("explain")
     for cls in errors.error_classes():

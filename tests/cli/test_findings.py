@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from holdfast import Alert
 from holdfast.cli.backup import summary
 from holdfast.cli.browse import _snapshot_row
 from holdfast.runs import results
+from holdfast.runs.alerting import open_book
 from holdfast.runs.anomaly import Anomaly, Sign
 from holdfast.runs.suspicion import Suspicion
 
@@ -36,6 +38,25 @@ def test_records_are_as_documented(vault, run):
     assert vault.asked("release_suspicious") == {"args": ("latest",), "reason": "a migration"}
     _, out, _ = run("findings", "release", "latest", "--reason", "a migration")
     assert "is released" in out
+
+
+def test_the_alert_ends_when_all_of_its_source_is_released(vault, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path))
+    other = replace(FOUND, snapshot="12" * 16)
+    vault.answers |= {"suspicions": (FOUND, other), "release_suspicious": ID}
+    with open_book() as book:
+        book.report(Alert("anomaly", "ehr", "it looks like the work of ransomware"))
+        book.report(Alert("anomaly", "lab", "it looks like the work of ransomware"))
+        assert run("findings", "release", ID, "--reason", "a migration")[0] == 0
+        assert [record.subject for record in book.live()] == ["ehr", "lab"]
+        vault.answers["suspicions"] = (FOUND,)
+        assert run("findings", "release", ID, "--reason", "a migration")[0] == 0
+        assert [record.subject for record in book.live()] == ["lab"]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "file"))
+    code, _, err = run("findings", "release", ID, "--reason", "a migration")
+    assert code == 0
+    assert "could not be resolved" in err
 
 
 def test_a_suspicious_backup_and_snapshot_say_so():

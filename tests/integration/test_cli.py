@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -128,9 +127,10 @@ def test_a_signal_keeps_the_checkpoint_and_the_next_run_goes_on(site, number):
         with (source / f"{part}.bin").open("wb") as file:
             for _ in range(16):
                 file.write(os.urandom(1 << 20))
-    command = [*COMMAND, "backup", str(source), "--limit-read", "8MB"]
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as child:
-        time.sleep(3)
+    command = [*COMMAND, "backup", str(source), "--limit-read", "8MB", "--json"]
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert any('"progress"' in line for line in child.stdout)
         child.send_signal(number)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 128 + number

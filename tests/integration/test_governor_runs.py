@@ -317,6 +317,7 @@ url = "{url}"
 key_file = "file:{key}"
 [jobs.ehr]
 paths = ["{source}"]
+rpo_seconds = "1h"
 [jobs.ehr.limits]
 threads = 1
 [limits]
@@ -326,7 +327,6 @@ memory_bytes = "16MiB"
 slowdown_max = 10
 priority = "low"
 cgroup = true
-rpo_seconds = "1h"
 [governor.machine]
 read_bytes_per_s = "500MB"
 [governor.probes.app]

@@ -28,11 +28,13 @@ stores = ["home", "second"]
 [spool]
 alarm_seconds = 60
 [jobs.ehr]
+rpo_seconds = "2d"
 paths = ["FOLDER/data"]
 [jobs.pacs]
 paths = ["FOLDER/data"]
 [services.ehr]
 source = "ehr"
+rpo = "2d"
 paths = ["FOLDER/data"]
 [drill]
 place = "DRILLS"
@@ -40,7 +42,6 @@ isolation = "preferred"
 [schedule.nightly]
 job = "ehr"
 every_seconds = "1d"
-rpo_seconds = "2d"
 [schedule.onward]
 kind = "migrate"
 after = ["nightly"]

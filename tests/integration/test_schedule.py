@@ -49,6 +49,7 @@ class Site:
 url = "{self.vault}"
 key_file = "file:{self.key}"
 [jobs.ehr]
+rpo_seconds = "301d"
 paths = ["{folder}/data"]
 [[jobs.ehr.streams]]
 path = "dump.sql"
@@ -60,7 +61,6 @@ log = "json"
 [schedule.nightly]
 job = "ehr"
 every_seconds = "300d"
-rpo_seconds = "301d"
 retry_seconds = 1
 [schedule.broken]
 job = "gone"

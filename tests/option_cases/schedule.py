@@ -23,7 +23,6 @@ CASES: dict[str, tuple[str, object]] = {
     "schedule.*.catch_up": (DAILY + "catch_up = false", False),
     "schedule.*.jitter_seconds": (DAILY + 'jitter_seconds = "10m"', 600),
     "schedule.*.group": (DAILY + 'group = "tape"', "tape"),
-    "schedule.*.rpo_seconds": (DAILY + 'rpo_seconds = "26h"', 93_600),
     "schedule.*.grace_seconds": (DAILY + 'grace_seconds = "2h"', 7200),
     "schedule.*.attempts": (DAILY + "attempts = 9", 9),
     "schedule.*.retry_seconds": (DAILY + "retry_seconds = 60", 60),

@@ -120,3 +120,12 @@ def test_licence_expressions_are_read_right():
 def test_a_changelog_fragment_has_its_kind(path):
     kind = path.name.split(".")[-2]
     assert path.name == "README.md" or kind in {"safety", "added", "changed", "fixed", "removed"}
+
+
+@pytest.mark.parametrize(("there", "here"), [("rescue", "rescue"), ("format", "docs/format")])
+def test_a_wheel_carries_the_rescue_reader_and_the_format(there, here):
+    """A courier's medium needs them where only a wheel is installed; maturin follows links to files, not to folders."""
+    wanted = {path.name for path in (ROOT / here).iterdir() if path.is_file()}
+    found = {path.name: path for path in (ROOT / "wheel/data/share/holdfast" / there).iterdir()}
+    assert set(found) == wanted
+    assert all(path.resolve() == ROOT / here / name for name, path in found.items())

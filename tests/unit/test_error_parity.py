@@ -22,7 +22,6 @@ RUST = {
     "stopped": (engine.StoppedError, errors.Interrupted),
     "exists": (engine.EngineError, errors.InternalError),
     "bad-plan": (engine.EngineError, errors.InternalError),
-    "references-lost": (engine.EngineError, errors.RevokedError),
     "internal": (engine.EngineError, errors.InternalError),
 }
 """Rust's codes: the exception that the extension raises, and the one that a caller of Holdfast sees."""

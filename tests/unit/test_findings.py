@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.base.events import Finding
-from holdfast.runs.backup import part_findings
+from holdfast.runs.draft import part_findings
 
 PHI, RESTRICTED, SYSTEM, PUBLIC = 1, 2, 6, 7
 

@@ -44,16 +44,14 @@ def test_a_torn_or_foreign_file_is_no_proof(tmp_path):
     assert Ledger.load(path).proved == {}
 
 
-def test_content_is_remembered_until_a_pack_is_damaged_or_gone(tmp_path):
+def test_the_record_of_a_proof_is_kept_until_its_pack_is_damaged_or_gone(tmp_path):
     clock = ManualClock()
     path = tmp_path / "ledger"
     ledger = Ledger.load(path)
-    ledger.note(["a", "b", "c"], clock.now(), content=["a", "b"])
+    ledger.note(["a", "b", "c"], clock.now())
+    ledger.records |= {"a": "0a", "b": "0b"}
     ledger.forget(["b"])
     ledger.save(["a", "b", "c"])
     found = Ledger.load(path)
-    assert found.content == {"a"}
+    assert found.records == {"a": "0a"}
     assert set(found.proved) == {"a", "c"}
-    path.write_text("holdfast-ledger-1\na 5 other\nb x content\n")
-    assert Ledger.load(path).content == set()
-    assert Ledger.load(path).proved == {"a": 5}

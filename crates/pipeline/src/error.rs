@@ -24,9 +24,6 @@ pub enum Error {
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] holdfast_engine::Error),
-    /// Packs that the run had referred to were excluded while it ran: repeat it.
-    #[error("what was referred to is no longer to be used")]
-    ReferencesLost,
     /// A rule of this crate was broken, by itself or by its caller.
     #[error("internal: {0}")]
     Internal(&'static str),

@@ -12,6 +12,7 @@ pub mod packer;
 pub mod postgres;
 pub mod read_file;
 pub mod reader;
+pub mod references;
 pub mod scan;
 pub mod source;
 pub mod spans;

@@ -40,6 +40,8 @@ pub struct Verdict {
     pub is_opened: bool,
     /// Empty if all is right; else what is wrong.
     pub reason: String,
+    /// SHA-256 of the record that its own directory makes; with `is_opened` and no `reason` only.
+    pub record: Option<[u8; 32]>,
     /// Segments that do not open, or hold something else than the directory says: (origin, ordinal).
     pub damaged: Vec<(Origin, u32)>,
 }
@@ -109,6 +111,7 @@ impl Verify {
                 segments: 0,
                 is_opened: false,
                 reason: "the index does not know it".to_owned(),
+                record: None,
                 damaged: Vec::new(),
             };
             let _ = sender.send(Event::Verdict(Box::new(verdict)));

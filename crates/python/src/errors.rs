@@ -113,11 +113,6 @@ fn pipeline_ref(error: &pipeline::Error) -> PyErr {
         pipeline::Error::Scan(_) => {
             with_attributes(EngineError::new_err(error.to_string()), "bad-plan", None)
         }
-        pipeline::Error::ReferencesLost => with_attributes(
-            EngineError::new_err(error.to_string()),
-            "references-lost",
-            None,
-        ),
         pipeline::Error::Internal(_) => {
             with_attributes(EngineError::new_err(error.to_string()), "internal", None)
         }

@@ -19,6 +19,7 @@ use crate::files::{Limits, PackData};
 use crate::index::{Index, open_sorted};
 use crate::keys::{ClassKeys, fixed};
 use crate::plan::{ScanPlan, raise};
+use crate::reader::Reader;
 use crate::refs::RefSet;
 
 /// What writing one class takes.
@@ -125,7 +126,7 @@ pub struct IngestOptions {
 impl IngestOptions {
     #[new]
     #[pyo3(signature = (*, level=1, workers=0, pack_bytes=33_554_432, checkpoint_bytes=1_073_741_824,
-        checkpoint_seconds=300.0, paranoid=false, audit_files=16, dry_run=false, detect=false))]
+        checkpoint_seconds=300.0, paranoid=false, audit_files=16, dry_run=false, detect=false, state_base=false))]
     // The parameters are those of the Python class.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -138,6 +139,7 @@ impl IngestOptions {
         audit_files: u32,
         dry_run: bool,
         detect: bool,
+        state_base: bool,
     ) -> PyResult<Self> {
         let every = Duration::try_from_secs_f64(checkpoint_seconds)
             .map_err(|_| PyValueError::new_err("checkpoint_seconds must not be negative"))?;
@@ -158,6 +160,7 @@ impl IngestOptions {
                 paranoid,
                 audit_files,
                 dry_run,
+                state_base,
                 ..usual
             },
             detect,
@@ -194,6 +197,13 @@ pub struct CheckpointReady {
     runs: Vec<RunRow>,
     packs: usize,
     stored_bytes: u64,
+}
+
+/// What was referred to before a fence was looked up again.
+#[pyclass(frozen, get_all, module = "holdfast._core")]
+pub struct Fenced {
+    number: u32,
+    clean: bool,
 }
 
 /// How far a run is.
@@ -267,6 +277,7 @@ pub struct Finished {
     unchanged: u64,
     removed: u64,
     cache_written: bool,
+    lost: bool,
     state: Option<Py<PyBytes>>,
     state_is_base: bool,
     detections: Vec<(&'static str, u64, u64, u64)>,
@@ -284,7 +295,7 @@ pub struct Ingest {
 #[pymethods]
 impl Ingest {
     #[new]
-    #[pyo3(signature = (*, plan, classes, streams, index, cache_in, cache_out, state_in, options, limits))]
+    #[pyo3(signature = (*, plan, classes, streams, index, cache_in, cache_out, state_in, options, limits, maps=None))]
     // The parameters are those of the Python class.
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -298,6 +309,7 @@ impl Ingest {
         state_in: Vec<Vec<u8>>,
         options: &IngestOptions,
         limits: &Limits,
+        maps: Option<&Reader>,
     ) -> PyResult<Self> {
         let ids = classes.iter().map(|class| {
             let keys = &class.get().keys.get().inner;
@@ -325,6 +337,7 @@ impl Ingest {
                 ..options.inner.clone()
             },
             limits: Arc::clone(&limits.inner),
+            maps: maps.map(|reader| Arc::clone(&reader.inner)),
         };
         let inner = py
             .detach(|| run::Ingest::start(config))
@@ -377,6 +390,13 @@ impl Ingest {
                 };
                 any(py, ready)
             }
+            Some(run::Event::Fenced { number, is_clean }) => {
+                let fenced = Fenced {
+                    number,
+                    clean: is_clean,
+                };
+                any(py, fenced)
+            }
             Some(run::Event::Finished(finished)) => self.finished(py, *finished),
         }
     }
@@ -407,6 +427,11 @@ impl Ingest {
             }
             self.inner.checkpoint_done(number).map_err(errors::pipeline)
         })
+    }
+
+    /// Asks for all that was referred to so far to be looked up again: its number.
+    fn fence(&self) -> u32 {
+        self.inner.fence()
     }
 
     /// Ends the run: what is complete is still handed out.
@@ -454,6 +479,7 @@ impl Ingest {
             runs,
             counts,
             cache_written,
+            is_lost,
             state,
             detections,
             raised,
@@ -487,6 +513,7 @@ impl Ingest {
             unchanged: counts.unchanged,
             removed: counts.removed,
             cache_written,
+            lost: is_lost,
             state_is_base: state.as_ref().is_some_and(|(_, is_base)| *is_base),
             state: state.map(|(payload, _)| PyBytes::new(py, &payload).unbind()),
             detections: detections
@@ -519,6 +546,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<IngestOptions>()?;
     module.add_class::<PackReady>()?;
     module.add_class::<CheckpointReady>()?;
+    module.add_class::<Fenced>()?;
     module.add_class::<IngestProgress>()?;
     module.add_class::<FindingReady>()?;
     module.add_class::<ClassResult>()?;

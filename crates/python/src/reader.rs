@@ -22,6 +22,7 @@ use crate::catalog::CatalogRows;
 use crate::errors;
 use crate::index::Index;
 use crate::keys::fixed;
+use crate::refs::RefSet;
 use crate::source::{KeyRing, PackSource};
 
 /// Entries that are fetched at once, without the interpreter.
@@ -238,6 +239,11 @@ impl Tree {
                 CatalogRows::difference(Diff::new(base.root, self.root), &self.cache, batch)
             }
         }
+    }
+
+    fn references(&self, py: Python<'_>) -> PyResult<RefSet> {
+        let found = py.detach(|| pipeline::references::references(&self.reader, self.root));
+        Ok(RefSet::from(found.map_err(errors::pipeline)?))
     }
 
     fn users(&self, segments: Vec<(Vec<u8>, u32)>) -> PyResult<Users> {

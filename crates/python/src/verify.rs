@@ -36,6 +36,7 @@ pub struct PackVerdict {
     segments: u32,
     opened: bool,
     reason: String,
+    record: Option<Py<PyBytes>>,
     damaged: Vec<(Py<PyBytes>, u32)>,
 }
 
@@ -111,6 +112,9 @@ impl Verify {
                     damaged: damaged
                         .map(|(origin, ordinal)| (PyBytes::new(py, &origin.0).unbind(), *ordinal))
                         .collect(),
+                    record: verdict
+                        .record
+                        .map(|record| PyBytes::new(py, &record).unbind()),
                     reason: verdict.reason,
                 };
                 Ok(Py::new(py, verdict)?.into_any())

@@ -58,6 +58,7 @@ def _snapshot_row(info: SnapshotInfo) -> tuple[str, ...]:
         marks.append(f"suspicious ({info.anomaly})")
     if info.held:
         marks.append("held")
+    marks += [f"no {part.class_name} any more" for part in info.dropped]
     marks += [f"#{tag}" for tag in info.tags]
     classes = ",".join(part.class_name for part in info.classes)
     return (

@@ -179,6 +179,8 @@ def run_command(
         names = services or [*(config.settings.services if config is not None else ())]
         if not names:
             raise UsageError("the configuration has no service to drill", next="give it a table [services.NAME].")
+        from holdfast.runs.alerting import DRILL_CODES
+
         codes = []
         for name in names:
             if scenarios:
@@ -187,7 +189,7 @@ def run_command(
             with out.events(f"drill {name}") as events:
                 report = vault.drill(name, options, events=events, stop=stop)
             if report.record.proves:
-                out.drill_passed(name)
+                out.end_alerts(name, DRILL_CODES, "a later drill passed")
             codes.append(out.result("drill", report.record, report.exit_code, summary(report)))
     return combined(*codes)
 

@@ -68,6 +68,13 @@ def release_command(*, snapshot: str, reason: str, place: Place, out: Output) ->
 
     Example: holdfast findings release 3f2a --reason "moved the document store, change 4711"
     """
+    from holdfast.runs.alerting import ANOMALY_CODES
+
     with place.open() as vault:
+        before = vault.suspicions()
         found = vault.release_suspicious(snapshot, reason=reason)
+    subjects = {row.snapshot: row.subject for row in before}
+    subject = subjects.pop(found, "")
+    if subject and subject not in subjects.values():
+        out.end_alerts(subject, ANOMALY_CODES, "what was suspicious was released")
     return out.result("released", SuspicionReleased(found), 0, [f"Snapshot {found[:ID_SHOWN]} is released."])

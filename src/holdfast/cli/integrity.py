@@ -131,6 +131,10 @@ def _verify_summary(report: VerifyReport) -> list[str]:
         lines.append(f"  {report.copies} further copies on other stores were read and hashed.")
     if report.cold:
         lines.append(f"  {report.cold} packs lie cold and were not read: `holdfast restore … --thaw` asks for them.")
+    if report.sets_compared:
+        lines.append(f"  {report.sets_compared} reference sets were compared with their trees.")
+    if report.runs_countersigned:
+        lines.append(f"  {report.runs_countersigned} index runs were countersigned for their writers' groups.")
     if report.damaged_list:
         lines.append("  The next backup of each source stores the affected content again.")
     if report.oldest_days is not None:

@@ -75,11 +75,12 @@ def revoke_writer_command(*, writer: str, place: Place, out: Output) -> int:
 @click.argument("label")
 @click.option("--out", "target", required=True, metavar="FILE", help="Where to write the credential; must not exist.")
 @click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only some data classes (all).")
+@click.option("--group", default="", metavar="NAME", help="Hosts of one group share what `verify` has countersigned.")
 @vault_options
-def enroll_command(*, label: str, target: str, classes: Sequence[str], place: Place, out: Output) -> int:
+def enroll_command(*, label: str, target: str, classes: Sequence[str], group: str, place: Place, out: Output) -> int:
     """Make a credential for a host: it can add backups and read none, its own included."""
     with place.open() as vault:
-        write_secret(target, vault.enroll_writer(label, classes))
+        write_secret(target, vault.enroll_writer(label, classes, group=group))
     text = [f"Wrote the credential of {label}. Move it to the host; `--credential FILE` uses it."]
     return out.result("key", KeyChanged("enroll", label), 0, text)
 

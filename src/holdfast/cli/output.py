@@ -5,20 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
 from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
 from holdfast.cli.records import digest, line, path_text, record
+from holdfast.errors import HoldfastError, Interrupted, PausedError, Retry, Safety, UsageError
 
-if TYPE_CHECKING:
-    from holdfast.errors import HoldfastError
-
-__all__ = ["Output"]
+__all__ = ["Output", "alert_of"]
 
 FINDINGS_SHOWN_MAX = 20
 PROGRESS_SECONDS = 1.0
+DAMAGE = 4
+FAILED = (1, 6, 7)
+UNATTENDED = frozenset({"backup", "check", "export", "import", "migrate", "prune", "repair", "verify", "wal store"})
+"""Runs that timers and scripts start: a failure that nobody watches is told. A restore or a drill has its own ways."""
 _KINDS = {Finding: "finding", Note: "note", Alert: "alert"}
 
 
@@ -34,6 +35,7 @@ class Output:
         self.show_paths = on_terminal if show_paths is None else show_paths
         self._findings = 0
         self._progress_said = 0.0
+        self._run = ""
 
     def say(self, text: str) -> None:
         """Print a sentence for people: not in JSON, not when quiet."""
@@ -54,6 +56,8 @@ class Output:
 
     def result(self, kind: str, value: object, exit_code: int, summary: Sequence[str]) -> int:
         """Print the end of a run, as a record or as the lines of a summary; return the exit code."""
+        if self._run:
+            self._note_end(alert_of(self._run, exit_code))
         if self.as_json:
             click.echo(line(record(kind, value, show_paths=self.show_paths, exit_code=exit_code)))
         else:
@@ -95,8 +99,32 @@ class Output:
     def events(self, title: str) -> Iterator[Events]:
         """Give a run its callback: a progress bar on a terminal, records in JSON, findings always.
 
-        Alerts go into this host's alert book, too: whoever started the run, somebody is told.
+        Alerts go into this host's alert book, too: whoever started the run, somebody is told. So does the failure of a run
+        that nobody watches on a terminal.
         """
+        self._run = title
+        try:
+            with self._heard(title) as events:
+                yield events
+        except (Interrupted, PausedError, UsageError):
+            raise
+        except HoldfastError as error:
+            self._note_end(Alert.of(error, title))
+            raise
+
+    def _note_end(self, alert: Alert | None) -> None:
+        """Tell of the end of a run that nobody watches."""
+        if self.terminal or self._run not in UNATTENDED:
+            return
+        from holdfast.runs.alerting import note_end
+
+        try:
+            note_end(self._run, alert)
+        except HoldfastError as error:
+            click.echo(f"note: the alert could not be kept: {error.what}", err=True)
+
+    @contextmanager
+    def _heard(self, title: str) -> Iterator[Events]:
         if self.as_json:
             yield self._record_event
         elif self.terminal and not self.quiet:
@@ -136,7 +164,6 @@ class Output:
     def _keep(self, event: Event) -> None:
         """Put an alert into the book. A book that cannot be written stops no run: it is said instead."""
         if isinstance(event, Alert):
-            from holdfast.errors import HoldfastError
             from holdfast.runs.alerting import keep_alert
 
             try:
@@ -144,15 +171,14 @@ class Output:
             except HoldfastError as error:
                 click.echo(f"note: the alert could not be kept: {error.what}", err=True)
 
-    def drill_passed(self, service: str) -> None:
-        """Resolve the alerts of a service's earlier drills. A book that cannot be written is said."""
-        from holdfast.errors import HoldfastError
-        from holdfast.runs.alerting import drill_passed
+    def end_alerts(self, subject: str, codes: frozenset[str], note: str) -> None:
+        """Resolve alerts of a subject whose cause is gone. A book that cannot be written is said."""
+        from holdfast.runs.alerting import end_alerts
 
         try:
-            drill_passed(service)
+            end_alerts(subject, codes, note=note)
         except HoldfastError as error:
-            click.echo(f"note: the alerts of earlier drills could not be resolved: {error.what}", err=True)
+            click.echo(f"note: earlier alerts could not be resolved: {error.what}", err=True)
 
     def _print_event(self, event: Event) -> None:
         self._keep(event)
@@ -171,3 +197,18 @@ class Output:
             return ""
         place = f" {self.path(event.path)}" if event.path else ""
         return f"{event.kind}:{place}: {event.detail}"
+
+
+def alert_of(run: str, exit_code: int) -> Alert | None:
+    """Return the alert that a run's exit code is worth by itself: what is missing from a backup or was paused has its own words."""
+    if exit_code == DAMAGE:
+        return Alert(
+            "damage-found", run, "damage was found", Safety.DEGRADED, Retry.NEVER,
+            "no damaged byte was passed on.", "`holdfast verify` names every snapshot that is touched.",
+        )  # fmt: skip
+    if exit_code in FAILED:
+        return Alert(
+            "run-failed", run, f"the run ended with exit code {exit_code}", Safety.INTACT, Retry.NEVER,
+            "every snapshot acknowledged before is as it was.", "start it by hand to see why.",
+        )  # fmt: skip
+    return None

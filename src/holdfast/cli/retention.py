@@ -34,12 +34,14 @@ DAY_SECONDS = 86400
 @click.option("--keep-yearly", type=click.IntRange(0), help="… years.")
 @click.option("--keep-within-days", type=click.IntRange(0), help="Keep everything of the last so many days.")
 @click.option("--keep-tag", "keep_tags", multiple=True, help="Keep every snapshot with a tag.")
+@click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only a data class of the snapshots given.")
 @click.option("--reason", default="", help="Why; kept in the vault.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and forget nothing.")
 @vault_options
 def forget_command(
     *,
     snapshots: Sequence[str],
+    classes: Sequence[str],
     source: str,
     keep_tags: Sequence[str],
     reason: str,
@@ -50,7 +52,8 @@ def forget_command(
 ) -> int:
     """Forget snapshots by retention rules, or by id.
 
-    Rules come from the options or, without any, from the configuration. Space comes back by `holdfast prune`.
+    Rules come from the options or, without any, from the configuration, where a data class can have its own: it then goes
+    from snapshots that stay for their other classes. Space comes back by `holdfast prune`.
     """
     config = place.load()
     policy = _policy(config, keep, keep_tags)
@@ -62,10 +65,17 @@ def forget_command(
         raise UsageError("either snapshots by id or --keep-… options")
     with place.open(config) as vault:
         result = vault.forget(
-            None if snapshots else policy, snapshots=snapshots, source=source, reason=reason, dry_run=dry_run
+            None if snapshots else policy,
+            snapshots=snapshots,
+            classes=classes,
+            source=source,
+            reason=reason,
+            dry_run=dry_run,
         )
     for decision in result.plan.decisions:
         text = f"{'keep  ' if decision.keep else 'forget'} {decision.snapshot[:12]} {', '.join(decision.reasons)}"
+        if decision.dropped:
+            text += f"; forget {', '.join(decision.dropped)}"
         out.row("forget-decision", decision, text.rstrip())
     return out.result("forget", result, 0, [_forget_summary(result)])
 
@@ -82,7 +92,16 @@ def _policy(config: Config | None, keep: dict[str, int | None], tags: Sequence[s
 
     given = {name.removeprefix("keep_"): value for name, value in keep.items() if value is not None}
     if given or tags:
-        return RetentionPolicy(**given, tags=frozenset(tags))
+        return RetentionPolicy(
+            last=given.get("last", 0),
+            hourly=given.get("hourly", 0),
+            daily=given.get("daily", 0),
+            weekly=given.get("weekly", 0),
+            monthly=given.get("monthly", 0),
+            yearly=given.get("yearly", 0),
+            within_days=given.get("within_days", 0),
+            tags=frozenset(tags),
+        )
     return retention_policy(config.settings) if config is not None else None
 
 

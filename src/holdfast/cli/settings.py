@@ -91,6 +91,10 @@ def check_config_command(*, place: Place, out: Output) -> int:
     config = place.load()
     if config is None:
         raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
+    from holdfast.base import environment
+    from holdfast.runs.governor_settings import calendar_of
+
+    calendar_of(config.settings).check(environment.system().now())
     out.say(f"{config.name} is valid: {len(config.settings.jobs)} jobs.")
     return 0
 

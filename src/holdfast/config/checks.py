@@ -14,6 +14,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from holdfast.base.calendar import WEEK_MINUTES, CronSlots, IntervalSlots, Slots, Window, zone_of
+from holdfast.config.objectives import rpo_faults, rpo_of
 from holdfast.config.schema import ScheduleSettings, Settings
 from holdfast.config.schema.alerts import ChannelSettings
 
@@ -195,10 +196,10 @@ def _check_schedule(settings: Settings) -> Iterator[Fault]:
                 yield (*key, "after", place), f"the schedule has no entry {other}"
         if name in _followers(settings.schedule, name):
             yield (*key, "after"), "can never run: it waits for itself"
-        yield from _check_times(entry, key, zone)
+        yield from _check_times(entry, key, zone, rpo_of(settings, entry.job) if entry.kind == "backup" else None)
 
 
-def _check_times(entry: ScheduleSettings, key: Key, zone: ZoneInfo) -> Iterator[Fault]:
+def _check_times(entry: ScheduleSettings, key: Key, zone: ZoneInfo, rpo: float | None) -> Iterator[Fault]:
     if entry.cron and entry.every_seconds:
         yield (*key, "cron"), "either `cron` or `every_seconds`"
     if not (entry.cron or entry.every_seconds or entry.after):
@@ -218,8 +219,8 @@ def _check_times(entry: ScheduleSettings, key: Key, zone: ZoneInfo) -> Iterator[
     if gap is None:
         reason = "no time of it lies in its windows" if entry.windows else "there is no such time"
         yield (*key, "cron"), f"can never run: {reason}"
-    elif entry.rpo_seconds and gap > timedelta(seconds=entry.rpo_seconds):
-        yield (*key, "rpo_seconds"), "can never be kept: the times of the schedule are further apart"
+    elif rpo is not None and gap > timedelta(seconds=rpo):
+        yield key, f"the objective of the job {entry.job} can never be kept: the times are further apart"
     elif gap <= timedelta(seconds=entry.jitter_seconds):
         yield (*key, "jitter_seconds"), "is longer than the time to the next start"
 
@@ -251,5 +252,6 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...]
     (frozenset({"contacts", "escalation"}), _check_levels),
     (frozenset({"contacts", "escalation"}), _check_rows),
     (frozenset({"scheduler", "schedule", "jobs", "services"}), _check_schedule),
+    (frozenset({"jobs", "services"}), rpo_faults),
 )
 """Each check, and the tables that must be valid by themselves before it can be made."""

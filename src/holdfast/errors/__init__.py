@@ -25,6 +25,8 @@
     │  ├─ PinnedError              a suspicious snapshot pins the last good one
     │  ├─ ReplyRefusedError        a signed reply to an alert is not accepted
     │  └─ ApprovalMissingError     the vault's access rules demand that others approve
+    ├─ ClassForgottenError         that data class of the snapshot has been forgotten
+    ├─ NotComparedError            reference sets that nobody has compared with their trees
     ├─ StoreError                  a store did not do what was asked
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
@@ -37,6 +39,7 @@
     │  └─ StoreRetainedError       the object may not be deleted yet
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
+    │  ├─ ReferencesMismatchError  a reference set lacks what its tree needs: pruning stops
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
     │  └─ MediumDamageError        a medium holds other bytes than its list says
@@ -157,6 +160,11 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.protocol import (
+    ClassForgottenError,
+    NotComparedError,
+    ReferencesMismatchError,
+)
 from holdfast.errors.reliability import BreakerOpenError
 from holdfast.errors.reports import EvidenceError, ReportToolMissingError
 from holdfast.errors.schedule import RunLostError, RunOverdueError, ScheduleBusyError
@@ -193,6 +201,7 @@ __all__ = [
     "CaptureError",
     "ChannelDriverMissingError",
     "ChannelError",
+    "ClassForgottenError",
     "ConfigError",
     "DamageError",
     "DrillError",
@@ -215,6 +224,7 @@ __all__ = [
     "MediumError",
     "MediumGapError",
     "MissingError",
+    "NotComparedError",
     "NotPermittedError",
     "ObjectMissingError",
     "PathMissingError",
@@ -223,6 +233,7 @@ __all__ = [
     "ProbeUnusableError",
     "ReceiptError",
     "RecoveryError",
+    "ReferencesMismatchError",
     "ReplyRefusedError",
     "ReportToolMissingError",
     "RetentionError",

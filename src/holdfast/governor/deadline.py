@@ -24,8 +24,8 @@ class Objective:
 
     rpo: timedelta
     """The newest snapshot is to be younger than this."""
-    last_good: datetime | None
-    """When the newest snapshot's run began; None if there is none: the objective is missed already."""
+    last_good: datetime
+    """When the newest snapshot's run began. A source's first backup has no objective: it may take days, and nothing is lost by it."""
     slowdown_max: float
     """How far the application's budget for slowdown may be raised when the objective is in danger."""
 
@@ -35,7 +35,7 @@ class Prospect:
     """How a run stands to its objective."""
 
     due: datetime | None
-    """When the newest snapshot will be too old; None: it is already, or there is none."""
+    """When the newest snapshot will be too old; None: it is already."""
     done: datetime | None
     """When the run will be done as things go; None while that cannot be said, or if the windows never let it."""
     in_danger: bool
@@ -47,8 +47,8 @@ def prospect(
     objective: Objective, now: datetime, *, done_bytes: int, total_bytes: int | None, seconds: float, calendar: Calendar
 ) -> Prospect:
     """Return how a run stands that has done so many bytes, of about so many, in so many seconds of running."""
-    due = objective.last_good + objective.rpo if objective.last_good is not None else None
-    if due is None or due <= now:
+    due = objective.last_good + objective.rpo
+    if due <= now:
         return Prospect(None, None, in_danger=True, urgency=2.0)
     if not total_bytes or done_bytes <= 0 or seconds < RATE_SECONDS_MIN:
         return Prospect(due, None, in_danger=False, urgency=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import timedelta
 from enum import Enum
@@ -39,7 +39,10 @@ class GovernorPlan:
     probes: tuple[Probe, ...] = ()
     probe_seconds: float = 0.5
     """Time between two questions to the application."""
+    objectives: Mapping[str, timedelta] = field(default_factory=dict)
+    """How old the newest snapshot of each job may become."""
     rpo: timedelta | None = None
+    """The objective of the run that is governed."""
     slowdown_max_for_rpo: float = 0.25
     priority: Priority = "normal"
     cgroup: bool = False

@@ -104,7 +104,11 @@ class Governor:
         plan.calendar.check(env.now())
         self.id = env.random_id()[:8]
         self._row = RunRow(self.id, kind, label, os.getpid(), env.timestamp())
-        self._objective = Objective(plan.rpo, last_good, plan.slowdown_max_for_rpo) if plan.rpo is not None else None
+        self._objective = (
+            Objective(plan.rpo, last_good, plan.slowdown_max_for_rpo)
+            if plan.rpo is not None and last_good is not None
+            else None
+        )
         self._listening = Listening(
             plan.probes,
             Baseline(folder / "baseline.json"),

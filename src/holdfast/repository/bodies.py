@@ -233,6 +233,16 @@ class ForgottenBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedBody(Body):
+    """`dropped/ID/C`: the tombstone of one class of a snapshot; the others stay."""
+
+    kind: ClassVar[str] = "dropped"
+    class_: int
+    reason: str
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
 class CondemnBody(Body):
     """`condemn/N`: packs that nothing new may rest on, and the new packs that carry their live segments."""
 
@@ -267,8 +277,19 @@ class DamagedBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedBody(Body):
+    """`compared/ID/N`: reference sets of a snapshot that were compared with their trees; `snapshot` is the envelope's SHA."""
+
+    kind: ClassVar[str] = "compared"
+    snapshot: str
+    sound: tuple[str, ...]
+    wanting: tuple[str, ...]
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CountersignBody(Body):
-    """`countersign/SHA`: a run may be deduplicated against, by everybody (`scope` empty) or by one writer."""
+    """`countersign/SHA`: a run may be deduplicated against, by everybody (`scope` empty), by a group or by one writer."""
 
     kind: ClassVar[str] = "countersign"
     run: str

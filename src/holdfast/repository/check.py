@@ -109,13 +109,15 @@ class _Check:
             self.found("snapshot", f"snapshot/{problem.id}", problem.text)
         for snapshot in envelopes.committed:
             for part in snapshot.body.classes:
+                if part.class_ in snapshot.dropped and part.class_ != snapshot.main:
+                    continue
                 name = names.part(snapshot.id, part.class_)
                 try:
                     if self.home.read_sealed(name).sha != part.part:
                         self.found("part", name, f"object {name} is not the one that its snapshot names")
                 except HoldfastError as error:
                     self.found("part", name, error.what)
-                if self.home.store.size(f"refs/{part.refs}") is None:
+                if part.class_ not in snapshot.dropped and self.home.store.size(f"refs/{part.refs}") is None:
                     self.found("refs", snapshot.id, f"snapshot {snapshot.id} lacks its reference set refs/{part.refs}")
 
     def packs(self, table: PackTable, deleted: frozenset[str]) -> None:
@@ -137,7 +139,7 @@ class _Check:
         known = Segments.of([(r.origin, r.ordinal) for p in table.packs.values() for r in p.record.segments])
         reader = SetReader(self.repository)
         for snapshot in envelopes.committed:
-            for part in snapshot.body.classes:
+            for part in snapshot.classes:
                 try:
                     missing = len(reader.read(part.refs).minus(known))
                 except NotPermittedError:

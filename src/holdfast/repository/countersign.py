@@ -1,7 +1,8 @@
-"""Countersignatures: `countersign/SHA` says that a run may be deduplicated against, by everybody or by one writer.
+"""Countersignatures: `countersign/SHA` says that a run may be deduplicated against, by everybody, a group or one writer.
 
-For everybody (`scope` empty): a verifier opened the run's segments and recomputed the ids. For one writer: the run was
-copied, by a prune, from runs which that writer signed, so the writer's own word still stands behind the ids.
+For everybody (`scope` empty) or for a group: a verifier opened the run's segments and recomputed the ids (:func:`vouch`).
+For one writer: the run was copied, by a prune, from runs which that writer signed, so the writer's own word still stands
+behind the ids.
 """
 
 from __future__ import annotations

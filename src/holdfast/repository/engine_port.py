@@ -11,6 +11,10 @@ from typing import Protocol, cast
 class IndexPort(Protocol):
     """`holdfast.engine.Index`: sorted runs, looked up together."""
 
+    def add(self, path: str, dedup: bool) -> None:  # noqa: FBT001 - the engine's call
+        """Add a sorted file; `dedup`: it may be deduplicated against."""
+        ...
+
     def exclude(self, packs: Sequence[bytes]) -> None:
         """Exclude packs from every later answer."""
         ...

@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, HeldError, InternalError, PinnedError, RetentionError
-from holdfast.repository.bodies import AdmissionBody, EnvelopeBody, ForgottenBody
+from holdfast.errors import (
+    ClassForgottenError,
+    DamageError,
+    HeldError,
+    InternalError,
+    PinnedError,
+    RetentionError,
+    SnapshotMissingError,
+)
+from holdfast.repository import names
+from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, ForgottenBody
 from holdfast.repository.holds import read_hold
-from holdfast.repository.listing import envelope_infos, is_forgotten, list_snapshots
-from holdfast.repository.retention import ForgetPlan, RetentionPolicy, counted_times, pins, plan_forget
+from holdfast.repository.listing import (
+    envelope_infos,
+    is_forgotten,
+    list_snapshots,
+    read_dropped,
+    read_envelopes,
+)
+from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy, counted_times, pins, plan_forget
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
@@ -32,6 +47,41 @@ def plan(
     return plan_forget(chosen, policy, repository.env.now())
 
 
+def plan_ids(repository: Repository, snapshots: Sequence[str], classes: frozenset[str] = frozenset()) -> ForgetPlan:
+    """Return the plan that forgets snapshots, or some classes of them; one that has no other class goes as a whole.
+
+    `UsageError` for a class that the vault does not have; `ClassForgottenError` for one that a snapshot has no more.
+    """
+    if not classes:
+        return ForgetPlan(tuple(ForgetDecision(snapshot, keep=False, reasons=()) for snapshot in snapshots))
+    for name in sorted(classes):
+        repository.class_id(name)
+    infos = {info.id: info for info in envelope_infos(repository)}
+    decisions = []
+    for snapshot in snapshots:
+        if snapshot not in infos:
+            raise SnapshotMissingError(f"snapshot {snapshot} cannot be read: it is forgotten as a whole or not at all")
+        require_classes(infos[snapshot], classes)
+        here = {part.class_name for part in infos[snapshot].classes}
+        left = here - classes
+        decisions.append(
+            ForgetDecision(
+                snapshot,
+                keep=bool(left),
+                reasons=("other-classes",) if left else (),
+                dropped=tuple(sorted(here & classes)) if left else (),
+            )
+        )
+    return ForgetPlan(tuple(decisions))
+
+
+def require_classes(info: SnapshotInfo, classes: frozenset[str]) -> None:
+    """`ClassForgottenError` if a class that is asked for was forgotten in a snapshot."""
+    gone = sorted({part.class_name for part in info.dropped} & classes)
+    if gone:
+        raise ClassForgottenError(f"snapshot {info.id} has no {', '.join(gone)} any more: forgotten by retention")
+
+
 def apply(repository: Repository, plan: ForgetPlan, *, reason: str = "retention") -> tuple[str, ...]:
     """Forget what a plan says; return the ids. Idempotent: a crash anywhere is finished by the next call.
 
@@ -42,7 +92,32 @@ def apply(repository: Repository, plan: ForgetPlan, *, reason: str = "retention"
     _refuse_pinned(repository, plan.forget)
     for snapshot in plan.forget:
         _forget(repository, snapshot, reason=reason)
+    for decision in plan.decisions:
+        for class_name in decision.dropped:
+            drop_class(repository, decision.snapshot, repository.class_id(class_name), reason=reason)
     return plan.forget
+
+
+def drop_class(repository: Repository, snapshot: str, class_id: int, *, reason: str) -> None:
+    """Forget one class of a snapshot, whose other classes stay whole: its tombstone first, then its part.
+
+    The part of the main class stays, for it says what the whole snapshot is. Refused as :func:`forget` is. Idempotent.
+    """
+    _refuse_pinned(repository, (snapshot,))
+    sha = _require_forgettable(repository, snapshot)
+    name = names.numbered("dropped", snapshot, str(class_id))
+    made = repository.home.create(name, DroppedBody(class_id, reason, sha), repository.root)
+    if not made and class_id not in read_dropped(repository.home).get(snapshot, ()):
+        raise InternalError(f"object {name} is taken by bytes that are no tombstone")
+    finish_dropped(repository)
+
+
+def finish_dropped(repository: Repository) -> None:
+    """Delete the parts of forgotten classes, main parts aside: what a crash left, too."""
+    dropped = read_dropped(repository.home)
+    for snapshot in read_envelopes(repository.home).committed if dropped else ():
+        for class_id in dropped.get(snapshot.id, frozenset()) - {snapshot.main}:
+            repository.store.delete(names.part(snapshot.id, class_id))
 
 
 def forget(repository: Repository, snapshot: str, *, reason: str) -> None:
@@ -66,6 +141,16 @@ def _refuse_pinned(repository: Repository, chosen: Sequence[str]) -> None:
 def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     home = repository.home
     signer = repository.root
+    sha = _require_forgettable(repository, snapshot)
+    name = f"forgotten/{snapshot}"
+    if not home.create(name, ForgottenBody(reason, sha), signer) and not is_forgotten(home, snapshot):
+        raise InternalError(f"object {name} is taken by bytes that are no tombstone")
+    remove_content(repository, snapshot)
+
+
+def _require_forgettable(repository: Repository, snapshot: str) -> str:
+    """Return the SHA of a snapshot's envelope, empty if it cannot be read. `HeldError`, `RetentionError`."""
+    home = repository.home
     hold = read_hold(home, snapshot)
     if hold.held:
         raise HeldError(f"snapshot {snapshot} is under a legal hold")
@@ -77,10 +162,7 @@ def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
             raise RetentionError(f"snapshot {snapshot} must be retained until {body.retain_until:%Y-%m-%d %H:%M} UTC")
     except DamageError:
         pass
-    name = f"forgotten/{snapshot}"
-    if not home.create(name, ForgottenBody(reason, sha), signer) and not is_forgotten(home, snapshot):
-        raise InternalError(f"object {name} is taken by bytes that are no tombstone")
-    remove_content(repository, snapshot)
+    return sha
 
 
 def remove_content(repository: Repository, snapshot: str) -> None:
@@ -98,3 +180,4 @@ def finish_forgotten(repository: Repository) -> None:
     for snapshot in left.intersection(home.ids("forgotten")):
         if is_forgotten(home, snapshot):
             remove_content(repository, snapshot)
+    finish_dropped(repository)

@@ -11,6 +11,7 @@ from holdfast.repository.decisions import Verdict, open_sessions, outcome, owner
 from holdfast.repository.forget import remove_content
 from holdfast.repository.listing import is_forgotten
 from holdfast.repository.marking import SetReader, sound_envelopes
+from holdfast.repository.states import collect_states
 
 if TYPE_CHECKING:
     from holdfast.repository.listing import Committed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def collect(repository: Repository) -> int:
     """Delete garbage; return how many objects went. Safe beside running sessions; a crash leaves the rest for later."""
-    return _sessions(repository) + _reference_sets(repository)
+    return _sessions(repository) + _reference_sets(repository) + collect_states(repository)
 
 
 def _sessions(repository: Repository) -> int:
@@ -28,14 +29,16 @@ def _sessions(repository: Repository) -> int:
     running = open_sessions(home)
     resumed = {r for s in running if s.body for r in s.body.resumes}
     kept = {s.id for s in running} | resumed
-    decided = {i for kind in ("session", "snapshot", "part", "ack", "checkpoint") for i in home.ids(kind)} - kept
+    decided = {
+        i for kind in ("session", "snapshot", "part", "ack", "checkpoint", "compared") for i in home.ids(kind)
+    } - kept
     gone = 0
     for session in sorted(decided):
         forgotten = is_forgotten(home, session)
         verdict = outcome(home, session, owner_of(home, session)).verdict
         if forgotten or verdict is Verdict.REVOKED:
             remove_content(repository, session)
-            prefixes = [f"ack/{session}/", f"checkpoint/{session}/"]
+            prefixes = [f"ack/{session}/", f"checkpoint/{session}/", f"compared/{session}/"]
         elif verdict is Verdict.COMMIT:
             prefixes = [f"ack/{session}/"]
         else:
@@ -71,7 +74,7 @@ def _reference_sets(repository: Repository) -> int:
 def _needed(repository: Repository, snapshots: set[Committed]) -> set[str]:
     reader = SetReader(repository)
     needed: set[str] = set()
-    for sha in {c.refs for s in snapshots for c in s.body.classes}:
+    for sha in {c.refs for s in snapshots for c in s.classes}:
         reader.read(sha)
         at = sha
         while at and at not in needed:

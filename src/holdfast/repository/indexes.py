@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LocalStateError, ObjectMissingError
-from holdfast.repository.countersign import read_countersigns
+from holdfast.repository.countersign import read_countersign, read_countersigns
 from holdfast.repository.engine_port import EnginePort, default_engine
 from holdfast.repository.objects import Sealed, unseal
 from holdfast.repository.rounds import read_damaged, read_rounds
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 MEMBERS_MAX = 8
 """Sorted files per kind of trust; beyond it the smallest are merged."""
 MEMBERS_KEPT = 4
+READS_MAX = 8
+"""Readings of the list of runs while a prune replaces runs under it."""
 FACTS_FILE = "runs.json"
 FACTS_VERSION = 1
 
@@ -69,6 +72,8 @@ class _State:
     members: list[Member]
     distrusted: frozenset[str] = frozenset()
     """Not kept in the file: read anew every time."""
+    gone: bool = False
+    """A run that was listed went before it was read: what replaces it may not have been listed yet."""
 
 
 def distrusted_runs(home: Home) -> frozenset[str]:
@@ -110,21 +115,59 @@ class Indexes:
         home = self.repository.home
         rounds = read_rounds(home)
         excluded = rounds.excluded() | read_damaged(home)
-        runs = tuple(name.partition("/")[2] for name in home.listed("index"))
+        copies = 2 if excluded else 1
         with self._locked():
             state = self._load()
             state.distrusted = distrusted_runs(home)
-            state.scopes |= read_countersigns(home, state.scopes)
-            self._drop_stale(state, set(runs))
-            try:
-                indexes, untrusted = self._open(state, runs, rounds.deleted, copies=2 if excluded else 1)
-            except DamageError:
-                # A file torn by a crash, or rotten: all of them are made anew.
-                self._drop_all(state)
-                indexes, untrusted = self._open(state, runs, rounds.deleted, copies=2 if excluded else 1)
+            runs, indexes, untrusted = self._read_runs(state, rounds.deleted, copies)
+            for _ in range(READS_MAX):
+                if not state.gone:
+                    break
+                runs, indexes, untrusted = self._read_runs(state, rounds.deleted, copies)
         index, whole = indexes[0], indexes[-1]
         index.exclude([bytes.fromhex(sha) for sha in sorted(excluded)])
         return IndexView(index, whole, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
+
+    def _read_runs(
+        self, state: _State, deleted: frozenset[str], copies: int
+    ) -> tuple[tuple[str, ...], list[Index], tuple[str, ...]]:
+        """Read the list of runs and open what is in it; return also the runs that cannot be used."""
+        state.gone = False
+        runs = self._listed()
+        state.scopes |= read_countersigns(self.repository.home, state.scopes)
+        self._drop_stale(state, set(runs))
+        try:
+            return runs, *self._open(state, runs, deleted, copies=copies)
+        except DamageError:
+            # A file torn by a crash, or rotten: all of them are made anew.
+            self._drop_all(state)
+            return runs, *self._open(state, runs, deleted, copies=copies)
+
+    def _listed(self) -> tuple[str, ...]:
+        return tuple(name.partition("/")[2] for name in self.repository.home.listed("index"))
+
+    def added_since(self, known: AbstractSet[str], folder: Path) -> list[tuple[str, str, bool]]:
+        """Return the runs that came since: name, sorted file in a session's folder, and whether they may be trusted.
+
+        What a prune rewrote is found in them: its copies are listed before the packs that they stand for are condemned.
+        """
+        home = self.repository.home
+        found = []
+        scopes: dict[str, frozenset[str]] = {}
+        distrusted = distrusted_runs(home)
+        for run in (run for run in self._listed() if run not in known):
+            try:
+                sealed, plain = open_run(self.repository, run)
+            except DamageError:
+                continue
+            if plain is None:
+                continue
+            scope = read_countersign(home, run)
+            scopes[run] = frozenset() if scope is None else frozenset((scope,))
+            facts = RunFacts(sealed.signer_name, sealed.class_id, sealed.generation)
+            path = self.write_sorted(folder, run, facts.class_id, facts.generation, plain)
+            found.append((run, str(path), self._may_use(run, facts, scopes, distrusted)))
+        return found
 
     def _open(
         self, state: _State, runs: tuple[str, ...], deleted: frozenset[str], *, copies: int
@@ -152,6 +195,7 @@ class Indexes:
             try:
                 sealed, plain = open_run(self.repository, run)
             except ObjectMissingError:
+                state.gone = True
                 continue
             except DamageError:
                 unusable.append(run)
@@ -179,12 +223,18 @@ class Indexes:
         return [(m, trust) for trust, members in usable.items() for m in self._merged(state, members, deleted)]
 
     def _trusted(self, state: _State, run: str) -> bool:
+        return self._may_use(run, state.facts[run], state.scopes, state.distrusted)
+
+    def _may_use(
+        self, run: str, facts: RunFacts, scopes: Mapping[str, frozenset[str]], distrusted: frozenset[str]
+    ) -> bool:
         return may_deduplicate(
             run,
-            state.facts[run],
+            facts,
             writer=self.repository.writer_id,
-            scopes=state.scopes,
-            distrusted=state.distrusted,
+            scopes=scopes,
+            distrusted=distrusted,
+            group=self.repository.group,
         )
 
     def _merged(self, state: _State, members: list[Member], deleted: frozenset[str]) -> list[Member]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from holdfast.base.data_classes import class_rank
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError
-from holdfast.repository.bodies import AdmissionBody, EnvelopeBody, ForgottenBody
+from holdfast.repository import names
+from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass, ForgottenBody
 from holdfast.repository.decisions import Verdict, outcome, owner_of
 from holdfast.repository.holds import HoldState, read_holds
 from holdfast.repository.home import ROOT, Home
@@ -28,6 +30,18 @@ class Committed:
     sha: str
     writer: str
     body: EnvelopeBody
+    dropped: frozenset[int] = frozenset()
+    """Classes of it that were forgotten."""
+
+    @property
+    def classes(self) -> tuple[EnvelopeClass, ...]:
+        """What it still has."""
+        return tuple(c for c in self.body.classes if c.class_ not in self.dropped)
+
+    @property
+    def main(self) -> int:
+        """The class whose part says what concerns the whole snapshot; 0 if it has none."""
+        return min((c.class_ for c in self.body.classes), key=class_rank, default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ def read_envelopes(home: Home) -> Envelopes:
     What it cannot decide for certain is a problem, never silently left out: pruning stops at the first one.
     """
     tombstones = set(home.ids("forgotten"))
+    dropped = read_dropped(home)
     committed, problems, notes = [], [], []
     for snapshot in sorted(set(home.ids("snapshot")) | set(home.ids("decision"))):
         if snapshot in tombstones and is_forgotten(home, snapshot):
@@ -62,9 +77,22 @@ def read_envelopes(home: Home) -> Envelopes:
             problems.append(found)
         elif found is not None:
             envelope, note = found
-            committed.append(envelope)
+            committed.append(replace(envelope, dropped=dropped.get(snapshot, frozenset())))
             notes += [note] if note else []
     return Envelopes(tuple(committed), tuple(problems), tuple(notes))
+
+
+def read_dropped(home: Home) -> dict[str, frozenset[int]]:
+    """Return the classes of each snapshot that were forgotten: by valid tombstones, signed by root."""
+    found: dict[str, set[int]] = {}
+    for name in home.listed("dropped"):
+        try:
+            read, body = home.read(name, DroppedBody)
+        except DamageError:
+            continue
+        if read.signer == ROOT and name.endswith(f"/{body.class_}"):
+            found.setdefault(names.middle(name), set()).add(body.class_)
+    return {snapshot: frozenset(classes) for snapshot, classes in found.items()}
 
 
 def is_forgotten(home: Home, snapshot: str) -> bool:
@@ -152,7 +180,7 @@ def describe(
 ) -> SnapshotInfo:
     """Return what the envelope says, without any part."""
     body, known = committed.body, repository.classes
-    classes = tuple(
+    everything = tuple(
         ClassPart(
             c.class_,
             known.get(c.class_, str(c.class_)),
@@ -178,23 +206,25 @@ def describe(
         retain_until=body.retain_until,
         admitted=admission.admitted if admission else None,
         held=hold.held,
-        classes=classes,
+        classes=tuple(c for c in everything if c.class_id not in committed.dropped),
+        dropped=tuple(c for c in everything if c.class_id in committed.dropped),
         released=hold.released,
     )
 
 
 def with_main_part(repository: Repository, info: SnapshotInfo) -> SnapshotInfo:
     """Return the snapshot with what its main part says. `NotPermittedError` without that class's key."""
-    if not info.classes:
+    everything = (*info.classes, *info.dropped)
+    if not everything:
         return info
-    main = min(info.classes, key=lambda c: class_rank(c.class_id))
+    main = min(everything, key=lambda c: class_rank(c.class_id))
     part = read_part(repository, info, main.class_id)
     return info.with_part(part)
 
 
 def read_part(repository: Repository, info: SnapshotInfo, class_id: int) -> SealedPart:
     """Open one sealed part and check that it is the one the envelope names."""
-    entry = next((c for c in info.classes if c.class_id == class_id), None)
+    entry = next((c for c in (*info.classes, *info.dropped) if c.class_id == class_id), None)
     if entry is None:
         raise ObjectMissingError(f"snapshot {info.id} has no part of data class {class_id}")
     known = repository.generation(class_id, entry.generation)

@@ -75,4 +75,4 @@ def sound_envelopes(repository: Repository) -> Envelopes:
 def mark(repository: Repository, snapshots: Iterable[Committed]) -> Segments:
     """Return every segment that the snapshots need: step 1 and step 3 of a prune round."""
     reader = SetReader(repository)
-    return Segments.merged(reader.read(sha) for sha in sorted({c.refs for s in snapshots for c in s.body.classes}))
+    return Segments.merged(reader.read(sha) for sha in sorted({c.refs for s in snapshots for c in s.classes}))

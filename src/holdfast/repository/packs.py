@@ -93,10 +93,10 @@ def read_runs(repository: Repository) -> Iterator[tuple[Run, list[PackRecord]]]:
             scope = NOBODY
         elif FOR_ALL in granted:
             scope = FOR_ALL
-        elif sealed.signer_name != ROOT:
-            scope = sealed.signer_name
+        elif granted or sealed.signer_name == ROOT:
+            scope = next(iter(granted), NOBODY)  # a group, or the writer whose runs were rewritten
         else:
-            scope = next(iter(granted), NOBODY)
+            scope = sealed.signer_name
         records = parse_run(plain)
         packs = tuple(r.name for r in records)
         yield Run(sha, sealed.signer_name, sealed.class_id, sealed.generation, scope, packs), records

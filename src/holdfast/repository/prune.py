@@ -22,6 +22,7 @@ from holdfast.repository.bodies import (
     DecisionBody,
     PlanBody,
 )
+from holdfast.repository.compared import Compare, require_compared
 from holdfast.repository.countersign import countersign
 from holdfast.repository.decisions import OpenSession, Verdict, decide, open_sessions
 from holdfast.repository.engine_port import EnginePort, default_engine
@@ -35,6 +36,7 @@ from holdfast.repository.records import PackRecord, encode_run
 from holdfast.repository.rounds import Round, read_damaged, read_rounds, write_damaged
 
 if TYPE_CHECKING:
+    from holdfast.repository.listing import Committed
     from holdfast.repository.repository import Repository
 
 UNDO_DELAY = timedelta(days=7)
@@ -53,6 +55,8 @@ class PruneOptions:
     unsafe_undo_delay: timedelta = UNDO_DELAY
     keep_whole: frozenset[str] = frozenset()
     """Packs that are never rewritten, however little of them is live: to read them is dear."""
+    compare: Compare | None = None
+    """Compares reference sets with trees where no record does yet. Without it such a snapshot stops the prune."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +78,27 @@ class PruneOutcome:
 
 def plan(repository: Repository, options: PruneOptions | None = None) -> PrunePlan:
     """Return what a new round would condemn. Nothing changes."""
+    return _planned(repository, options or PruneOptions(), sound_envelopes(repository).committed)
+
+
+def _planned(repository: Repository, options: PruneOptions, committed: Sequence[Committed]) -> PrunePlan:
+    """Plan a round in which `committed` are the snapshots.
+
+    Snapshots are read before the index: a snapshot's runs were put before it was committed. Sessions are listed before
+    both and after: what ran at either moment keeps its packs.
+    """
     repository.root  # noqa: B018 - refused early without the root key
-    chosen = options or PruneOptions()
-    rounds = read_rounds(repository.home)
-    table = read_packs(repository, rounds.deleted)
-    sessions = open_sessions(repository.home)
-    live = mark(repository, sound_envelopes(repository).committed)
+    before = open_sessions(repository.home)
+    live = mark(repository, committed)
+    table = read_packs(repository, read_rounds(repository.home).deleted)
+    sessions = {s.id: s for s in (*before, *open_sessions(repository.home))}.values()
     return plan_prune(
         table,
         live,
-        protected=_protected(repository, table, sessions),
+        protected=_protected(repository, table, list(sessions)),
         sessions_open=bool(sessions),
-        repack_below=chosen.repack_below,
-        keep_whole=chosen.keep_whole,
+        repack_below=options.repack_below,
+        keep_whole=options.keep_whole,
     )
 
 
@@ -145,7 +157,9 @@ def _protected(repository: Repository, table: PackTable, sessions: Sequence[Open
 
 def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort | None) -> tuple[int, PrunePlan] | None:
     """Step 1: mark, copy what is worth copying, publish `condemn/N`. None if there is nothing to condemn."""
-    made = plan(repository, options)
+    committed = sound_envelopes(repository).committed
+    require_compared(repository, committed, options.compare)
+    made = _planned(repository, options, committed)
     if not made.condemned:
         return None
     repacked: list[str] = []
@@ -184,11 +198,11 @@ def _copy(repository: Repository, rewrite: Rewrite, engine: EnginePort) -> str |
     nonce = repository.env.random_bytes(NONCE_BYTES)
     packed, data, record = engine.repack(keys, nonce, sources)
     repository.store.put(names.pack(packed.hex(), group.kind), data)
-    _put_run(repository, group.class_id, group.generation, group.scope, [record])
+    put_run(repository, group.class_id, group.generation, group.scope, [record])
     return packed.hex()
 
 
-def _put_run(repository: Repository, class_id: int, generation: int, scope: str, records: Sequence[bytes]) -> None:
+def put_run(repository: Repository, class_id: int, generation: int, scope: str, records: Sequence[bytes]) -> None:
     """Put an index run signed by root, and countersign it for whom the ids were vouched for before."""
     home, root = repository.home, repository.root
     known = repository.secrets(class_id, generation)
@@ -217,7 +231,7 @@ def _advance(repository: Repository, number: int, options: PruneOptions) -> Prun
                 sessions_waiting=waiting,
                 sessions_revoked=revoked,
             )
-        _mark_again(repository, current, options.unsafe_undo_delay)
+        _mark_again(repository, current, options)
         current = _round(repository, number)
         if current is None or current.plan is None:
             raise DamageError(
@@ -281,16 +295,18 @@ def _last_sign_of_life(repository: Repository, session: OpenSession, number: int
     return max(times, default=repository.env.now())
 
 
-def _mark_again(repository: Repository, current: Round, undo_delay: timedelta) -> None:
+def _mark_again(repository: Repository, current: Round, options: PruneOptions) -> None:
     """Step 3: mark again, the snapshots committed meanwhile included, and write the immutable plan.
 
     Snapshots are read before the index: a snapshot's runs were put before it was committed.
     """
     home = repository.home
-    live = mark(repository, sound_envelopes(repository).committed)
+    committed = sound_envelopes(repository).committed
+    require_compared(repository, committed, options.compare)
+    live = mark(repository, committed)
     table = read_packs(repository, read_rounds(home).deleted)
     condemned = current.condemned.packs if current.condemned else ()
-    body = PlanBody(plan_deletion(table, live, condemned), repository.env.now() + undo_delay)
+    body = PlanBody(plan_deletion(table, live, condemned), repository.env.now() + options.unsafe_undo_delay)
     home.create(names.numbered("plan", current.number), body, repository.root)
 
 
@@ -314,7 +330,7 @@ def _apply(repository: Repository, delete: frozenset[str]) -> int:
             if record.name not in delete and record.name not in present
         }
         if left:
-            _put_run(repository, class_id, generation, scope, list(left.values()))
+            put_run(repository, class_id, generation, scope, list(left.values()))
         for run, _ in runs:
             store.delete(f"index/{run.sha}")
             store.delete(f"countersign/{run.sha}")

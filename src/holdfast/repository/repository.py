@@ -123,6 +123,12 @@ class Repository:
             raise NotPermittedError("this needs the vault's root key; a writer's credential can only add backups")
         return self._root_key
 
+    @property
+    def group(self) -> str:
+        """The group of writers that this one deduplicates with: by its certificate; its own id if it is alone."""
+        certificate = self.home.certificate(self.writer_id)
+        return certificate.group if certificate is not None and certificate.group else self.writer_id
+
     @classmethod
     def create(
         cls, store: Store, env: Environment, *, secrets: Sequence[KeyFile | Passphrase], label: str = ""

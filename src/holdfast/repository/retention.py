@@ -8,7 +8,7 @@ size collapse) never displaces a good one: while it is not released by a person,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from holdfast.base.values import dataclass
@@ -37,6 +37,10 @@ class RetentionPolicy:
     """Keep what recovery to any moment needs: the logs since the oldest kept base backup of the last so many days. Those that
     a base backup itself rests on are kept with it, however old it is."""
 
+    classes: Mapping[str, RetentionPolicy] = field(default_factory=dict)
+    """Policies of data classes that are kept for another time than the rest, by name. A snapshot goes when none of its
+    classes is kept; a class goes from a snapshot that stays for the others."""
+
     @property
     def keeps_anything(self) -> bool:
         """Whether the policy says anything at all."""
@@ -52,6 +56,8 @@ class ForgetDecision:
     keep: bool
     reasons: tuple[str, ...]
     """Why it is kept (`last`, `daily`, `hold`, …); empty if it goes."""
+    dropped: tuple[str, ...] = ()
+    """Names of its data classes that go although it is kept: their own policy does not keep them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,11 @@ class ForgetPlan:
     def forget(self) -> tuple[str, ...]:
         """Ids of the snapshots that would go."""
         return tuple(d.snapshot for d in self.decisions if not d.keep)
+
+    @property
+    def dropped(self) -> tuple[tuple[str, str], ...]:
+        """Snapshot and class of each class that would go from a snapshot that stays."""
+        return tuple((d.snapshot, name) for d in self.decisions for name in d.dropped)
 
 
 def _hour(moment: datetime) -> object:
@@ -147,8 +158,40 @@ def plan_forget(snapshots: Sequence[SnapshotInfo], policy: RetentionPolicy, now:
     Always kept: held snapshots, those with time to retain, everything of a source with an unreleased anomaly, the newest
     of each source and its newest complete one.
     """
-    if not policy.keeps_anything:
+    if not all(one.keeps_anything for one in (policy, *policy.classes.values())):
         raise UsageError("the retention policy keeps nothing", next="say what to keep, for instance `--keep-daily 14`.")
+    whole = _plan(snapshots, policy, now)
+    if not policy.classes:
+        return whole
+    by_class = {
+        name: {d.snapshot: d for d in _plan([s for s in snapshots if _has(s, name)], own, now).decisions}
+        for name, own in policy.classes.items()
+    }
+    rows = {s.id: s for s in snapshots}
+    return ForgetPlan(tuple(_of_classes(rows[d.snapshot], d, by_class) for d in whole.decisions))
+
+
+def _has(snapshot: SnapshotInfo, class_name: str) -> bool:
+    return any(part.class_name == class_name for part in snapshot.classes)
+
+
+def _of_classes(
+    snapshot: SnapshotInfo, whole: ForgetDecision, by_class: Mapping[str, Mapping[str, ForgetDecision]]
+) -> ForgetDecision:
+    """Return what becomes of a snapshot whose classes are kept for different times."""
+    verdicts = {
+        part.class_name: by_class[part.class_name][snapshot.id] if part.class_name in by_class else whole
+        for part in snapshot.classes
+    }
+    kept = {name: verdict for name, verdict in verdicts.items() if verdict.keep}
+    if not kept:
+        return whole if not verdicts else replace(whole, keep=False, reasons=())
+    reasons = dict.fromkeys(reason for verdict in kept.values() for reason in verdict.reasons)
+    return ForgetDecision(snapshot.id, keep=True, reasons=tuple(reasons), dropped=tuple(sorted(verdicts.keys() - kept)))
+
+
+def _plan(snapshots: Sequence[SnapshotInfo], policy: RetentionPolicy, now: datetime) -> ForgetPlan:
+    """Return what one policy keeps and forgets."""
     times = counted_times(snapshots, now)
     decisions: list[tuple[datetime, ForgetDecision]] = []
     for history in sorted({history_of(s) for s in snapshots}):

@@ -13,7 +13,7 @@ from typing import Self
 
 from holdfast.base.data_classes import class_rank
 from holdfast.base.values import dataclass
-from holdfast.errors import DamageError, InternalError, NotPermittedError, ObjectMissingError, RevokedError
+from holdfast.errors import DamageError, InternalError, NotPermittedError, RevokedError
 from holdfast.repository import names
 from holdfast.repository.bodies import (
     COMMIT,
@@ -33,7 +33,7 @@ from holdfast.repository.hpke import part_info
 from holdfast.repository.indexes import Indexes, IndexView
 from holdfast.repository.listing import Committed, describe, encode_part, with_main_part
 from holdfast.repository.marking import read_set
-from holdfast.repository.objects import INDEX_RUN, REFERENCE_SET, SNAPSHOT_PART, WRITER_STATE, unseal
+from holdfast.repository.objects import INDEX_RUN, REFERENCE_SET, SNAPSHOT_PART, WRITER_STATE
 from holdfast.repository.placed import present
 from holdfast.repository.refsets import Segments, parse
 from holdfast.repository.repository import Repository
@@ -65,6 +65,8 @@ class Checkpoint:
     sorted_runs: tuple[str, ...]
     acknowledged: tuple[int, ...]
     excluded: frozenset[str]
+    waiting: tuple[int, ...] = ()
+    """Condemned lists that are not acknowledged yet: see :meth:`Session.acknowledge`."""
 
 
 def bucket(value: int) -> int:
@@ -91,6 +93,9 @@ class Session:
         self._new_packs: set[str] = set()
         self._own_segments: dict[str, Segments] = {}
         self._excluded = set(view.excluded)
+        self._runs = set(view.runs)
+        self.waiting: tuple[int, ...] = ()
+        """Open prune rounds, known to this session, whose condemned lists it has not acknowledged."""
         self._folder = indexes.cache / f"session-{session}"
 
     @classmethod
@@ -149,7 +154,33 @@ class Session:
         if not self._home.create(name, body, self.repository.writer):
             raise RevokedError("a checkpoint's name was taken by other bytes")
         acknowledged, excluded = self._read_condemned(references)
-        return Checkpoint(number, tuple(shas), tuple(files), acknowledged, excluded)
+        return Checkpoint(number, tuple(shas), tuple(files), acknowledged, excluded, self.waiting)
+
+    def look(self) -> tuple[int, ...]:
+        """Read condemned lists between checkpoints; return those that are not acknowledged yet."""
+        self._read_condemned(None)
+        return self.waiting
+
+    def acknowledge(self, rounds: Iterable[int]) -> tuple[int, ...]:
+        """Acknowledge lists that were excluded before everything referred to so far was looked up again, and found.
+
+        Not while a pack of this session's own is condemned: what lies in it was not looked up.
+        """
+        wanted = [number for number in rounds if number in self.waiting]
+        if not self._excluded.isdisjoint(self._own_segments):
+            return ()
+        for number in wanted:
+            self._acknowledge(number)
+        self.waiting = tuple(number for number in self.waiting if number not in wanted)
+        return tuple(wanted)
+
+    def settle(self, references: Sequence[bytes]) -> bool:
+        """Read condemned lists a last time before the commit and acknowledge them.
+
+        False if something in `references` rests on what is condemned: it must be read and stored again.
+        """
+        self._read_condemned(references)
+        return not self.waiting
 
     def _put_run(self, run: RunPayload) -> str:
         known = self.repository.generation(run.class_id, run.generation)
@@ -176,13 +207,22 @@ class Session:
         waiting = [r for r in rounds.open if r.number not in self._acknowledged]
         if fresh:
             self._excluded |= fresh
+            self._add_runs()
             self.view.index.exclude([bytes.fromhex(sha) for sha in sorted(fresh)])
         acknowledged = []
         if waiting and references is not None and self._resolved(parse(r).added for r in references):
             for r in waiting:
                 self._acknowledge(r.number)
                 acknowledged.append(r.number)
+        self.waiting = tuple(r.number for r in waiting if r.number not in self._acknowledged)
         return tuple(acknowledged), frozenset(fresh)
+
+    def _add_runs(self) -> None:
+        """Add the runs that came since: they list the copies of what a prune condemned because it was rewritten."""
+        known = self._runs | self._own_runs.keys()
+        for run, path, trusted in self.indexes.added_since(known, self._folder):
+            self.view.index.add(path, trusted)
+            self._runs.add(run)
 
     def _resolved(self, sets: Iterable[Segments]) -> bool:
         """Return whether every segment has a copy outside excluded packs, in the index or in a pack of this session."""
@@ -255,6 +295,7 @@ class Session:
                     packs.add(pack.hex())
         missing = packs - self._stored(packs)
         if missing or unresolved:
+            self._refuse_condemned(missing)
             raise DamageError(
                 f"{len(missing)} packs and {unresolved} segments that the snapshot needs are not in the vault any more",
                 safe="nothing was committed; every snapshot acknowledged before is as it was.",
@@ -262,6 +303,14 @@ class Session:
                 packs=len(missing),
                 segments=unresolved,
             )
+
+    def _refuse_condemned(self, missing: set[str]) -> None:
+        """`RevokedError` if it is a prune's doing that something is not there: a new session stores it again."""
+        self._require_open()
+        self._read_condemned(None)
+        condemned = read_rounds(self._home).excluded()
+        if condemned and (not missing or missing & condemned):
+            raise RevokedError("a prune condemned what this run rests on")
 
     def _stored(self, packs: set[str]) -> set[str]:
         """Return which packs are in the store: asked one by one if they are few, by a listing if they are many."""
@@ -358,14 +407,3 @@ def unfinished_sessions(repository: Repository, source: str) -> list[OpenSession
         for s in open_sessions(repository.home)
         if s.owner == repository.writer_id and s.body is not None and s.body.source == source and not s.counts
     ]
-
-
-def read_state(repository: Repository, source: str) -> list[bytes]:
-    """Return the writer's own state of a source, in order; objects that cannot be read end the chain before them."""
-    home, found = repository.home, []
-    for name in home.listed(f"state/{repository.writer_id}/{source}"):
-        try:
-            found.append(unseal(home.read_sealed(name), repository.state_key, name))
-        except (DamageError, ObjectMissingError):
-            break
-    return found

@@ -42,7 +42,7 @@ __all__ = [
 
 FIRST = ("data", "meta", "refs", "part", "index", "countersign", "key", "keyring", "writer", "vault")
 """Kinds of objects that travel first; what relies on them (sessions, snapshots, decisions, rounds) follows."""
-LAST = ("admission", "hold", "forgotten", "condemn", "plan", "closed", "decision")
+LAST = ("admission", "hold", "forgotten", "dropped", "condemn", "plan", "closed", "decision")
 """These decide something, and travel last."""
 RECEIPT = "receipt"
 

@@ -1,6 +1,6 @@
 """Which index runs may be deduplicated against (docs/format/protocol.md, rule 3). Pure.
 
-A writer trusts its own runs, and runs countersigned for everybody or for it. Anything else serves lookups only: a
+A writer trusts its own runs, and runs countersigned for everybody, for its group or for it. Anything else serves lookups only: a
 stolen writer can claim "this id is stored" only to itself. What a revocation distrusts is never deduplicated against.
 """
 
@@ -23,10 +23,16 @@ class RunFacts:
 
 
 def may_deduplicate(
-    run: str, facts: RunFacts, *, writer: str, scopes: Mapping[str, frozenset[str]], distrusted: frozenset[str]
+    run: str,
+    facts: RunFacts,
+    *,
+    writer: str,
+    scopes: Mapping[str, frozenset[str]],
+    distrusted: frozenset[str],
+    group: str = "",
 ) -> bool:
-    """Return whether `writer` may deduplicate against a run; `scopes` are the valid countersignatures of each run."""
+    """Return whether `writer` of `group` may deduplicate against a run; `scopes` are each run's valid countersignatures."""
     if run in distrusted:
         return False
     granted = scopes.get(run, frozenset())
-    return facts.signer == writer or FOR_ALL in granted or writer in granted
+    return facts.signer == writer or not granted.isdisjoint({FOR_ALL, writer, group or writer})

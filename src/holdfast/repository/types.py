@@ -43,6 +43,8 @@ class SnapshotInfo:
     host: str = ""
     paths: tuple[bytes, ...] = ()
     tags: tuple[str, ...] = ()
+    dropped: tuple[ClassPart, ...] = ()
+    """Classes of it that were forgotten: retention differs by class, and the others are whole."""
     released: bool = False
     """A person released it: its anomaly, if it has one, pins nothing any more."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
 
 KEYRING_TRIES_MAX = 100
+GROUP_LENGTH_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,18 @@ def list_writers(repository: Repository) -> tuple[WriterInfo, ...]:
     return tuple(sorted(found, key=lambda w: (w.label, w.id)))
 
 
-def enrol(repository: Repository, label: str, classes: Sequence[int] = ()) -> WriterCredential:
+def enrol(repository: Repository, label: str, classes: Sequence[int] = (), *, group: str = "") -> WriterCredential:
     """Make a writer for some classes (none given: all) and return its credential.
+
+    Writers of one `group` deduplicate against each other's index runs once a verifier has countersigned them; inside a
+    group known content can be confirmed by guessing. Without one the writer is alone.
 
     It is the only copy of the writer's secrets but the keyring's. `NotPermittedError` without the root key, `UsageError`
     for a class that is not known.
     """
     root, env = repository.root, repository.env
+    if len(group) > GROUP_LENGTH_MAX or names.ID.fullmatch(group):
+        raise UsageError(f"a group of writers has a name of at most {GROUP_LENGTH_MAX} characters that is no id")
     chosen = tuple(sorted(set(classes or repository.classes)))
     if not set(chosen) <= set(repository.classes):
         raise UsageError("a writer cannot be given a data class that the vault does not have")
@@ -62,7 +68,7 @@ def enrol(repository: Repository, label: str, classes: Sequence[int] = ()) -> Wr
     entry = WriterEntry(env.random_id(), label, public_of(seed), state_key, chosen)
     keyring = _add_to_keyring(repository, entry)
     certificate = WriterCertificate(
-        entry.id, label, entry.signing_public, chosen, entry.id, revoked=False, distrust_runs=()
+        entry.id, label, entry.signing_public, chosen, group or entry.id, revoked=False, distrust_runs=()
     )
     repository.home.append(f"writer/{entry.id}", certificate, root)
     known = [newest(keyring.classes, class_id) for class_id in chosen]

@@ -18,10 +18,23 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.reliability.alerts.desk import AlertDesk
 
-__all__ = ["ENTRY_VARIABLE", "book_path", "drill_passed", "keep_alert", "open_book", "open_desk", "origin_of"]
+__all__ = [
+    "ANOMALY_CODES",
+    "DRILL_CODES",
+    "ENTRY_VARIABLE",
+    "book_path",
+    "end_alerts",
+    "keep_alert",
+    "note_end",
+    "open_book",
+    "open_desk",
+    "origin_of",
+]
 
 DRILL_CODES = frozenset({"drill-failed", "drill-missed", "drill-stale"})
 """The codes of alerts that a full drill which passes puts an end to."""
+ANOMALY_CODES = frozenset({"anomaly"})
+"""The codes of alerts that the release of all suspicious snapshots of a source puts an end to."""
 ENTRY_VARIABLE = "HOLDFAST_SCHEDULE_ENTRY"
 """Names the entry of the schedule that a run was started for."""
 
@@ -49,12 +62,27 @@ def keep_alert(alert: Alert) -> int:
         return book.report(alert, origin=origin_of(os.environ.get(ENTRY_VARIABLE, "")), quiet_return_seconds=3600.0)
 
 
-def drill_passed(service: str, *, env: Environment | None = None) -> int:
-    """Resolve what earlier drills of a service raised, as one has passed since; return how many alerts. `LocalStateError`."""
+def note_end(command: str, alert: Alert | None) -> None:
+    """Note how a command ended that nobody watches and no schedule started: a failure is told, and over when it next succeeds.
+
+    A timer or a script that drops exit codes must not keep a failure from people. `LocalStateError`.
+    """
+    if os.environ.get(ENTRY_VARIABLE) or (alert is None and not os.path.exists(book_path())):
+        return
+    origin = f"command:{command}"
+    with open_book() as book:
+        keep = frozenset({(alert.code, alert.subject)}) if alert is not None else frozenset()
+        book.settle(origin=origin, keep=keep)
+        if alert is not None:
+            book.report(alert, origin=origin)
+
+
+def end_alerts(subject: str, codes: frozenset[str], *, note: str, env: Environment | None = None) -> int:
+    """Resolve the live alerts of a subject with these codes, whose cause is gone; return how many. `LocalStateError`."""
     with open_book(env) as book:
-        over = [record.number for record in book.live() if record.subject == service and record.code in DRILL_CODES]
+        over = [record.number for record in book.live() if record.subject == subject and record.code in codes]
         for number in over:
-            book.resolve(number, note="a later drill passed")
+            book.resolve(number, note=note)
     return len(over)
 
 

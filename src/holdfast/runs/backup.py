@@ -16,20 +16,19 @@ from holdfast.base.data_classes import class_rank
 from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.base.values import dataclass
 from holdfast.errors import (
-    DamageError,
     InternalError,
-    NotPermittedError,
     RevokedError,
 )
-from holdfast.repository.marking import SetReader
 from holdfast.repository.names import DATA_KIND
-from holdfast.repository.session import RunPayload, Session, read_state
-from holdfast.repository.types import ClassDraft, PartFinding, SnapshotDraft
+from holdfast.repository.session import RunPayload, Session
+from holdfast.repository.states import is_long, next_number, read_state
+from holdfast.repository.types import ClassDraft, SnapshotDraft
 from holdfast.runs import backup_checks, continuity, parents
 from holdfast.runs.anomaly import Anomaly
 from holdfast.runs.assembly import class_keys, engine_index
 from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
+from holdfast.runs.draft import part_findings, stored_refs
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.raising import RaisedFolders, detectable
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.base.events import Events
-    from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.conclusion import Conclusions
@@ -52,10 +50,10 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 PROGRAM = "holdfast 0.1.0"
-REFS_CHAIN_LINKS = 16
-"""Deltas of reference sets in a row; then a full set is stored again."""
-FINDINGS_KEPT_MAX = 100_000
-"""Findings listed in a snapshot's sealed parts; the run's result has all."""
+PASSES_MAX = 6
+"""Passes of one session: to raise what lies beside something sensitive, and to store anew what a prune condemned."""
+LOOK_SECONDS = 60.0
+"""A run that stores nothing new looks for prunes this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,9 @@ class _Run:
     packs: int = 0
     stored_bytes: int = 0
     content: Counter[int] = field(default_factory=Counter)  # bytes of data packs by class
+    fences: dict[int, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # condemned lists by the fence asked for after them
 
 
 def run_backup(
@@ -158,17 +159,21 @@ def _attempt(run: _Run) -> BackupResult:
     class_ids = _class_ids(vault, request.options)
     if request.dry_run:
         return _dry_run(run, class_ids)
+    # The session first: what a snapshot listed after that needs, its reference sets too, no prune takes away any more.
+    session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
     history = parents.history(vault, run.source)
     parent = history[-1] if history else None
-    session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
     passes = [_pass(run, session, class_ids)]
     facts = facts_of(passes[0], run.content, parent)
     if run.raised.learn(passes[0].raised):
         # Names never sink: what lies beside something sensitive, and the folders above it, are as sensitive as that.
         run.events(Note("folders hold more than their path says; they are raised with what is in them"))
-        run.caches.accept()
-        run.findings[:] = [finding for finding in run.findings if finding.kind == "silent-change"]
-        passes.append(_pass(run, session, class_ids))
+        passes.append(_again(run, session, class_ids))
+    while passes[-1].lost or not session.settle([row.refs.encode_full() for row in passes[-1].classes]):
+        if len(passes) == PASSES_MAX:
+            raise RevokedError("prunes condemned what this run rests on, time and again")
+        run.events(Note("a prune condemned what this run rests on; that is read and stored again"))
+        passes.append(_again(run, session, class_ids))
     finished = passes[-1]
     end = concluded(request.conclude, run.findings, run.events)
     judgement = judged(run.caches.history, facts, parent, history) if request.judged else None
@@ -192,8 +197,16 @@ def _attempt(run: _Run) -> BackupResult:
     )
 
 
+def _again(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
+    """Go through everything once more: what the pass before stored is known, what must not be used is read again."""
+    run.caches.accept()
+    run.findings[:] = [finding for finding in run.findings if finding.kind == "silent-change"]
+    return _pass(run, session, class_ids)
+
+
 def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finished:
     """Read everything that is not known, store it, and make it known."""
+    run.fences.clear()
     ingest = _ingest(run, engine_index(session.view), class_ids)
     with Uploads(session.put_pack, ingest.pack_stored, run.request.options.upload_threads) as uploads:
         try:
@@ -231,6 +244,7 @@ def _class_ids(vault: OpenVault, options: BackupOptions) -> list[int]:
 def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.Ingest:
     """Start the engine on the request."""
     vault, options = run.vault, run.request.options
+    state = _state(run)
     return engine.Ingest(
         plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
@@ -238,7 +252,8 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
         index=index,
         cache_in=run.caches.current_or_none(),
         cache_out=str(run.caches.next),
-        state_in=_state(run),
+        state_in=state,
+        maps=_maps(run, index) if state else None,
         options=engine.IngestOptions(
             level=options.level,
             workers=options.workers,
@@ -249,6 +264,7 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
             audit_files=options.audit_files,
             dry_run=run.request.dry_run,
             detect=options.detect,
+            state_base=not state and is_long(vault.repository, run.source.id),
         ),
         limits=vault.limits,
     )
@@ -262,6 +278,13 @@ def _state(run: _Run) -> list[bytes]:
     if found:
         run.events(Note("the local cache was lost; the vault's copy of the writer's state is used"))
     return found
+
+
+def _maps(run: _Run, index: engine.Index) -> engine.Reader:
+    """Return a reader of this writer's own map packs: they say how large files of a writer's state are stored."""
+    repository = run.vault.repository
+    keyring = engine.KeyRing([class_keys(s) for s in repository.all_secrets()], repository.open_envelope)
+    return engine.Reader(index, keyring, run.vault.source())
 
 
 def _plan(vault: OpenVault, request: BackupRequest, raised: RaisedFolders) -> engine.ScanPlan:
@@ -290,7 +313,7 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
 
     Without a session (a dry run) the engine hands out nothing to be stored.
     """
-    told = run.vault.env.monotonic()
+    told = looked = run.vault.env.monotonic()
     has_objective = run.governed.governor.plan.rpo is not None
     expected = parents.expected_bytes(run.vault, run.source) if has_objective else None
     while True:
@@ -310,6 +333,7 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
             _note_finding(run, event)
         elif event is not None and session is not None and uploads is not None:
             _store(run, event, session, ingest, uploads)
+        looked = _look(run, session, ingest, looked)
         if run.vault.env.monotonic() - told >= POLL_SECONDS:
             told = run.vault.env.monotonic()
             progress = ingest.progress_now()
@@ -319,7 +343,7 @@ def _pump(run: _Run, session: Session | None, ingest: engine.Ingest, uploads: Up
 
 def _store(
     run: _Run,
-    event: engine.PackReady | engine.CheckpointReady | engine.IngestProgress,
+    event: engine.PackReady | engine.CheckpointReady | engine.Fenced | engine.IngestProgress,
     session: Session,
     ingest: engine.Ingest,
     uploads: Uploads,
@@ -333,6 +357,26 @@ def _store(
     elif isinstance(event, engine.CheckpointReady):
         done = session.checkpoint(_payloads(event.runs), packs=event.packs, stored_bytes=event.stored_bytes)
         ingest.checkpoint_done(event.number, list(done.sorted_runs))
+        _fence(run, done.waiting, ingest)
+    elif isinstance(event, engine.Fenced):
+        asked = [run.fences.pop(number) for number in sorted(run.fences) if number <= event.number]
+        if event.clean and asked:
+            session.acknowledge(asked[-1])
+
+
+def _look(run: _Run, session: Session | None, ingest: engine.Ingest, last: float) -> float:
+    """Look for prunes now and then where nothing new is stored; return when that was done last."""
+    now = run.vault.env.monotonic()
+    if session is None or now - last < LOOK_SECONDS:
+        return last
+    _fence(run, session.look(), ingest)
+    return now
+
+
+def _fence(run: _Run, waiting: tuple[int, ...], ingest: engine.Ingest) -> None:
+    """Ask the engine whether the run rests on what was condemned: not before all looked up so far is in the trees."""
+    if waiting and waiting not in run.fences.values():
+        run.fences[ingest.fence()] = waiting
 
 
 def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> None:
@@ -343,9 +387,8 @@ def _publish_last(run: _Run, session: Session, finished: engine.Finished) -> Non
         for path in done.sorted_runs:
             index.add(path, True)
     if finished.state is not None:
-        repository = run.vault.repository
-        numbers = repository.home.numbers(f"state/{repository.writer_id}/{run.source.id}")
-        session.put_state(run.source.id, max(numbers, default=-1) + 1, finished.state)
+        number = next_number(run.vault.repository, run.source.id)
+        session.put_state(run.source.id, number, finished.state)
 
 
 def _note_finding(run: _Run, event: engine.FindingReady) -> None:
@@ -408,49 +451,6 @@ def _draft(
         evidence=sealed_evidence(end),
         anomaly=anomaly,
     )
-
-
-def part_findings(findings: Sequence[Finding], class_ids: Sequence[int]) -> dict[int, list[PartFinding]]:
-    """Return the findings of each class's part: those of its paths.
-
-    A class without a tree has no part: the most sensitive one there is takes its findings, and leaves out the paths if it
-    is less sensitive than they are.
-    """
-    by_class: dict[int, list[PartFinding]] = {class_id: [] for class_id in class_ids}
-    main = min(class_ids, key=class_rank)
-    for finding in findings[:FINDINGS_KEPT_MAX]:
-        home = finding.class_id if finding.class_id in by_class else main
-        path = finding.path if class_rank(home) <= class_rank(finding.class_id) else b""
-        by_class[home].append(PartFinding(path, finding.kind, finding.detail))
-    return by_class
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRefs:
-    """How a reference set is stored: as `payload`, or not at all because the parent's set named `same` is equal."""
-
-    payload: bytes = b""
-    same: str = ""
-
-
-def stored_refs(repository: Repository, row: engine.ClassResult, parent: SnapshotInfo | None) -> StoredRefs:
-    """Return the smallest form of a class's reference set. A parent's set that cannot be read is passed over."""
-    full = StoredRefs(row.refs.encode_full())
-    parts = [part for part in parent.classes if part.class_id == row.class_id] if parent is not None else []
-    if not parts or parts[0].generation != row.generation:
-        return full
-    sha = parts[0].refs
-    reader = SetReader(repository)
-    try:
-        before = engine.RefSet.decode(reader.read(sha).encode())
-    except (DamageError, NotPermittedError):
-        return full
-    if before == row.refs:
-        return StoredRefs(same=sha)
-    if len(reader.parents) >= REFS_CHAIN_LINKS:
-        return full
-    delta = StoredRefs(row.refs.encode_delta(before, bytes.fromhex(sha)))
-    return min(full, delta, key=lambda form: len(form.payload))
 
 
 def _stats(run: _Run, passes: Sequence[engine.Finished], stored_bytes: int, objects: int) -> BackupStats:

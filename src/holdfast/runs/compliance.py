@@ -27,6 +27,7 @@ from holdfast.runs.verify import LEDGER_FILE
 
 if TYPE_CHECKING:
     from holdfast.config import Config, Settings
+    from holdfast.reports.seal import Signs
     from holdfast.runs.assembly import OpenVault
 
 __all__ = ["compliance_page", "gather", "report_of"]
@@ -40,8 +41,11 @@ def report_of(vault: OpenVault, config: Config | None) -> ComplianceReport:
     return assess(gather(vault, config), CONTROLS)
 
 
-def compliance_page(report: ComplianceReport, form: str) -> bytes:
-    """Return the report as `html`, `pdf` (`ReportToolMissingError` without the extra `reports`) or `json`."""
+def compliance_page(report: ComplianceReport, form: str, signer: Signs | None = None) -> bytes:
+    """Return the report as `html`, `pdf` (`ReportToolMissingError` without the extra `reports`) or `json`.
+
+    A page in HTML is sealed by a signer: `holdfast report verify` proves offline that nobody changed it.
+    """
     if form == "json":
         return (
             json.dumps(asdict(report) | {"counts": report.counts}, default=str, ensure_ascii=False, indent=1).encode()
@@ -50,7 +54,12 @@ def compliance_page(report: ComplianceReport, form: str) -> bytes:
     if form == "html":
         from holdfast.reports.page import page
 
-        return page(document(report)).encode()
+        text = page(document(report))
+        if signer is None:
+            return text.encode()
+        from holdfast.reports.seal import seal_page
+
+        return seal_page(text, signer)
     if form != "pdf":
         raise UsageError("a compliance report is html, pdf or json")
     from holdfast.reports.pdf import pdf

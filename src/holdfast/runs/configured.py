@@ -204,4 +204,17 @@ def retention_policy(settings: Settings) -> RetentionPolicy:
         within_days=keep.within_days,
         pitr_days=keep.pitr_days,
         tags=frozenset(keep.tags),
+        classes={
+            name: RetentionPolicy(
+                last=own.last,
+                hourly=own.hourly,
+                daily=own.daily,
+                weekly=own.weekly,
+                monthly=own.monthly,
+                yearly=own.yearly,
+                within_days=own.within_days,
+                tags=frozenset(keep.tags),
+            )
+            for name, own in keep.classes.items()
+        },
     )

@@ -109,6 +109,7 @@ def governed(
     A run that cannot yield holds still for as long as it must, with its memory.
     """
     plan = vault.governor()
+    plan = replace(plan, rpo=plan.objectives.get(label))
     calendar = replace(plan.calendar, usual=tightest(plan.calendar.usual, usual_budget(limits)))
     if not can_yield:
         plan = replace(plan, hold_seconds=math.inf)

@@ -8,6 +8,7 @@ from datetime import date, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from holdfast.config.objectives import rpo_of
 from holdfast.governor.budget import Budget
 from holdfast.governor.controller import Rules
 from holdfast.governor.plan import GovernorPlan
@@ -29,7 +30,7 @@ def plan_of(settings: Settings, environ: Mapping[str, str]) -> GovernorPlan:
         calendar=calendar_of(settings),
         machine=budget_of(governor.machine),
         probes=tuple(probe_of(name, probe, environ) for name, probe in governor.probes.items()),
-        rpo=timedelta(seconds=governor.rpo_seconds) if governor.rpo_seconds is not None else None,
+        objectives={job: timedelta(seconds=rpo) for job in settings.jobs if (rpo := rpo_of(settings, job)) is not None},
         slowdown_max_for_rpo=float(governor.slowdown_max_for_rpo),
         priority=governor.priority,
         cgroup=governor.cgroup,

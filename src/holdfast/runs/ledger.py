@@ -1,7 +1,7 @@
 """When each pack was last proved on this host: what "every byte re-read within N days" is computed from.
 
-A text file per vault, one line per pack (`HEX SECONDS`, and ` content` if every segment was opened and every id recomputed
-once: the bytes of that name are known to be good), replaced as a whole. It is an observation of this host, not
+A text file per vault, one line per pack (`HEX SECONDS`, and the hash of its index record if its segments were opened),
+replaced as a whole. It is an observation of this host, not
 part of the vault; lost, everything counts as never verified.
 """
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADER = "holdfast-ledger-1"
-_CONTENT = "content"
 _DAY_SECONDS = 86400.0
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Pack names (64 hex digits), the Unix second of their last proof, and those whose content was proved."""
+    """Pack names (64 hex digits) and the Unix second of their last proof."""
 
     path: Path
     proved: dict[str, int] = field(default_factory=dict)
-    content: set[str] = field(default_factory=set)
+    records: dict[str, str] = field(default_factory=dict)
+    """Of packs whose segments were all opened: the hash of the index record that their own directory makes."""
 
     @classmethod
     def load(cls, path: Path) -> Ledger:
@@ -38,36 +38,32 @@ class Ledger:
             return cls(path)
         if not lines or lines[0] != _HEADER:
             return cls(path)
-        found = cls(path)
+        proved, records = {}, {}
         for line in lines[1:]:
             name, _, rest = line.partition(" ")
-            second, _, mark = rest.partition(" ")
+            second, _, record = rest.partition(" ")
             if second.isdecimal():
-                found.proved[name] = int(second)
-                if mark == _CONTENT:
-                    found.content.add(name)
-        return found
+                proved[name] = int(second)
+                if record:
+                    records[name] = record
+        return cls(path, proved, records)
 
-    def note(self, packs: Iterable[str], now: datetime, *, content: Iterable[str] = ()) -> None:
-        """Note that packs were proved, and of some that their content was."""
+    def note(self, packs: Iterable[str], now: datetime) -> None:
+        """Note that packs were proved."""
         second = int(now.timestamp())
         for pack in packs:
             self.proved[pack] = second
-        self.content.update(content)
 
     def forget(self, packs: Iterable[str]) -> None:
         """Drop packs that are damaged or gone."""
         for pack in packs:
             self.proved.pop(pack, None)
-            self.content.discard(pack)
+            self.records.pop(pack, None)
 
     def save(self, known: Iterable[str]) -> None:
         """Write what concerns packs that still exist."""
-        lines = (
-            f"{name} {self.proved[name]}{f' {_CONTENT}' * (name in self.content)}"
-            for name in sorted(known)
-            if name in self.proved
-        )
+        kept = sorted(name for name in known if name in self.proved)
+        lines = (f"{name} {self.proved[name]} {self.records.get(name, '')}".rstrip() for name in kept)
         text = "\n".join((_HEADER, *lines))
         new = self.path.with_suffix(".new")
         new.write_text(f"{text}\n", encoding="ascii")

@@ -12,6 +12,7 @@ from holdfast.base.events import Progress, ignore
 from holdfast.repository import prune
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.stock import known_facts
+from holdfast.runs.compare import comparer
 from holdfast.runs.results import PruneResult
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
         patience=timedelta(0) if request.revoke_silent else prune.PATIENCE,
         unsafe_undo_delay=max(timedelta(days=request.undo_days), _longest_lock(vault)),
         keep_whole=_dear(vault),
+        compare=comparer(vault, events),
     )
     events(Progress(phase="mark"))
     with engine.translated():

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
-from holdfast.base.events import Finding, Progress, ignore
+from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.base.values import dataclass
 from holdfast.errors import TargetInsideVaultError, TargetNotEmptyError, UsageError
+from holdfast.repository.forget import require_classes
 from holdfast.repository.placed import PlacedStore
 from holdfast.runs.approvals import authorise, break_glass_alert
 from holdfast.runs.governed import GovernedRun, governed
@@ -67,6 +68,10 @@ def _restored(
     target = os.path.abspath(request.to)
     _check_target(vault, target, request)
     classes = frozenset(vault.repository.class_id(name) for name in request.classes) or None
+    require_classes(info, frozenset(request.classes))
+    if info.dropped and not classes:
+        gone = ", ".join(sorted(part.class_name for part in info.dropped))
+        events(Note(f"this snapshot has no {gone} any more: forgotten by retention; the rest is restored"))
     _authorise(vault, info, request, classes, events)
     if not request.dry_run:
         refuse_cold(vault, info, request.include, classes)

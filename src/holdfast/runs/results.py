@@ -213,6 +213,10 @@ class VerifyReport:
     """Further copies of these packs, on other stores, that were read and hashed."""
     cold: int = 0
     """Packs that were not read because every copy must be thawed first."""
+    sets_compared: int = 0
+    """Reference sets that were compared with their trees now; what was compared before is not compared again."""
+    runs_countersigned: int = 0
+    """Index runs that the other writers of their writer's group may deduplicate against from now on."""
     governor: GovernorRecord | None = None
     """What the run used against what it was allowed, over time."""
 

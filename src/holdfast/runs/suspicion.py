@@ -59,6 +59,11 @@ class Suspicion:
     kept: int
     """Snapshots of the source that retention keeps because of it."""
 
+    @property
+    def subject(self) -> str:
+        """What its alert is about: the source's name, or its id where that is not readable."""
+        return self.label or self.source
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -158,7 +163,7 @@ def _alert(anomaly: Anomaly, info: SnapshotInfo, history: Sequence[SnapshotInfo]
     kept = f"the last good one is {good[:ID_SHOWN]}: it and all" if good else "all"
     return Alert(
         "anomaly",
-        info.source,
+        info.label or info.source,
         f"snapshot {info.id[:ID_SHOWN]} looks like the work of ransomware: {anomaly.score} of {SCORE_MAX} ({signs})",
         safety=Safety.AT_RISK,
         retry=Retry.NEVER,

@@ -20,7 +20,7 @@ from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
-from holdfast.runs.results import ForgetDecision, ForgetPlan, ForgetResult
+from holdfast.runs.results import ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
 from holdfast.runs.suspicion_surface import SuspicionSurface
 from holdfast.runs.tier_surface import TierSurface
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
     from holdfast.config import Config, StoreSettings
-    from holdfast.reports.compliance import ComplianceReport
     from holdfast.runs.access import Approvals
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.audit import AuditTrail
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from holdfast.runs.results import (
         BackupResult,
         CheckReport,
+        ForgetPlan,
         FoundEntry,
         PruneResult,
         RepairResult,
@@ -180,12 +180,6 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
 
         return Approvals(self._vault)
 
-    def compliance(self) -> ComplianceReport:
-        """Return what the records show of each control of HIPAA, HITECH, NIST and CIS, and what they do not."""
-        from holdfast.runs.compliance import report_of
-
-        return report_of(self._vault, self._config)
-
     @property
     def alerts(self) -> tuple[Alert, ...]:
         """What a person must know of and no `events` callback was there to hear."""
@@ -294,28 +288,32 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
         policy: RetentionPolicy | None = None,
         *,
         snapshots: Sequence[str] = (),
+        classes: Sequence[str] = (),
         source: str = "",
         reason: str = "",
         dry_run: bool = False,
     ) -> ForgetResult:
-        """Forget by policy, or the given snapshots. Space comes back by :meth:`prune`.
+        """Forget by policy, or the given snapshots, or some data classes of these. Space comes back by :meth:`prune`.
+
+        A class that is forgotten goes from its snapshot, whose other classes stay whole; a snapshot whose classes all go is
+        forgotten itself.
 
         `HeldError` if one of `snapshots` is under a legal hold, `RetentionError` if its minimum retention has not
         passed, `PinnedError` if it is the last good one before a suspicious one; a policy skips all three. A snapshot
         that cannot be read is forgotten by its whole id, and by no policy.
         """
-        if (policy is None) == (not snapshots):
-            raise UsageError("a forget takes a policy or snapshots, one of the two")
+        if (policy is None) == (not snapshots) or (classes and policy is not None):
+            raise UsageError("a forget takes a policy or snapshots, one of the two; classes only with snapshots")
         repository = self._vault.repository
         if policy is not None:
             plan = self.plan_forget(policy, source=source)
         else:
             lost = self._vault.listing()[1]
             ids = [selector if selector in lost else self.snapshot(selector).id for selector in snapshots]
-            plan = ForgetPlan(tuple(ForgetDecision(snapshot, keep=False, reasons=()) for snapshot in ids))
+            plan = forget.plan_ids(repository, ids, frozenset(classes))
         if dry_run:
             return ForgetResult(plan, (), dry_run=True)
-        chosen = sorted(decision.snapshot for decision in plan.decisions if not decision.keep)
+        chosen = sorted({d.snapshot for d in plan.decisions if not d.keep or d.dropped})
         authorise(self._vault, "forget", {"snapshots": chosen})
         return ForgetResult(plan, forget.apply(repository, plan, reason=reason or "retention"))
 
@@ -464,10 +462,14 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface):
         )
 
     @audited("enroll")
-    def enroll_writer(self, label: str, classes: Sequence[str] = ()) -> bytes:
-        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes."""
+    def enroll_writer(self, label: str, classes: Sequence[str] = (), *, group: str = "") -> bytes:
+        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes.
+
+        Writers of one `group` do not store again what another of them stored, once `verify` has countersigned it.
+        """
         repository = self._vault.repository
-        return writers.enrol(repository, label, [repository.class_id(name) for name in classes]).encode()
+        chosen = [repository.class_id(name) for name in classes]
+        return writers.enrol(repository, label, chosen, group=group).encode()
 
     @audited("revoke")
     def revoke_writer(self, writer: str) -> None:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
 from holdfast.base.values import dataclass
-from holdfast.errors import HoldfastError, StoreUnreachableError
+from holdfast.errors import DamageError, HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check
 from holdfast.repository.rounds import read_damaged, write_damaged
+from holdfast.repository.snapshots import select
+from holdfast.repository.vouching import vouch
+from holdfast.runs.compare import compare_all
 from holdfast.runs.copies import due_packs, scrub_copies, within_reach
 from holdfast.runs.damage import attribute, packs_needed
 from holdfast.runs.governed import GovernedRun, governed
@@ -96,13 +99,14 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         reach = within_reach(vault, chosen)
         cold, chosen = len(chosen) - len(reach), reach
         proof = _Proof(ledger)
-        known = frozenset[str]() if request.content else frozenset(chosen) & ledger.content
+        known = frozenset[str]() if request.content else frozenset(chosen) & ledger.records.keys()
         _read(vault, chosen, known, proof, events, steered)
         further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
         ledger.forget(proof.damaged)
         ledger.save(live)
         damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
         listed = _publish(vault, proof, events) if request.mark_damaged else ""
+        said = _sign(vault, request, ledger, events)
     classes = {row.class_id for row in rows.values()}
     return VerifyReport(
         packs=proof.packs,
@@ -110,14 +114,42 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         bytes=proof.bytes,
         segments=proof.segments,
         damaged=damaged,
-        problems=(*structure.problems, *further.problems),
+        problems=(*structure.problems, *further.problems, *said.problems),
         oldest_days=ledger.oldest_days(live, vault.env.now()),
         damaged_list=listed,
         seconds=vault.env.monotonic() - began,
         copies=further.copies,
         cold=cold,
+        sets_compared=said.sets_compared,
+        runs_countersigned=said.runs_countersigned,
         classes_missing=sum(not vault.repository.can_read(class_id) for class_id in classes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a verifier said for others to rely on."""
+
+    sets_compared: int = 0
+    runs_countersigned: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def _sign(vault: OpenVault, request: VerifyRequest, ledger: Ledger, events: Events) -> _Said:
+    """Compare reference sets with trees, and vouch for index runs whose packs are proved. Only with the root key."""
+    if not vault.repository.is_root or not request.mark_damaged:
+        return _Said()
+    chosen = {select(vault.snapshots(), snapshot).id for snapshot in request.snapshots}
+    found = compare_all(vault, chosen, events=events)
+    lacking = tuple(
+        f"snapshot {snapshot}: a reference set lacks what its tree needs; nothing is pruned"
+        for snapshot in found.wanting
+    )
+    try:
+        return _Said(found.sets, vouch(vault.repository, ledger.records), lacking)
+    except DamageError as error:  # a run that cannot be read: the check says which
+        events(Note(f"no index run was countersigned: {error.what}", error.code))
+        return _Said(found.sets, 0, lacking)
 
 
 class _Proof:
@@ -127,7 +159,6 @@ class _Proof:
         self.ledger = ledger
         self.packs = self.bytes = self.segments = 0
         self.sound: set[str] = set()
-        self.opened: set[str] = set()
         self.unsaved: list[str] = []
         self.damaged: dict[str, str] = {}
 
@@ -141,12 +172,12 @@ class _Proof:
             return
         self.sound.add(name)
         self.unsaved.append(name)
-        if verdict.opened:
-            self.opened.add(name)
+        if verdict.record is not None:
+            self.ledger.records[name] = verdict.record.hex()
 
     def note(self, now: datetime, *, save: bool) -> None:
         """Put into the ledger what is proved."""
-        self.ledger.note(self.unsaved, now, content=self.opened)
+        self.ledger.note(self.unsaved, now)
         self.unsaved.clear()
         if save:
             self.ledger.save(self.ledger.proved)

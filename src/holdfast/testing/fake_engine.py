@@ -71,12 +71,16 @@ class FakeIndex:
         self.trusted: set[Segment] = set()
         self.places: dict[Segment, list[bytes]] = {}
         for file, trusted in members:
-            for record in parse_run(Path(file).read_bytes()):
-                for row in record.segments:
-                    key = (row.origin, row.ordinal)
-                    self.places.setdefault(key, []).append(bytes.fromhex(record.name))
-                    if trusted:
-                        self.trusted.add(key)
+            self.add(file, trusted)
+
+    def add(self, path: str, dedup: bool) -> None:  # noqa: FBT001 - as the engine
+        """Add a sorted file."""
+        for record in parse_run(Path(path).read_bytes()):
+            for row in record.segments:
+                key = (row.origin, row.ordinal)
+                self.places.setdefault(key, []).append(bytes.fromhex(record.name))
+                if dedup:
+                    self.trusted.add(key)
 
     def exclude(self, packs: Sequence[bytes]) -> None:
         """Exclude packs."""

@@ -12,12 +12,13 @@ import pytest
 import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.cli import main
-from holdfast.errors import UsageError
+from holdfast.errors import EvidenceError, UsageError
 from holdfast.reliability.audit import files
 from holdfast.reports.compliance import ComplianceFacts, DrillFact, SourceFact, assess, document
 from holdfast.reports.controls import CONTROLS
 from holdfast.reports.page import page
 from holdfast.runs.compliance import compliance_page
+from holdfast.runs.drill.drills import prove
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 NOTHING = ComplianceFacts(now=NOW, vault="ab" * 16, site="st-mary")
@@ -180,6 +181,12 @@ def test_facts_come_from_the_records(configured):
     assert compliance_page(report, "pdf").startswith(b"%PDF")
     with pytest.raises(UsageError):
         compliance_page(report, "docx")
+    sealed = vault.compliance_page(report, "html")
+    proof = prove(sealed)
+    assert proof.kind == "page"
+    with pytest.raises(EvidenceError):
+        prove(sealed.replace(b"legal hold", b"LEGAL hold"))
+    assert json.loads(vault.compliance_page(report, "json")) == json.loads(compliance_page(report, "json"))
     assert {field.name for field in fields(report)} <= json.loads(compliance_page(report, "json")).keys()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast import config
+from holdfast.config.objectives import rpo_of
 from holdfast.errors import ConfigError
 from option_cases import HEAD
 
@@ -33,7 +34,6 @@ after = ["d"]
 kind = "check"
 every_seconds = "4h"
 cron = "0 1 * * *"
-rpo_seconds = "1h"
 [schedule.g]
 every_seconds = "1m"
 jitter_seconds = "1h"
@@ -97,33 +97,32 @@ EXPECTED = [
     "18: schedule.d.after: can never run: it waits for itself",
     "21: schedule.e.after: can never run: it waits for itself",
     "25: schedule.f.cron: either `cron` or `every_seconds`",
-    "26: schedule.f.rpo_seconds: can never be kept",
-    "27: schedule.g.job: a backup needs the job",
-    "30: schedule.g.windows.0: not a window",
-    "34: schedule.h.jitter_seconds: is longer than",
-    "37: schedule.i.job: there is no service lab",
-    "40: schedule.j.kind: there is nowhere to migrate to",
-    "43: alerts.zone: not a time zone",
-    "44: alerts.quiet_hours.2: not a window",
-    "44: alerts.quiet_hours: quiet hours without an end",
-    "45: alerts.heartbeat_channel: there is no channel drum",
-    "47: channels.pigeon.kind: unknown kind of channel (there are: chat, command, file, mail, snmp, syslog, webhook)",
-    "48: channels.mail.host: is required by a channel of kind mail",
-    "51: channels.local.host: syslog over `unix` needs `path`",
-    "54: channels.remote.host: syslog over udp needs `host`",
-    "56: contacts.nobody.channels: nobody can be reached without a channel",
-    "58: contacts.anna.channels.1: there is no channel smoke",
-    "57: contacts.anna.address: neither the contact nor the channel mail has an address",
-    "59: contacts.anna.quiet_hours: quiet hours without an end",
-    "60: contacts.anna.public_key: not a public key",
-    "62: escalation.levels.0.contacts.0: there is no contact berta",
-    "62: escalation.levels.0.contacts: at level 1 nobody can be reached",
-    "63: escalation.levels.1.contacts: at level 2 nobody can be reached",
-    "64: escalation.rows.0: there are several rows for (intact, never)",
-    "67: escalation.rows.0.first_level: can never fire: there are 2 levels",
-    "68: escalation.rows.1: there are several rows",
-    "72: escalation.rows.1.last_level: can never fire: the last level is below the first",
-    "76: escalation.rows.2.last_level: there are 2 levels",
+    "26: schedule.g.job: a backup needs the job",
+    "29: schedule.g.windows.0: not a window",
+    "33: schedule.h.jitter_seconds: is longer than",
+    "36: schedule.i.job: there is no service lab",
+    "39: schedule.j.kind: there is nowhere to migrate to",
+    "42: alerts.zone: not a time zone",
+    "43: alerts.quiet_hours.2: not a window",
+    "43: alerts.quiet_hours: quiet hours without an end",
+    "44: alerts.heartbeat_channel: there is no channel drum",
+    "46: channels.pigeon.kind: unknown kind of channel (there are: chat, command, file, mail, snmp, syslog, webhook)",
+    "47: channels.mail.host: is required by a channel of kind mail",
+    "50: channels.local.host: syslog over `unix` needs `path`",
+    "53: channels.remote.host: syslog over udp needs `host`",
+    "55: contacts.nobody.channels: nobody can be reached without a channel",
+    "57: contacts.anna.channels.1: there is no channel smoke",
+    "56: contacts.anna.address: neither the contact nor the channel mail has an address",
+    "58: contacts.anna.quiet_hours: quiet hours without an end",
+    "59: contacts.anna.public_key: not a public key",
+    "61: escalation.levels.0.contacts.0: there is no contact berta",
+    "61: escalation.levels.0.contacts: at level 1 nobody can be reached",
+    "62: escalation.levels.1.contacts: at level 2 nobody can be reached",
+    "63: escalation.rows.0: there are several rows for (intact, never)",
+    "66: escalation.rows.0.first_level: can never fire: there are 2 levels",
+    "67: escalation.rows.1: there are several rows",
+    "71: escalation.rows.1.last_level: can never fire: the last level is below the first",
+    "75: escalation.rows.2.last_level: there are 2 levels",
 ]
 
 
@@ -154,3 +153,38 @@ def test_rows_without_anybody_and_several_tables():
     assert "can never fire: there are neither levels nor contacts" in problems_of(HEAD + row)[0]
     channel = '[channels.a]\nkind = "file"\npath = "/x"\n[contacts.a]\nchannels = ["a"]\n'
     assert config.loads(HEAD + channel + row, environ={}).settings.contacts["a"].channels == ("a",)
+
+
+OBJECTIVES = (
+    HEAD
+    + """
+[jobs.ehr]
+paths = ["/srv"]
+rpo_seconds = "2d"
+[jobs.lab]
+paths = ["/srv"]
+[services.admission]
+source = "ehr"
+rpo = "1d"
+[services.lab]
+rpo = "4h"
+[schedule.nightly]
+job = "lab"
+every_seconds = "1d"
+[schedule.ehr]
+job = "ehr"
+every_seconds = "1d"
+"""
+)
+
+
+def test_an_objective_is_said_once_and_kept_by_the_schedule():
+    with pytest.raises(ConfigError) as caught:
+        config.loads(OBJECTIVES, environ={})
+    problems = caught.value.problems
+    assert len(problems) == 2
+    assert "jobs.ehr.rpo_seconds: is looser than services.admission.rpo" in "".join(problems)
+    assert "schedule.nightly: the objective of the job lab can never be kept" in "".join(problems)
+    mended = OBJECTIVES.replace('rpo_seconds = "2d"', 'rpo_seconds = "1d"').replace('"4h"', '"36h"')
+    settings = config.loads(mended, environ={}).settings
+    assert [rpo_of(settings, job) for job in ("ehr", "lab", "none")] == [86_400, 129_600, None]

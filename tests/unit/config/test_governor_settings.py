@@ -38,13 +38,12 @@ GOOD = (
     + """
 [jobs.ehr]
 paths = ["/srv"]
+rpo_seconds = "4h"
 [jobs.ehr.limits]
 read_bytes_per_s = "1MB"
 [limits]
 read_bytes_per_s = "9MB"
 threads = 3
-[governor]
-rpo_seconds = "4h"
 [governor.machine]
 cpu_cores = 2
 [governor.probes.db]
@@ -85,8 +84,7 @@ def test_a_configuration_becomes_a_plan():
     assert [type(probe) for probe in plan.probes] == [SqlProbe, SqlProbe, HttpProbe, CommandProbe]
     assert plan.probes[3].timeout == 1.0
     assert plan.machine.cpu_cores == 2
-    assert plan.rpo is not None
-    assert plan.rpo.total_seconds() == 14_400
+    assert {job: rpo.total_seconds() for job, rpo in plan.objectives.items()} == {"ehr": 14_400}
     (night,) = plan.calendar.windows
     assert (night.mode, night.slowdown_max, len(night.holidays)) == ("closed", 0.05, 1)
     assert limits(settings).read_bytes_per_s == 9_000_000

@@ -374,6 +374,13 @@ def test_an_objective_in_danger_raises_the_budget_and_alerts(place):
     assert governor._prospect.in_danger
 
 
+def test_a_first_backup_may_take_as_long_as_it_needs(place):
+    governor = place.governor(GovernorPlan(active=True, rpo=timedelta(hours=1), slowdown_max_for_rpo=0.5))
+    governor.progress(10, 1000)
+    place.run(governor, 30)
+    assert not [event for event in governor.events() if isinstance(event, Alert)]
+
+
 def test_a_clock_that_was_set_is_noted_once(place):
     governor = place.governor(GovernorPlan(calendar=Calendar((CLOSED_AT_NOON,))))
     place.run(governor, 1)

@@ -38,11 +38,11 @@ TEXT = """[vault]
 url = "VAULT"
 key_file = "file:KEY"
 [jobs.ehr]
+rpo_seconds = "2d"
 paths = ["DATA"]
 [schedule.nightly]
 job = "ehr"
 every_seconds = "1d"
-rpo_seconds = "2d"
 [monitoring]
 store_free_percent = 0
 """
@@ -104,7 +104,7 @@ def test_a_vault_that_breaks_while_it_is_read_is_a_fact(tmp_path, monkeypatch):
 
 def test_what_drills_say_is_in_the_facts(tmp_path, monkeypatch):
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
-    text = TEXT + "[services.ehr]\n"
+    text = TEXT + '[services.ehr]\nrpo = "2d"\n'
     for name, path in {"VAULT": tmp_path / "vault", "KEY": tmp_path / "key", "DATA": tmp_path / "data"}.items():
         text = text.replace(name, str(path))
     loaded = config.loads(text, environ={})

@@ -25,9 +25,9 @@ from holdfast.repository.repository import Repository
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.faults import Crash, FaultStore
-from holdfast.testing.hosts import FakeHost, check_vault
+from holdfast.testing.hosts import FakeHost, at_its_word, check_vault
 
-NOW = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0))
+NOW = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0), compare=at_its_word)
 MODES = [(after, outage) for after in (False, True) for outage in (False, True)]
 SOURCE = "ab" * 16
 OUTAGE_STEP = 4

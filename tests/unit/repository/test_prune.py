@@ -15,10 +15,10 @@ from holdfast.repository.repository import Repository
 from holdfast.repository.rounds import read_rounds
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine
-from holdfast.testing.hosts import FakeHost, check_vault
+from holdfast.testing.hosts import FakeHost, at_its_word, check_vault
 
-NOW = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0))
-PATIENT = PruneOptions(unsafe_undo_delay=timedelta(0))
+NOW = PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0), compare=at_its_word)
+PATIENT = PruneOptions(unsafe_undo_delay=timedelta(0), compare=at_its_word)
 
 
 def packs(store: MemoryStore) -> set[str]:
@@ -66,21 +66,21 @@ def test_the_undo_delay_is_waited_out_by_later_calls(host: FakeHost, store: Memo
     drop(host, first.id)
     count = len(packs(store))
     for _ in range(2):
-        assert prune(host.repository, None, FakeEngine()).phase == "waiting"
+        assert prune(host.repository, PruneOptions(compare=at_its_word), FakeEngine()).phase == "waiting"
     assert len(packs(store)) == count
     clock.advance(timedelta(days=7))
-    assert prune(host.repository, None, FakeEngine()).phase == "closed"
+    assert prune(host.repository, PruneOptions(compare=at_its_word), FakeEngine()).phase == "closed"
     assert len(packs(store)) == count - 1
-    assert prune(host.repository, None, FakeEngine()).phase == "nothing"
+    assert prune(host.repository, PruneOptions(compare=at_its_word), FakeEngine()).phase == "nothing"
 
 
 def test_a_backup_beside_an_open_round_avoids_what_is_condemned(host: FakeHost) -> None:
     first = host.backup({"a": 1})
     host.backup({"a": 2})
     drop(host, first.id)
-    assert prune(host.repository, None, FakeEngine()).phase == "waiting"
+    assert prune(host.repository, PruneOptions(compare=at_its_word), FakeEngine()).phase == "waiting"
     host.backup({"a": 1})
-    prune(host.repository, PruneOptions(unsafe_undo_delay=timedelta(0)), FakeEngine())
+    prune(host.repository, PruneOptions(unsafe_undo_delay=timedelta(0), compare=at_its_word), FakeEngine())
     check_vault(host.repository, host.acknowledged)
 
 

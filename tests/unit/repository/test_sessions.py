@@ -25,11 +25,12 @@ from holdfast.repository.rebuild import plan as plan_rebuild
 from holdfast.repository.repository import Repository
 from holdfast.repository.retention import RetentionPolicy
 from holdfast.repository.rounds import read_damaged, write_damaged
-from holdfast.repository.session import bucket, read_state
+from holdfast.repository.session import bucket
+from holdfast.repository.states import read_state
 from holdfast.repository.types import SnapshotDraft
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine, FakeIndex
-from holdfast.testing.hosts import FakeHost, check_vault
+from holdfast.testing.hosts import FakeHost, at_its_word, check_vault
 
 
 def damage(store: MemoryStore, name: str) -> None:
@@ -92,7 +93,11 @@ def test_an_unreadable_decision_counts_as_committed(host: FakeHost, store: Memor
     damage(store, names.numbered("decision", info.id, 0))
     assert ids(repository) == [info.id]
     assert decisions.outcome(repository.home, info.id, repository.writer_id).verdict is Verdict.UNREADABLE
-    prune(repository, PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0)), FakeEngine())
+    prune(
+        repository,
+        PruneOptions(unsafe_undo_delay=timedelta(0), patience=timedelta(0), compare=at_its_word),
+        FakeEngine(),
+    )
     check_vault(repository, host.acknowledged)
     assert check(repository).notes
     host.backup({"a": 2})
@@ -110,7 +115,7 @@ def test_a_lost_envelope_is_a_problem_until_it_is_forgotten(
     for kind in ("snapshot", "frame"):
         assert kind in {f.kind for f in check(repository).findings}
     with pytest.raises(DamageError):
-        prune(repository, None, FakeEngine())
+        prune(repository, PruneOptions(compare=at_its_word), FakeEngine())
     for snapshot in (first, second):
         forget.forget(repository, snapshot.id, reason="lost")
     assert repository.snapshot_problems() == ()

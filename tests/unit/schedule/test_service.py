@@ -32,11 +32,11 @@ START = datetime(2026, 11, 23, tzinfo=UTC)
 TEXT = """[vault]
 url = "/v"
 [jobs.ehr]
+rpo_seconds = "25h"
 paths = ["/srv"]
 [schedule.nightly]
 job = "ehr"
 cron = "30 2 * * *"
-rpo_seconds = "25h"
 [schedule.proof]
 kind = "verify"
 after = ["nightly"]

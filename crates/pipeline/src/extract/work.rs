@@ -1,4 +1,5 @@
 //! A worker: reads a batch of segments, opens each, and writes its chunks to every file that needs them.
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +13,7 @@ use super::folders::OpenFolders;
 use super::large::{Ending, LargeFile, Staging};
 use super::run::{FindingKind, Run, count};
 use super::special;
-use super::window::{Batch, Direct, Need, Owner, Piece, SmallFile, Window};
+use super::window::{Batch, Direct, Need, Owner, Piece, Place, SmallFile, Window};
 use crate::Error;
 use crate::limits::Resource;
 use crate::reader::{Segment, is_of_one_segment};
@@ -405,27 +406,45 @@ impl Worker<'_> {
         };
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let temporary = file
-            .place
-            .is_replaced
-            .then(|| special::temporary_name(&file.place.name));
-        let name = temporary.as_deref().unwrap_or(&file.place.name);
-        if temporary.is_some() {
-            let _ = rustix::fs::unlinkat(folder, name, rustix::fs::AtFlags::empty());
-        }
-        let opened = rustix::fs::openat(folder, name, flags, mode)?;
+        // A file that a kill cuts short must not be found under its own name.
+        let temporary = special::temporary_name(&file.place.name);
+        let name = temporary.as_slice();
+        let opened = match rustix::fs::openat(folder, name, flags, mode) {
+            // Left by a restore that was killed.
+            Err(Errno::EXIST) => {
+                rustix::fs::unlinkat(folder, name, rustix::fs::AtFlags::empty())?;
+                rustix::fs::openat(folder, name, flags, mode)?
+            }
+            opened => opened?,
+        };
         let written = super::large::pwrite_all(std::os::fd::AsFd::as_fd(&opened), bytes, 0);
         let ended = written.and_then(|()| {
             let refused = attributes.set(std::os::fd::AsFd::as_fd(&opened), has_mode);
-            if temporary.is_some() {
-                rustix::fs::renameat(folder, name, folder, &*file.place.name)?;
-            }
+            rename(folder, name, &file.place)?;
             Ok(refused)
         });
         if ended.is_err() {
             let _ = rustix::fs::unlinkat(folder, name, rustix::fs::AtFlags::empty());
         }
         ended
+    }
+}
+
+/// Gives a new file its name; one that is there already stays, unless it is to be replaced.
+fn rename(folder: BorrowedFd<'_>, name: &[u8], place: &Place) -> Result<(), Errno> {
+    if place.is_replaced {
+        return rustix::fs::renameat(folder, name, folder, &*place.name);
+    }
+    let only_new = rustix::fs::RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(folder, name, folder, &*place.name, only_new) {
+        // File systems that cannot tell: the look before must do.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            match rustix::fs::statat(folder, &*place.name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Err(Errno::EXIST),
+                Err(_) => rustix::fs::renameat(folder, name, folder, &*place.name),
+            }
+        }
+        done => done,
     }
 }
 

@@ -138,6 +138,8 @@ impl Batch {
 pub(super) enum Ordered {
     Ready(Batch),
     Later(Receiver<Batch>),
+    /// Everything before this was looked up before the fence of this number was asked for, or after.
+    Fence(u32),
     /// The walk met everything. A queue that ends without this is a walk that failed.
     End,
 }

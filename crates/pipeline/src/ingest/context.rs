@@ -1,6 +1,6 @@
 //! What the threads of a run share.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use super::{IngestOptions, Owners};
 use crate::Error;
 use crate::limits::Limits;
 use crate::packer::{Bench, Packer, SealJob};
+use crate::reader::Reader;
 use crate::scan::{Opener, Pace};
 
 /// Work for a thread that has a bench.
@@ -70,6 +71,10 @@ pub(super) struct Context {
     pub stop: Arc<AtomicBool>,
     pub classes: Classes,
     pub alive: AtomicUsize,
+    /// The number of the last fence that was asked for.
+    pub fence: AtomicU32,
+    /// Opens map packs, for what a writer state says of large files.
+    pub maps: Option<Arc<Reader>>,
     /// Hashes of large files that only the cache knew.
     pub removed: Mutex<Vec<u64>>,
     failure: Mutex<Option<Error>>,
@@ -85,6 +90,7 @@ impl Context {
         options: IngestOptions,
         owners: Owners,
         sides: Sides,
+        maps: Option<Arc<Reader>>,
     ) -> Self {
         let classes = Classes::new(options.detect.clone());
         Self {
@@ -98,6 +104,8 @@ impl Context {
             stop: pace.stop,
             classes,
             alive: AtomicUsize::new(0),
+            fence: AtomicU32::new(0),
+            maps,
             removed: Mutex::default(),
             failure: Mutex::new(None),
             events,

@@ -16,6 +16,13 @@ pub enum Event {
     Checkpoint(CheckpointReady),
     /// A file that could not be stored whole.
     Finding(Finding),
+    /// What was referred to before a fence is in the trees, and was looked up again.
+    Fenced {
+        /// As [`super::Ingest::fence`] gave it; it stands for all before it.
+        number: u32,
+        /// Every segment in them has a copy outside excluded packs.
+        is_clean: bool,
+    },
     /// Everything is stored.
     Finished(Box<Finished>),
 }
@@ -84,6 +91,19 @@ pub struct Finding {
     pub detail: String,
 }
 
+impl Finding {
+    /// A command that failed, and how.
+    pub fn of_stream(path: &[u8], class: u16, detail: String) -> Self {
+        Self {
+            path: path.to_vec(),
+            class,
+            kind: FindingKind::StreamFailed,
+            errno: 0,
+            detail,
+        }
+    }
+}
+
 /// The tree of one class.
 pub struct ClassResult {
     /// The class.
@@ -112,6 +132,8 @@ pub struct Finished {
     pub counts: Counts,
     /// A new stat cache was written.
     pub cache_written: bool,
+    /// Some segment that the trees need is in excluded packs only: the run is to be repeated with the new cache.
+    pub is_lost: bool,
     /// Writer state payload, and whether it is a base; `None` if nothing changed.
     pub state: Option<(Vec<u8>, bool)>,
     /// What the first bytes of new and changed files showed.

@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use holdfast_engine::content::{Content, encode_group_list, encode_piece_list};
 use holdfast_engine::entry::{Entry, EntryKind};
 use holdfast_engine::limits::PIECES_INLINE_MAX;
+use holdfast_engine::refs::RefSet;
 use holdfast_engine::tree::{NodeSink, TreeBuilder};
 use holdfast_engine::{ClassKeys, PackKind, Role};
 use rustix::fs::{FileType, major, minor};
@@ -36,6 +37,11 @@ pub(super) fn finish(
         let batch = match ordered {
             Ordered::Ready(batch) => batch,
             Ordered::Later(later) => later.recv().map_err(|_| Error::Stopped)?,
+            Ordered::Fence(number) => {
+                let is_clean = trees.is_clean()?;
+                context.tell(Event::Fenced { number, is_clean });
+                continue;
+            }
             Ordered::End => {
                 whole = true;
                 break;
@@ -55,6 +61,7 @@ pub(super) fn finish(
             runs: Vec::new(),
             counts,
             cache_written: false,
+            is_lost: false,
             state: None,
             detections: Vec::new(),
             raised: Vec::new(),
@@ -76,7 +83,7 @@ pub(super) fn finish(
             result.stored_bytes = stored.pack_bytes.load(Ordering::Relaxed);
         }
     }
-    check_references(context, &classes)?;
+    let is_lost = !has_references(context, &classes)?;
     context.sides.sweep();
     let (cache_written, state) = recorder.finish(std::mem::take(&mut context.removed.lock()))?;
     let (detections, raised) = context.classes.results();
@@ -85,6 +92,7 @@ pub(super) fn finish(
         runs,
         counts: context.counts(),
         cache_written,
+        is_lost,
         state,
         detections,
         raised,
@@ -93,23 +101,27 @@ pub(super) fn finish(
     Ok(())
 }
 
-/// Packs may have been excluded since they were first referred to: then the run has to be repeated.
-fn check_references(context: &Context, classes: &[ClassResult]) -> Result<(), Error> {
+/// Whether all that the trees need is there: packs may have been excluded since they were first referred to.
+fn has_references(context: &Context, classes: &[ClassResult]) -> Result<bool, Error> {
     for result in classes {
         let class = context
             .packer
             .classes()
             .position(|keys| keys.class() == result.class);
-        for (origin, segment) in result.refs.iter() {
-            if !context
-                .packer
-                .has_segment(class.unwrap_or(0), &origin, segment)?
-            {
-                return Err(Error::ReferencesLost);
-            }
+        if !has_all(context, class.unwrap_or(0), &result.refs)? {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+fn has_all(context: &Context, class: usize, refs: &RefSet) -> Result<bool, Error> {
+    for (origin, segment) in refs.iter() {
+        if !context.packer.has_segment(class, &origin, segment)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// One class's tree while it grows.
@@ -185,13 +197,10 @@ impl<'a> Finisher<'a> {
             let body = std::mem::replace(&mut item.body, Body::Unread);
             match body {
                 Body::Missing(kind, errno) => self.find(path, item.class, kind, errno),
-                Body::Failed(detail) => self.context.find(Finding {
-                    path: path.to_vec(),
-                    class: item.class,
-                    kind: FindingKind::StreamFailed,
-                    errno: 0,
-                    detail,
-                }),
+                Body::Failed(detail) => {
+                    self.context
+                        .find(Finding::of_stream(path, item.class, detail));
+                }
                 Body::Unread | Body::Attributes { .. } => {
                     return Err(Error::Internal("an entry that nobody read"));
                 }
@@ -208,6 +217,16 @@ impl<'a> Finisher<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether all that the trees refer to so far has a copy outside excluded packs.
+    fn is_clean(&self) -> Result<bool, Error> {
+        for (class, tree) in self.trees.iter().enumerate() {
+            if !has_all(self.context, class, &tree.refs.set)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn find(&self, path: &[u8], class: u16, kind: FindingKind, errno: i32) {
@@ -384,6 +403,7 @@ impl<'a> Finisher<'a> {
                 if pieces.len() <= PIECES_INLINE_MAX {
                     return Ok(Content::Pieces(pieces.clone()));
                 }
+                sink.kind = PackKind::Map;
                 let mut lists = Vec::new();
                 for part in pieces.chunks(LIST_ENTRIES_MAX) {
                     lists.push(sink.put(Role::Pieces, &encode_piece_list(part)?)?);

@@ -41,6 +41,7 @@ use crate::Error;
 use crate::limits::Limits;
 use crate::packer::ledger::{CheckpointRule, Ledger};
 use crate::packer::{ClassSetup, Packer};
+use crate::reader::Reader;
 use crate::scan::{Pace, Scan, ScanConfig};
 use crate::statcache::{CacheReader, CacheWriter};
 
@@ -99,6 +100,8 @@ pub struct IngestOptions {
     pub detect: Option<Raise>,
     /// Seconds since 1970 when the run began: files changed since then may change again unseen.
     pub started_s: i64,
+    /// Give a whole writer state, not a difference, if anything changed.
+    pub state_base: bool,
 }
 
 impl Default for IngestOptions {
@@ -109,7 +112,7 @@ impl Default for IngestOptions {
             workers: 0,
             pack_bytes: 32 << 20,
             checkpoint: CheckpointRule {
-                chunks: 500_000,
+                chunks: 250_000,
                 bytes: 1 << 30,
                 every: Duration::from_mins(5),
             },
@@ -117,6 +120,7 @@ impl Default for IngestOptions {
             audit_files: 16,
             detect: None,
             started_s: 0,
+            state_base: false,
         }
     }
 }
@@ -143,6 +147,8 @@ pub struct IngestConfig {
     pub options: IngestOptions,
     /// How fast it may be.
     pub limits: Arc<Limits>,
+    /// Opens this writer's map packs; with `state_in` only.
+    pub maps: Option<Arc<Reader>>,
 }
 
 /// A backup run.
@@ -178,6 +184,7 @@ impl Ingest {
             config.options.clone(),
             config.owners,
             sides::Sides::beside(&config.cache_out),
+            config.maps,
         ));
         let mut run = Self {
             context,
@@ -218,7 +225,7 @@ impl Ingest {
         let writer = CacheWriter::create(&config.cache_out, old, run.context.packer.classes())?;
         let first = cache.is_none();
         let memory = past::Memory::new(&run.context, cache, &config.state_in);
-        let base = first && !memory.has_state();
+        let base = (first && !memory.has_state()) || config.options.state_base;
         let recorder = record::Recorder::new(writer, base, first, config.options.started_s);
         run.spawn("hf-merge", move |context| {
             let outlets = walk::Outlets {
@@ -316,6 +323,12 @@ impl Ingest {
     pub fn checkpoint_done(&self, number: u32) -> Result<(), Error> {
         let origins = self.context.packer.ledger.checkpoint_done(number)?;
         self.context.packer.forget_indexed(&origins)
+    }
+
+    /// Asks that all that was referred to so far be looked up again, once it is in the trees; answered by
+    /// [`Event::Fenced`] with this number or a later one, unless the run ends before.
+    pub fn fence(&self) -> u32 {
+        self.context.fence.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Ends the run within a second: what was read is handed out as packs, the rest is dropped.

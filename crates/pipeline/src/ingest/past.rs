@@ -1,17 +1,21 @@
 //! What earlier runs knew: the stat cache, merged with the scan in one pass, or what a writer state says if there is none.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use holdfast_engine::content::{Content, parse_group_list, parse_piece_list, total_len};
 use holdfast_engine::entry::compare_paths;
+use holdfast_engine::group::PageGroup;
 use holdfast_engine::state::{StateFile, WriterState};
-use holdfast_engine::{ClassId, Origin};
+use holdfast_engine::tree::NodeSource;
+use holdfast_engine::{ClassId, ClassKeys, Location, Origin, Role};
 
 use super::batch::{Body, PageFile, Past, Stored};
 use super::classify::raised;
 use super::context::Context;
 use super::source::SMALL_BYTES_MAX;
 use crate::Error;
+use crate::reader::{CACHE_BYTES, SegmentCache};
 use crate::scan::FoundEntry;
 use crate::statcache::CacheReader;
 use crate::statcache::record::Held;
@@ -61,6 +65,8 @@ pub(super) struct Memory {
     cache: Option<CacheReader>,
     /// Files of a writer state, by class and hash of the path.
     states: HashMap<(ClassId, u64), StateFile>,
+    /// Opens what states name.
+    maps: Option<SegmentCache>,
     /// A writer state was read.
     state: bool,
     paranoid: bool,
@@ -81,11 +87,14 @@ impl Memory {
                 files.clear();
             }
         }
+        let reader = context.maps.clone().filter(|_| state);
+        let maps = reader.and_then(|reader| SegmentCache::new(reader, CACHE_BYTES).ok());
         let options = &context.options;
         let known = cache.as_ref().map_or(0, |cache| cache.records);
         Self {
             cache,
             states: files,
+            maps,
             state,
             paranoid: options.paranoid,
             audit: Audit::new(options.audit_files, known, options.started_s),
@@ -198,29 +207,66 @@ impl Memory {
         }
     }
 
+    /// Packs were excluded: what was answered before may not hold any longer.
+    pub fn ask_again(&mut self) {
+        self.last = None;
+    }
+
     fn recall_state(&mut self, context: &Context, entry: &FoundEntry<'_>) -> Result<Known, Error> {
         if self.states.is_empty() || self.paranoid || entry.stat.size <= SMALL_BYTES_MAX {
             return Ok(Known::to_be_read(Past::New));
         }
-        let keys = context.packer.keys(usize::from(entry.class))?;
-        let Some(file) = self
-            .states
-            .remove(&(keys.class(), keys.path_hash(entry.path)))
-        else {
+        let Some((class, file)) = self.state_of(context, entry) else {
             return Ok(Known::to_be_read(Past::New));
         };
+        let detected = (class != entry.class).then_some(class);
         let stat = &entry.stat;
         let same = (file.size, file.mtime, file.ctime, file.inode)
             == (stat.size, stat.mtime, stat.ctime, stat.ino);
-        let holdfast_engine::content::Content::Pieces(pieces) = file.content else {
-            return Ok(Known::to_be_read(Past::Changed));
+        // What cannot be fetched costs reading the file.
+        let stored = self
+            .maps
+            .as_mut()
+            .and_then(|maps| stored_of(context, maps, &file).ok())
+            .or(match file.content {
+                Content::Pieces(pieces) => Some(Stored::Pieces(pieces)),
+                _ => None,
+            });
+        let Some(stored) = stored else {
+            return Ok(Known {
+                detected,
+                ..Known::to_be_read(Past::Changed)
+            });
         };
-        let stored = Stored::Pieces(pieces);
-        if !same || !stat.is_file() || !self.is_stored(context, entry.class, &stored)? {
-            return Ok(Known::to_be_read(Past::Changed));
+        if !same || !stat.is_file() || !self.is_stored(context, class, &stored)? {
+            let old = match stored {
+                Stored::Pages(pages) if stat.is_file() => Some(pages),
+                _ => None,
+            };
+            return Ok(Known {
+                old,
+                rewritten: file.size == stat.size,
+                detected,
+                ..Known::to_be_read(Past::Changed)
+            });
         }
         // Attributes are not in a state, and are needed anew.
-        Ok(Known::unchanged(Body::Attributes { stored }))
+        Ok(Known {
+            detected,
+            ..Known::unchanged(Body::Attributes { stored })
+        })
+    }
+
+    /// What a state says of an entry, and the position of the class that it was stored in: its path's, or one it was raised to.
+    fn state_of(&mut self, context: &Context, entry: &FoundEntry<'_>) -> Option<(u16, StateFile)> {
+        let classes = context.packer.classes().enumerate();
+        let key = |keys: &ClassKeys| (keys.class(), keys.path_hash(entry.path));
+        let found = classes
+            .map(|(position, keys)| (position as u16, key(keys)))
+            .filter(|(position, _)| raised(entry.class, Some(*position)) == *position)
+            .find(|(_, key)| self.states.contains_key(key));
+        let (position, key) = found?;
+        Some((position, self.states.remove(&key)?))
     }
 
     /// Whether all content can still be referred to.
@@ -257,6 +303,59 @@ impl Memory {
             }
         }
         Ok(true)
+    }
+}
+
+/// Where the bytes of a file of a state are, lists and groups fetched from this writer's own map packs.
+fn stored_of(
+    context: &Context,
+    maps: &mut SegmentCache,
+    file: &StateFile,
+) -> Result<Stored, Error> {
+    let groups_of = |page_size_log2, groups: Vec<Location>, maps: &mut SegmentCache| {
+        let mut side = context.sides.write()?;
+        let mut segments = BTreeSet::new();
+        for location in &groups {
+            let bytes = maps.get(Role::Group, location)?;
+            let places = PageGroup::parse(&bytes)?.extents.into_iter();
+            let places = places.filter_map(|extent| extent.place);
+            segments.extend(places.map(|(place, _)| (place.origin, place.segment)));
+            side.put(&bytes)?;
+        }
+        Ok::<_, Error>(Stored::Pages(Arc::new(PageFile {
+            page_size_log2,
+            groups,
+            segments: segments.into_iter().collect(),
+            side: side.finish()?,
+        })))
+    };
+    match &file.content {
+        Content::Inline(_) => Err(Error::Internal("inline content in a writer state")),
+        Content::Pieces(pieces) => Ok(Stored::Pieces(pieces.clone())),
+        Content::PiecesAt(lists) => {
+            let mut pieces = Vec::new();
+            for list in lists {
+                pieces.extend(parse_piece_list(&maps.get(Role::Pieces, list)?)?);
+            }
+            if total_len(&pieces)? != file.size {
+                return Err(Error::Internal("pieces of another file in a writer state"));
+            }
+            Ok(Stored::Pieces(pieces))
+        }
+        Content::PageMap {
+            page_size_log2,
+            groups,
+        } => groups_of(*page_size_log2, groups.clone(), maps),
+        Content::PageMapAt {
+            page_size_log2,
+            lists,
+        } => {
+            let mut groups = Vec::new();
+            for list in lists {
+                groups.extend(parse_group_list(&maps.get(Role::Pieces, list)?)?);
+            }
+            groups_of(*page_size_log2, groups, maps)
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::statcache::record::{Held, Record};
 
 /// A file changed this shortly before the run, or in it, may change again within one tick of its clock.
 const FRESH_SECONDS: i64 = 2;
+/// The inode of a file that is to be read again: none has this one.
+const NO_INODE: u64 = 0;
 
 /// Writes both, in path order.
 pub(super) struct Recorder {
@@ -73,16 +75,15 @@ impl Recorder {
         self.cache.push(record)
     }
 
-    /// Only what can be trusted: a state cannot say of a file that it is to be read again.
+    /// What cannot be trusted goes in with an inode that no file has, so that it is read again: beside its old page map.
     fn state(&mut self, keys: &ClassKeys, item: &Item, entry: &Entry, fresh: bool) {
         let EntryKind::File { size, content } = &entry.kind else {
             return;
         };
         let changed = item.past != Past::Unchanged;
-        let wanted = !fresh
-            && *size > SMALL_BYTES_MAX
-            // Lists elsewhere lie where a writer cannot read.
-            && matches!(content, Content::Pieces(_) | Content::PageMap { .. } | Content::PageMapAt { .. });
+        let paged = matches!(content, Content::PageMap { .. } | Content::PageMapAt { .. });
+        let wanted =
+            *size > SMALL_BYTES_MAX && (paged || !fresh) && !matches!(content, Content::Inline(_));
         if !wanted || !(changed || self.base) {
             return;
         }
@@ -93,7 +94,7 @@ impl Recorder {
                 class: ClassId(keys.class().0),
                 mtime: item.stat.mtime,
                 ctime: item.stat.ctime,
-                inode: item.stat.ino,
+                inode: if fresh { NO_INODE } else { item.stat.ino },
                 size: *size,
                 content: content.clone(),
             }),

@@ -88,6 +88,8 @@ struct Walker<'a> {
     unread_bytes: u64,
     /// Files of several names met so far, per class: content is read once.
     linked: HashSet<(u64, u64, u16)>,
+    /// The last fence.
+    fence: u32,
 }
 
 impl<'a> Walker<'a> {
@@ -100,10 +102,27 @@ impl<'a> Walker<'a> {
             unread: 0,
             unread_bytes: 0,
             linked: HashSet::new(),
+            fence: 0,
         }
     }
 
+    /// Puts a fence between what was looked up so far and what follows, if one was asked for.
+    fn fence(&mut self) -> Result<(), Error> {
+        let wanted = self.context.fence.load(Ordering::Acquire);
+        if wanted == self.fence {
+            return Ok(());
+        }
+        self.fence = wanted;
+        self.flush()?;
+        self.memory.ask_again();
+        self.outlets
+            .order
+            .send(Ordered::Fence(wanted))
+            .map_err(|_| Error::Stopped)
+    }
+
     fn entry(&mut self, entry: &FoundEntry<'_>) -> Result<(), Error> {
+        self.fence()?;
         let stat = entry.stat;
         let again = stat.is_file()
             && stat.nlink > 1

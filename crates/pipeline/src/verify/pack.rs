@@ -6,6 +6,7 @@ use aws_lc_rs::digest;
 use holdfast_engine::compress::Decompressor;
 use holdfast_engine::directory::{ChunkInfo, Directory, SegmentInfo};
 use holdfast_engine::pack::{PackHeader, TRAILER_BYTES, open_directory, parse_trailer};
+use holdfast_engine::record::IndexRecord;
 use holdfast_engine::segment::open_segment;
 use holdfast_engine::sorted::PackRow;
 use holdfast_engine::{ClassKeys, Error as EngineError, Id, Role};
@@ -74,6 +75,7 @@ impl<'a> Prover<'a> {
             segments: 0,
             is_opened: false,
             reason: String::new(),
+            record: None,
             damaged: Vec::new(),
         };
         match self.judge(row, open, &mut verdict) {
@@ -104,9 +106,11 @@ impl<'a> Prover<'a> {
         let mut decompressor = Decompressor::new()?;
         let mut stream = Stream::new(self, name, row.size);
         let mut reason = String::new();
+        let mut record = None;
         match front {
             Ok(Some((header, directory))) => {
                 verdict.is_opened = true;
+                record = Some(record_of(row, &header, &directory));
                 stream.skip_to(directory.span().map_or(0, |(start, _)| start))?;
                 for segment in &directory.segments {
                     let sealed = stream.take(u64::from(segment.sealed_len))?;
@@ -140,6 +144,7 @@ impl<'a> Prover<'a> {
             };
             reason = format!("its SHA-256 is not its name{more}");
         }
+        verdict.record = record.filter(|_| reason.is_empty());
         verdict.reason = reason;
         Ok(())
     }
@@ -192,6 +197,20 @@ impl<'a> Prover<'a> {
         }
         Ok(())
     }
+}
+
+/// The hash of what an index run must say of a pack.
+fn record_of(row: &PackRow, header: &PackHeader, directory: &Directory) -> [u8; 32] {
+    let record = IndexRecord {
+        name: row.name,
+        size: row.size,
+        kind: header.kind,
+        nonces: header.origins.iter().map(|origin| origin.nonce).collect(),
+        directory: directory.clone(),
+    };
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, &record.encode()).as_ref());
+    out
 }
 
 fn id_of(keys: &ClassKeys, chunk: &ChunkInfo, content: &[u8]) -> Id {

@@ -197,6 +197,7 @@ impl Vault {
             owners: Owners::default(),
             options: self.options.clone(),
             limits: Arc::clone(&self.limits),
+            maps: None,
         };
         (Ingest::start(config).expect("started"), cache_out)
     }
@@ -222,7 +223,7 @@ impl Vault {
         loop {
             match run.poll(Duration::from_secs(5)).expect("running") {
                 None if run.is_ended() => return None,
-                None => {}
+                None | Some(Event::Fenced { .. }) => {}
                 Some(Event::Pack(pack)) => {
                     packs.push((pack.kind, pack.bytes.len()));
                     self.packs.insert(pack.name, pack.bytes);

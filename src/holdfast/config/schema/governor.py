@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
-from holdfast.config.schema.fields import DAY, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
+from holdfast.config.schema.fields import MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
 
 __all__ = ["GovernorSettings", "LimitSettings", "MachineSettings", "ProbeSettings", "WindowSettings"]
 
@@ -134,9 +134,6 @@ class GovernorSettings(Section):
     slowdown_max: Share = option(0.10, "What part of its speed the application may lose.", gt=0, le=10)
     slowdown_max_for_rpo: Share = option(
         0.25, "The same while the run's source would miss its objective otherwise.", gt=0, le=10
-    )
-    rpo_seconds: Seconds | None = option(
-        None, "How old the newest snapshot may become.", unit="seconds", ge=60, le=366 * DAY
     )
     only_in_maintenance: StrictBool = option(False, "Run only in maintenance windows.")
     wait_for_window: StrictBool = option(

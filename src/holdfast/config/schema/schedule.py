@@ -43,9 +43,6 @@ class ScheduleSettings(Section):
         0, "Start up to so long after its time, so that hosts do not start at once.", unit="seconds", ge=0, le=DAY
     )
     group: Line = option("", "Entries of one group never run at the same time.")
-    rpo_seconds: Seconds | None = option(
-        None, "The oldest that the newest good backup may be; older is an alert.", unit="seconds", ge=60
-    )
     grace_seconds: Seconds = option(3600, "A start later than this is an alert.", unit="seconds", ge=60, le=30 * DAY)
     attempts: StrictInt = option(4, "How often a run that may succeed later is started.", unit="attempts", ge=1, le=100)
     retry_seconds: Seconds = option(

@@ -14,6 +14,7 @@ from holdfast.config.schema.governor import LimitSettings
 
 __all__ = [
     "BackupSettings",
+    "ClassRetentionSettings",
     "ClassRuleSettings",
     "JobSettings",
     "PruneSettings",
@@ -93,6 +94,13 @@ class JobSettings(Section):
         le=1_000_000,
     )
     tags: Texts = option((), "Tags of the snapshots, sealed with them.")
+    rpo_seconds: Seconds | None = option(
+        None,
+        "How old its newest good snapshot may become; older is an alert. None: the least `rpo` of the services it backs up.",
+        unit="seconds",
+        ge=60,
+        le=366 * DAY,
+    )
     limits: LimitSettings | None = option(None, "How hard this job may press; what it leaves out, `[limits]` says.")
 
 
@@ -107,6 +115,18 @@ class BackupSettings(Section):
         GIB, "A checkpoint is written after so many new bytes.", unit="bytes", ge=MIB, le=1024 * GIB
     )
     checkpoint_seconds: Seconds = option(300, "A checkpoint is written after so long.", unit="seconds", ge=1, le=DAY)
+
+
+class ClassRetentionSettings(Section):
+    """How long one data class is kept where that differs from the rest. A class goes from a snapshot that stays for others."""
+
+    last: StrictInt = option(0, "The newest so many.", unit="snapshots", ge=0, le=100_000)
+    hourly: StrictInt = option(0, "The newest of each of so many hours.", unit="hours", ge=0, le=100_000)
+    daily: StrictInt = option(0, "The newest of each of so many days.", unit="days", ge=0, le=100_000)
+    weekly: StrictInt = option(0, "The newest of each of so many weeks.", unit="weeks", ge=0, le=100_000)
+    monthly: StrictInt = option(0, "The newest of each of so many months.", unit="months", ge=0, le=100_000)
+    yearly: StrictInt = option(0, "The newest of each of so many years.", unit="years", ge=0, le=100_000)
+    within_days: StrictInt = option(0, "Everything admitted in the last so many days.", unit="days", ge=0, le=36_500)
 
 
 class RetentionSettings(Section):
@@ -128,6 +148,9 @@ class RetentionSettings(Section):
         unit="days",
         ge=0,
         le=36_500,
+    )
+    classes: dict[Name, ClassRetentionSettings] = option(
+        {}, "Data classes that are kept for another time than the rest, by name."
     )
 
 

@@ -11,6 +11,7 @@ from holdfast.runs.operations import audited
 
 if TYPE_CHECKING:
     from holdfast.config import Config
+    from holdfast.reports.compliance import ComplianceReport
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.drill.drills import DrillReport
     from holdfast.runs.drill.options import DrillOptions
@@ -134,3 +135,20 @@ class DrillSurface:
             events=events,
             stop=stop,
         )
+
+    def compliance(self) -> ComplianceReport:
+        """Return what the records show of each control of HIPAA, HITECH, NIST and CIS, and what they do not."""
+        from holdfast.runs.compliance import report_of
+
+        return report_of(self._vault, self._config)
+
+    def compliance_page(self, report: ComplianceReport, form: str) -> bytes:
+        """Return a compliance report as `html`, `pdf` or `json`; the page in HTML sealed, where this credential may.
+
+        `ReportToolMissingError` for a PDF without the extra `reports`.
+        """
+        from holdfast.runs.compliance import compliance_page
+        from holdfast.runs.drill.drills import RootSeal
+
+        signer = RootSeal(self._vault) if self._vault.repository.is_root else None
+        return compliance_page(report, form, signer)

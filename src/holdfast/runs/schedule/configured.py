@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from holdfast.base import environment
 from holdfast.base.calendar import Window, zone_of
 from holdfast.config.checks import slots_of
+from holdfast.config.objectives import rpo_of
 from holdfast.runs.assembly import state_root
 from holdfast.runs.schedule.book import ScheduleBook
 from holdfast.runs.schedule.records import Entry
@@ -41,7 +42,7 @@ def entries_of(settings: Settings) -> tuple[Entry, ...]:
             catch_up=entry.catch_up,
             jitter_seconds=float(entry.jitter_seconds),
             group=entry.group,
-            rpo_seconds=float(entry.rpo_seconds) if entry.rpo_seconds is not None else None,
+            rpo_seconds=rpo_of(settings, entry.job) if entry.kind == "backup" else None,
             grace_seconds=float(entry.grace_seconds),
             attempts=entry.attempts,
             retry_seconds=float(entry.retry_seconds),

@@ -1,0 +1,1 @@
+../../../../../rescue/holdfast_rescue.py
