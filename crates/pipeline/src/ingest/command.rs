@@ -1,6 +1,7 @@
 //! A foreign command: its environment is stated, it leads a process group of its own, and what it says on standard error is
 //! counted, not shown.
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::io::{Error, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -108,8 +109,11 @@ impl Running {
             return how;
         }
         let hash = self.error_hash.clone().finish();
-        let hash = hash.as_ref().iter().take(DIGEST_BYTES);
-        let hex: String = hash.map(|byte| format!("{byte:02x}")).collect();
+        let mut hex = String::new();
+        for byte in hash.as_ref().iter().take(DIGEST_BYTES) {
+            // Into a string: it cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
         format!(
             "{how}; {} bytes on standard error, SHA-256 {hex}",
             self.error_bytes
