@@ -355,7 +355,7 @@ class Tree:
     def users(self, segments: Sequence[tuple[bytes, int]]) -> Iterator[Entry]:
         """Yield the files whose content rests on one of the (origin, ordinal) segments."""
 
-def read_file(reader: Reader, entry: Entry, write: int) -> int: ...
+def read_file(reader: Reader, entry: Entry, write: int, limits: Limits) -> int: ...
 
 # --- backing up -------------------------------------------------------------------------------------------------------
 
@@ -390,7 +390,15 @@ class IngestClass:
 class IngestStream:
     """A command whose standard output becomes the file `path`; `class_id` 0: by the rules."""
 
-    def __new__(cls, path: bytes, command: Sequence[str], class_id: int = 0) -> IngestStream: ...
+    def __new__(
+        cls,
+        path: bytes,
+        command: Sequence[str],
+        class_id: int = 0,
+        *,
+        environment: Sequence[tuple[str, str]],
+        show_errors: bool = False,
+    ) -> IngestStream: ...
 
 @final
 class IngestOptions:
@@ -706,11 +714,18 @@ class PackVerdict:
 class Verify:
     """Reads packs in the engine's own threads and proves them. Poll until it returns None with `finished` True.
 
-    Packs whose class has no key in `keys` are proved by their hash alone.
+    Packs whose class has no key in `keys` are proved by their hash alone, and so are those whose content is `proved`.
     """
 
     def __new__(
-        cls, *, index: Index, keys: KeyRing | None, source: PackSource, packs: Sequence[bytes], limits: Limits
+        cls,
+        *,
+        index: Index,
+        keys: KeyRing | None,
+        source: PackSource,
+        packs: Sequence[bytes],
+        limits: Limits,
+        proved: Sequence[bytes] | None = None,
     ) -> Verify: ...
     def poll(self, timeout_s: float) -> PackVerdict | VerifyProgress | None: ...
     def stop(self) -> None: ...

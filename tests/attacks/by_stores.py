@@ -12,8 +12,9 @@ from holdfast.repository import writers
 from holdfast.repository.bodies import Slot
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, Passphrase
+from holdfast.repository.opening import read_keyring
 from holdfast.repository.prune import prune
-from holdfast.repository.repository import Repository, read_keyring
+from holdfast.repository.repository import Repository
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.sweep.ground import Ground, ground

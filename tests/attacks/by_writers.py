@@ -228,7 +228,9 @@ def forged_certificate(folder: Path) -> None:
     )
     name = f"writer/{friend}/00000000"
     scene.plant(name, thief.home.encode(name, forged, thief.writer))
-    credential = RoleCredential(thief.home.vault, friend, {**body, "writer": friend, "format": CREDENTIAL_FORMAT})
+    credential = RoleCredential(
+        thief.home.vault, friend, "writer", {**body, "writer": friend, "format": CREDENTIAL_FORMAT}
+    )
     assert refused(lambda: Repository.open(scene.store, credential, scene.env)) == "not-permitted"
     assert scene.root.home.certificate(friend) is None
 

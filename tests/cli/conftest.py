@@ -82,8 +82,8 @@ class FakeSnapshot:
     def diff(self, other):
         return iter(self._call("diff", other=other))
 
-    def read(self, path, fd):
-        return self._call("read", path=path, fd=fd)
+    def read(self, path, fd, **given):
+        return self._call("read", path=path, fd=fd, **given)
 
     def restore(self, to, **arguments):
         return self._call("restore", to=to, **arguments)

@@ -80,8 +80,8 @@ def test_backup_passes_every_option(vault, run):
     code, out, err = run(
         "backup", "/srv/ehr", "--label", "ehr", "--exclude", "*.tmp", "--exclude-larger-than", "1GiB", "--include-caches",
         "--one-file-system", "--class-rule", "*.dcm=imaging", "--default-class", "database", "--tag", "a", "--tag", "b",
-        "--paranoid", "--stdin-command", "dump.sql=pg_dump --all 'my db'", "--limit-read", "1MB", "--limit-write", "2MB",
-        "--dry-run",
+        "--paranoid", "--stdin-command", "dump.sql=pg_dump --all 'my db'", "--stdin-env", "PGPASSFILE",
+        "--limit-read", "1MB", "--limit-write", "2MB", "--dry-run",
     )  # fmt: skip
     assert code == 0
     asked = vault.asked("backup")
@@ -97,7 +97,7 @@ def test_backup_passes_every_option(vault, run):
     assert options.default_class == "database"
     assert options.tags == ("a", "b")
     assert options.paranoid is True
-    assert options.streams == (Stream("dump.sql", ("pg_dump", "--all", "my db")),)
+    assert options.streams == (Stream("dump.sql", ("pg_dump", "--all", "my db"), environment=("PGPASSFILE",)),)
     assert options.limits == Limits(1_000_000, 2_000_000)
     assert f"Snapshot {ID} is stored." in out
     assert "imaging: 1 files" in out
@@ -371,10 +371,11 @@ def test_restore_says_what_is_missing_and_what_is_damaged(vault, run):
 
 
 def test_restore_streams_one_file(vault, run):
-    vault.answers["read"] = lambda path, fd: os.write(fd, b"content of " + path)
-    code, out, _ = run("restore", "latest", "--stdout", "/srv/a")
+    vault.answers["read"] = lambda path, fd, limits: os.write(fd, b"content of " + path)
+    code, out, _ = run("restore", "latest", "--stdout", "/srv/a", "--limit-read", "9kB")
     assert code == 0
     assert out == "content of /srv/a"
+    assert vault.asked("read")["limits"] == Limits(9000)
 
 
 def test_forget_by_rules_and_by_id(vault, run):
@@ -454,14 +455,15 @@ def test_verify_reports(vault, run):
         3, 9, 1000, 50, (pack, dataclasses.replace(pack, files=-1)), ("object x is damaged",), 1.25, "damaged/1", 2.0, 1
     )
     code, out, _ = run(
-        "verify", "--sample", "10%", "--older-than-days", "2", "--snapshot", ID, "--no-mark", "--limit-read", "9kB"
-    )
+        "verify", "--sample", "10%", "--older-than-days", "2", "--snapshot", ID, "--no-mark", "--content",
+        "--limit-read", "9kB",
+    )  # fmt: skip
     assert code == 4
     asked = vault.asked("verify")
     del asked["events"], asked["stop"]
     assert asked == {
         "sample": 0.1, "older_than_days": 2.0, "snapshots": (ID,), "show_paths": False, "mark_damaged": False,
-        "due": False, "limits": Limits(9000, None),
+        "due": False, "content": True, "limits": Limits(9000, None),
     }  # fmt: skip
     assert "hash; 2 files in 1 snapshots" in out
     assert "not counted" in out

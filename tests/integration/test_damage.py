@@ -130,6 +130,24 @@ def test_every_flipped_bit_is_found(lived_in):
     assert found_by_inspection(place) == ""
 
 
+def test_content_is_proved_once_and_bytes_every_time(place):
+    """What was opened is proved by its name afterwards; where that fails, damage is named by segment as at first."""
+    with place.create() as vault:
+        (place.source / "a").write_bytes(random.Random(SEED).randbytes(200_000))
+        place.backup(vault)
+        first = vault.verify()
+        again = vault.verify()
+        everything = vault.verify(content=True)
+        assert first.sound
+        assert again.sound
+        assert everything.sound
+        assert (again.packs, again.bytes, again.segments) == (first.packs, first.bytes, 0)
+        assert everything.segments == first.segments > 0
+        flip(place, objects(place)["data"][0], 5000, 3)
+        found = vault.verify()
+        assert [pack.reason.startswith("its SHA-256 is not its name; segment 0: ") for pack in found.damaged] == [True]
+
+
 def test_a_backup_does_not_rely_on_known_damage(place):
     with place.create() as vault:
         for number in range(20):

@@ -328,10 +328,33 @@ class TestTrouble:
         )
         result = vault.backup(source / "empty", options=options)
         assert result.partial
-        assert [(f.path, f.kind) for f in result.findings] == [(b"dumps/bad.sql", "stream-failed")]
+        assert [(f.path, f.kind, f.detail) for f in result.findings] == [
+            (b"dumps/bad.sql", "stream-failed", "exit code 1")
+        ]
         vault.snapshots().latest().restore(to=tmp_path / "out", include=["dumps"])
         assert (tmp_path / "out/dumps/db.sql").read_text() == "select 1;"
         assert not (tmp_path / "out/dumps/bad.sql").exists()
+
+    def test_a_stream_inherits_what_it_is_given_and_no_more(self, vault, source, tmp_path, monkeypatch):
+        monkeypatch.setenv("PGPASSFILE", "/etc/pg")
+        monkeypatch.setenv("OUR_SECRET", "x")
+        options = BackupOptions(streams=(Stream("env", ("env",), environment=("PGPASSFILE", "NOT_SET")),))
+        vault.backup(source / "empty", options=options)
+        vault.snapshots().latest().restore(to=tmp_path / "out", include=["env"])
+        found = dict(line.split("=", 1) for line in (tmp_path / "out/env").read_text().splitlines())
+        assert found["PGPASSFILE"] == "/etc/pg"
+        assert found["LC_ALL"] == "C.UTF-8"
+        assert found.keys() <= {"PATH", "HOME", "TZ", "XDG_RUNTIME_DIR", "LC_ALL", "PGPASSFILE"}
+
+    @pytest.mark.parametrize("shown", [False, True])
+    def test_what_a_command_says_is_not_passed_on_unless_asked_for(self, vault, source, capfd, shown):
+        stream = Stream("dump", ("sh", "-c", "echo of a patient >&2; exit 7"))
+        options = BackupOptions(streams=(stream,), show_stream_errors=shown)
+        finding = vault.backup(source / "empty", options=options).findings[0]
+        assert finding.detail.startswith("exit code 7")
+        assert ("13 bytes on standard error" in finding.detail) == (not shown)
+        assert ("of a patient" in capfd.readouterr().err) == shown
+        assert "patient" not in finding.detail
 
     def test_an_interrupted_run_goes_on_without_storing_twice(self, vault, source, tmp_path):
         stop = threading.Event()

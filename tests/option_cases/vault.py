@@ -28,6 +28,10 @@ CASES: dict[str, tuple[str, object]] = {
     "jobs.*.tags": (HEAD + '[jobs.a]\ntags = ["nightly"]', ("nightly",)),
     "jobs.*.streams.*.path": (HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["true"]', "/d"),
     "jobs.*.streams.*.command": (HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["a", "b"]', ("a", "b")),
+    "jobs.*.streams.*.environment": (
+        HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["true"]\nenvironment = ["PGPASSFILE"]',
+        ("PGPASSFILE",),
+    ),
     "jobs.*.streams.*.class_name": (
         HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["true"]\nclass_name = "database"',
         "database",

@@ -42,3 +42,16 @@ def test_a_torn_or_foreign_file_is_no_proof(tmp_path):
     assert Ledger.load(path).proved == {"a": 5}
     path.write_text("")
     assert Ledger.load(path).proved == {}
+
+
+def test_the_record_of_a_proof_is_kept_until_its_pack_is_damaged_or_gone(tmp_path):
+    clock = ManualClock()
+    path = tmp_path / "ledger"
+    ledger = Ledger.load(path)
+    ledger.note(["a", "b", "c"], clock.now())
+    ledger.records |= {"a": "0a", "b": "0b"}
+    ledger.forget(["b"])
+    ledger.save(["a", "b", "c"])
+    found = Ledger.load(path)
+    assert found.records == {"a": "0a"}
+    assert set(found.proved) == {"a", "c"}

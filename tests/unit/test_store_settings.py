@@ -8,7 +8,6 @@ from holdfast.base.environment import ManualClock
 from holdfast.config import SecretRef, StoreSettings
 from holdfast.engine import Limits
 from holdfast.errors import CapabilityError, ConfigError, HoldfastError, StoreRefusedError, UsageError
-from holdfast.stores import assembly
 from holdfast.stores.assembly import assemble, locate
 from holdfast.stores.layers import BoundedStore, LimitedStore
 from holdfast.stores.memory import MemoryStore
@@ -100,7 +99,7 @@ def test_a_plug_in_is_found_by_its_scheme(monkeypatch):
                 f"{url} {settings.url} {len(environ)} {len(limits)}"
             )
 
-    monkeypatch.setattr(assembly, "entry_points", lambda group: [Point] if group == "holdfast.stores" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point] if group == "holdfast.stores" else [])
     found = assemble("tape://robot/1", ManualClock().environment(), limits=[Limits()])
     assert "tape://robot/1 tape://robot/1" in found.url
 

@@ -1,5 +1,8 @@
 //! Proves packs: each read once, in order; its SHA-256 is its name; and, with keys, every segment opens and every id is right.
-use std::collections::HashMap;
+//!
+//! A pack whose content was proved once is not opened again as long as its bytes are those of its name: they are the bytes
+//! that were opened (ADR 0027).
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -73,6 +76,7 @@ pub struct Verify {
 struct Shared {
     reader: Arc<Reader>,
     rows: Vec<PackRow>,
+    proved: HashSet<PackName>,
     next: AtomicUsize,
     limits: Arc<Limits>,
     stop: Arc<AtomicBool>,
@@ -80,10 +84,12 @@ struct Shared {
 }
 
 impl Verify {
-    /// Begins. Packs that the index does not know get a verdict, too. Packs of classes without keys are proved by hash alone.
+    /// Begins. Packs that the index does not know get a verdict, too. Packs of classes without keys are proved by hash alone,
+    /// and so are those whose content is `proved` already: their segments are opened only if the hash is not their name.
     pub fn start(
         reader: Arc<Reader>,
         packs: &[PackName],
+        proved: HashSet<PackName>,
         limits: Arc<Limits>,
     ) -> Result<Self, Error> {
         let known: HashMap<PackName, PackRow> = reader
@@ -124,6 +130,7 @@ impl Verify {
         let shared = Arc::new(Shared {
             reader,
             rows,
+            proved,
             next: AtomicUsize::new(0),
             limits,
             stop: Arc::clone(&stop),
@@ -185,7 +192,7 @@ impl Shared {
     fn work(&self, events: &Sender<Event>) {
         let prover = Prover::new(&self.reader, &self.limits, &self.stop, &self.counters);
         while let Some(row) = self.rows.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let event = match prover.prove(row) {
+            let event = match prover.prove(row, self.proved.contains(&row.name)) {
                 Ok(verdict) => Event::Verdict(Box::new(verdict)),
                 Err(error) => Event::Failed(error),
             };

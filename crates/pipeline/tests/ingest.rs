@@ -312,10 +312,15 @@ fn streams_are_files_if_their_command_succeeds() {
             .map(|word| word.as_bytes().to_vec())
             .collect(),
         class: None,
+        environment: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
+        shows_errors: false,
     };
     vault.streams = vec![
         stream("dumps/good", "head -c 3000000 /dev/zero | tr '\\0' 'a'"),
-        stream("dumps/bad", "echo half; exit 3"),
+        stream(
+            "dumps/bad",
+            "echo half; echo of a name >&2; test -z \"$HOME\" && exit 3",
+        ),
         stream("zzz", "true"),
     ];
     let outcome = vault.backup(&scratch.src());
@@ -325,6 +330,12 @@ fn streams_are_files_if_their_command_succeeds() {
         .map(|finding| (finding.kind, finding.path.as_slice()))
         .collect();
     assert_eq!(found, [(FindingKind::StreamFailed, &b"dumps/bad"[..])]);
+    let detail = outcome.findings[0].detail.as_str();
+    assert!(
+        detail.starts_with("exit code 3; 10 bytes on standard error, SHA-256 "),
+        "{detail}"
+    );
+    assert!(!detail.contains("name"));
     let entries = vault.entries(outcome.root());
     let sizes: Vec<_> = entries
         .iter()
@@ -562,6 +573,88 @@ fn files_that_change_or_vanish_while_the_run_reads_are_findings_and_the_rest_is_
 }
 
 #[test]
+fn a_stop_ends_what_a_command_started_too() {
+    let scratch = Scratch::new("group");
+    let mut vault = Vault::new(&scratch);
+    let noted = scratch.src().with_file_name("pid");
+    let script = format!("sleep 60 & echo $! > {}; wait", noted.display());
+    vault.streams = vec![holdfast_pipeline::ingest::StreamSpec {
+        path: b"dump".to_vec(),
+        command: [&b"sh"[..], b"-c", script.as_bytes()]
+            .map(<[u8]>::to_vec)
+            .to_vec(),
+        class: None,
+        environment: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
+        shows_errors: true,
+    }];
+    let (run, _) = vault.start(&[&scratch.src()]);
+    let pid = loop {
+        let text = fs::read_to_string(&noted).unwrap_or_default();
+        if let Ok(pid) = text.trim().parse::<u32>() {
+            break pid;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    run.stop();
+    assert!(vault.drive(&run).is_none());
+    drop(run);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+}
+
+#[test]
+fn an_entry_that_a_tree_refuses_is_a_finding() {
+    let scratch = Scratch::new("refused");
+    let mut vault = Vault::new(&scratch);
+    let stream = |words: &[&[u8]]| holdfast_pipeline::ingest::StreamSpec {
+        path: b"dump".to_vec(),
+        command: words.iter().map(|word| word.to_vec()).collect(),
+        class: None,
+        environment: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
+        shows_errors: false,
+    };
+    vault.streams = vec![
+        stream(&[b"echo", b"one"]),
+        stream(&[b"echo", b"two"]),
+        holdfast_pipeline::ingest::StreamSpec {
+            path: b"nothing".to_vec(),
+            ..stream(&[b"/no/such/program"])
+        },
+        holdfast_pipeline::ingest::StreamSpec {
+            path: b"signal".to_vec(),
+            ..stream(&[b"sh", b"-c", b"kill -9 $$"])
+        },
+        holdfast_pipeline::ingest::StreamSpec {
+            path: b"void".to_vec(),
+            ..stream(&[])
+        },
+    ];
+    let outcome = vault.backup(&scratch.src());
+    let mut found: Vec<_> = outcome
+        .findings
+        .iter()
+        .map(|finding| {
+            (
+                finding.path.as_slice(),
+                finding.kind,
+                finding.detail.as_str(),
+            )
+        })
+        .collect();
+    found.sort_by_key(|row| row.0);
+    let missing = "No such file or directory (os error 2)";
+    assert_eq!(
+        found,
+        [
+            (&b"dump"[..], FindingKind::Refused, ""),
+            (b"nothing", FindingKind::StreamFailed, missing),
+            (b"signal", FindingKind::StreamFailed, "ended by signal 9"),
+            (b"void", FindingKind::StreamFailed, missing),
+        ]
+    );
+}
+
+#[test]
 fn a_silent_command_does_not_keep_a_run_from_stopping() {
     let scratch = Scratch::new("silent");
     let mut vault = Vault::new(&scratch);
@@ -569,6 +662,8 @@ fn a_silent_command_does_not_keep_a_run_from_stopping() {
         path: b"dump".to_vec(),
         command: [&b"sleep"[..], b"60"].map(<[u8]>::to_vec).to_vec(),
         class: None,
+        environment: Vec::new(),
+        shows_errors: false,
     }];
     let (run, _) = vault.start(&[&scratch.src()]);
     std::thread::sleep(std::time::Duration::from_millis(200));

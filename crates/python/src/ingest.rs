@@ -70,17 +70,27 @@ pub struct IngestStream {
     path: Vec<u8>,
     command: Vec<OsString>,
     class_id: u16,
+    environment: Vec<(OsString, OsString)>,
+    show_errors: bool,
 }
 
 #[pymethods]
 impl IngestStream {
     #[new]
-    #[pyo3(signature = (path, command, class_id=0))]
-    fn new(path: Vec<u8>, command: Vec<OsString>, class_id: u16) -> Self {
+    #[pyo3(signature = (path, command, class_id=0, *, environment, show_errors=false))]
+    fn new(
+        path: Vec<u8>,
+        command: Vec<OsString>,
+        class_id: u16,
+        environment: Vec<(OsString, OsString)>,
+        show_errors: bool,
+    ) -> Self {
         Self {
             path,
             command,
             class_id,
+            environment,
+            show_errors,
         }
     }
 }
@@ -92,10 +102,15 @@ impl IngestStream {
             return Err(PyValueError::new_err("a stream's class is not written to"));
         }
         let command = self.command.iter().map(|word| word.as_bytes().to_vec());
+        let environment = self.environment.iter();
         Ok(run::StreamSpec {
             path: self.path.strip_prefix(b"/").unwrap_or(&self.path).to_vec(),
             command: command.collect(),
             class: known.map(|position| position as u16),
+            environment: environment
+                .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+                .collect(),
+            shows_errors: self.show_errors,
         })
     }
 }
@@ -364,7 +379,7 @@ impl Ingest {
             }
             Some(run::Event::Finding(finding)) => {
                 let detail = match finding.errno {
-                    0 => String::new(),
+                    0 => finding.detail,
                     errno => std::io::Error::from_raw_os_error(errno).to_string(),
                 };
                 let ready = FindingReady {

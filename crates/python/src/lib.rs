@@ -16,6 +16,7 @@ mod mount;
 mod net;
 mod parity;
 mod plan;
+mod read_file;
 mod reader;
 mod refs;
 mod repack;
@@ -48,6 +49,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ingest::register(module)?;
     source::register(module)?;
     reader::register(module)?;
+    read_file::register(module)?;
     extract::register(module)?;
     mount::register(module)?;
     verify::register(module)

@@ -4,9 +4,7 @@
     reason = "PyO3 hands over what it extracted"
 )]
 use std::collections::{HashSet, VecDeque};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use holdfast_engine::cursor::{Cursor, lookup};
 use holdfast_engine::diff::{Change as EngineChange, Diff};
@@ -45,7 +43,8 @@ impl NodeSource for Shared {
 /// An entry of a tree.
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct Entry {
-    inner: EngineEntry,
+    /// The engine's own.
+    pub inner: EngineEntry,
 }
 
 #[pymethods]
@@ -458,20 +457,7 @@ impl Users {
     }
 }
 
-/// Writes a file's content to a descriptor, proved span by span; returns its length.
-#[pyfunction]
-// The caller keeps the descriptor open during the call, as with `os.write`.
-#[allow(unsafe_code)]
-fn read_file(py: Python<'_>, reader: &Reader, entry: &Entry, write: i32) -> PyResult<u64> {
-    // SAFETY: see above; the borrow ends with the call.
-    let out = unsafe { BorrowedFd::borrow_raw(write) };
-    py.detach(|| {
-        pipeline::read_file::read_file(&reader.inner, &entry.inner, out, &AtomicBool::new(false))
-    })
-    .map_err(errors::pipeline)
-}
-
-/// Adds the classes and functions to the module.
+/// Adds the classes to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Entry>()?;
     module.add_class::<Change>()?;
@@ -479,6 +465,5 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Tree>()?;
     module.add_class::<Entries>()?;
     module.add_class::<Changes>()?;
-    module.add_class::<Users>()?;
-    module.add_function(wrap_pyfunction!(read_file, module)?)
+    module.add_class::<Users>()
 }

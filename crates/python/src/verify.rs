@@ -61,7 +61,7 @@ impl EnvelopeOpener for Nobody {
 #[pymethods]
 impl Verify {
     #[new]
-    #[pyo3(signature = (*, index, keys, source, packs, limits))]
+    #[pyo3(signature = (*, index, keys, source, packs, limits, proved=None))]
     fn new(
         py: Python<'_>,
         index: &Index,
@@ -69,8 +69,12 @@ impl Verify {
         source: &PackSource,
         packs: Vec<Vec<u8>>,
         limits: &Limits,
+        proved: Option<Vec<Vec<u8>>>,
     ) -> PyResult<Self> {
         let packs = pack_names(&packs)?;
+        let proved = pack_names(&proved.unwrap_or_default())?
+            .into_iter()
+            .collect();
         let keys = match keys {
             Some(keys) => Arc::clone(&keys.inner),
             None => Arc::new(pipeline::reader::KeyRing::new([], Box::new(Nobody))),
@@ -82,7 +86,7 @@ impl Verify {
         });
         let limits = Arc::clone(&limits.inner);
         let inner = py
-            .detach(|| pipeline::verify::Verify::start(reader, &packs, limits))
+            .detach(|| pipeline::verify::Verify::start(reader, &packs, proved, limits))
             .map_err(errors::pipeline)?;
         Ok(Self {
             inner,

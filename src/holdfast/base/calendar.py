@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 from zoneinfo import ZoneInfo
+
+from holdfast.base.values import dataclass
 
 __all__ = ["CronSlots", "IntervalSlots", "Slots", "Window", "in_windows", "next_opening", "zone_of"]
 

@@ -6,7 +6,7 @@ site's own, which rank after these.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from holdfast.base.values import dataclass
 
 __all__ = ["CLASS_NAMES", "DATA_CLASSES", "DEFAULT_CLASS", "DataClass", "class_rank"]
 

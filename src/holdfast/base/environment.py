@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from holdfast.base.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

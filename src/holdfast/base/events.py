@@ -8,9 +8,9 @@ No event but :class:`Finding` carries a path. An :class:`Alert` is never dropped
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
+from holdfast.base.values import dataclass
 from holdfast.errors import HoldfastError, Retry, Safety
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from holdfast.base.values import dataclass
 
 KIND_NAMES = ("", "file", "folder", "symlink", "fifo", "char-device", "block-device")
 """Kinds of entries by their number in the format."""

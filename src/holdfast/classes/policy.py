@@ -7,9 +7,10 @@ that is wrong with a set of policies at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from holdfast.base.units import format_seconds
+from holdfast.base.values import dataclass
 
 __all__ = [
     "DAY_SECONDS",

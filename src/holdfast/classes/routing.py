@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from holdfast.base.units import format_seconds
+from holdfast.base.values import dataclass
 from holdfast.classes.policy import HOME, ClassPolicy, PolicyBook
 
 __all__ = ["MovePlan", "MoveStep", "PackFacts", "Placement", "home_only", "level_of", "place", "plan_moves"]

@@ -44,6 +44,7 @@ __all__ = ["backup_command", "summary"]
 @click.option(
     "--stdin-command", "streams", multiple=True, metavar="NAME=CMD", help="Store a command's output as the file NAME."
 )
+@click.option("--stdin-env", "variables", multiple=True, metavar="NAME", help="Let those commands inherit a variable.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
 @click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and store nothing.")
@@ -74,7 +75,7 @@ def backup_command(
     if config is not None and not paths and not given["streams"]:
         for job in jobs or config.settings.jobs:
             options = (
-                _options(configured.backup_options(config.settings, job), given)
+                _options(configured.backup_options(config.settings, job), given, out)
                 if job in config.settings.jobs
                 else None
             )
@@ -85,7 +86,7 @@ def backup_command(
         if config is not None:
             _refuse_names_of_jobs(config, paths)
         base = BackupOptions(limits=configured.limits(config.settings)) if config else BackupOptions()
-        plans.append((paths, label, _options(base, given), ()))
+        plans.append((paths, label, _options(base, given, out), ()))
     if not plans or not any(source or options.streams or found for source, _, options, found in plans):
         raise UsageError("nothing to back up", next="give paths, --stdin-command, or a configuration with jobs.")
 
@@ -118,8 +119,9 @@ def _refuse_names_of_jobs(config: Config, paths: Sequence[bytes]) -> None:
             )
 
 
-def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:
+def _options(base: BackupOptions, given: dict[str, Any], out: Output) -> BackupOptions:
     """Lay what the command line says over a job's options: lists are added to, flags switch on."""
+    streams = (dataclasses.replace(_stream(text), environment=given["variables"]) for text in given["streams"])
     limits = dataclasses.replace(
         base.limits,
         read_bytes_per_s=given["limit_read"] or base.limits.read_bytes_per_s,
@@ -135,7 +137,8 @@ def _options(base: BackupOptions, given: dict[str, Any]) -> BackupOptions:
         default_class=given["default_class"] or base.default_class,
         paranoid=base.paranoid or given["paranoid"],
         tags=(*base.tags, *given["tags"]),
-        streams=(*base.streams, *map(_stream, given["streams"])),
+        streams=(*base.streams, *streams),
+        show_stream_errors=out.show_paths,
         limits=limits,
     )
 

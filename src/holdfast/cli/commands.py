@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 
 import click
+
+from holdfast.base.values import dataclass
 
 __all__ = ["COMMANDS", "Entry", "HoldfastGroup"]
 

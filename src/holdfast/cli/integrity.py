@@ -89,6 +89,7 @@ class Part(click.ParamType[float]):
 @click.option("--older-than-days", type=click.FloatRange(0), help="Read only packs not verified for so long.")
 @click.option("--snapshot", "snapshots", multiple=True, help="Read only what a snapshot needs.")
 @click.option("--due", is_flag=True, help="Read only packs of which a copy is due by its class's policy.")
+@click.option("--content", is_flag=True, help="Open every segment again, also where this host did so before.")
 @click.option("--no-mark", is_flag=True, help="Do not tell writers about damage.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
 @vault_options
@@ -98,6 +99,7 @@ def verify_command(
     older_than_days: float | None,
     snapshots: Sequence[str],
     due: bool,
+    content: bool,
     no_mark: bool,
     limit_read: int | None,
     place: Place,
@@ -106,15 +108,15 @@ def verify_command(
     """Read packs back and prove every byte.
 
     With several stores every copy is read. Without a key to content: each pack against its name. With one: every segment is
-    opened and every id recomputed. Exit code 4 if there is damage; what it costs is said, and the next backup of each source
-    stores the content again.
+    opened and every id recomputed, once for each pack; later its name proves that it is still the same. Exit code 4 if there
+    is damage; what it costs is said, and the next backup of each source stores the content again.
     """
-    from holdfast.config import VerifySettings
     from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
+    from holdfast.runs.verify import VerifyRequest
 
     config = place.load()
-    settings = config.settings.verify if config is not None else VerifySettings()
+    settings = config.settings.verify if config is not None else VerifyRequest()
     general = limits(config.settings) if config is not None else Limits()
     with place.open(config) as vault, interruptible() as stop, out.events("verify") as events:
         report = vault.verify(
@@ -124,6 +126,7 @@ def verify_command(
             show_paths=out.show_paths,
             mark_damaged=not no_mark,
             due=due,
+            content=content,
             limits=dataclasses.replace(general, read_bytes_per_s=limit_read or general.read_bytes_per_s),
             events=events,
             stop=stop,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.base.values import dataclass
 from holdfast.cli.output import Output
 from holdfast.errors import UsageError
 

@@ -86,7 +86,7 @@ def restore_command(
     if (target is not None) + in_place + to_stdout != 1:
         raise UsageError("give one of --to DIR, --in-place and --stdout")
     if to_stdout:
-        return _to_stdout(place, snapshot, paths)
+        return _to_stdout(place, snapshot, paths, limit_read)
     if services:
         if target is None or snapshot != "latest" or paths or exclude or classes:
             raise UsageError("--service takes --to DIR and no snapshot, paths, --exclude or --class")
@@ -132,12 +132,18 @@ def _services(place: Place, names: Sequence[str], target: bytes, limits: Limits,
     return out.result("restore-service", result, result.exit_code, lines)
 
 
-def _to_stdout(place: Place, snapshot: str, paths: Sequence[bytes]) -> int:
+def _to_stdout(place: Place, snapshot: str, paths: Sequence[bytes], limit_read: int | None) -> int:
+    from holdfast.runs.configured import limits
+    from holdfast.runs.options import Limits
+
     if len(paths) != 1:
         raise UsageError("--stdout takes one file")
-    with place.open() as vault, interruptible(at_once=True):
+    config = place.load()
+    general = limits(config.settings) if config is not None else Limits()
+    wanted = dataclasses.replace(general, read_bytes_per_s=limit_read or general.read_bytes_per_s)
+    with place.open(config) as vault, interruptible(at_once=True):
         try:
-            vault.snapshot(snapshot).read(paths[0], sys.stdout.buffer.fileno())
+            vault.snapshot(snapshot).read(paths[0], sys.stdout.buffer.fileno(), limits=wanted)
         except TargetError as error:
             if error.facts["errno"] == errno.EPIPE:
                 raise BrokenPipeError from error

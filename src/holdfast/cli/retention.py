@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from holdfast.base.units import format_bytes
+from holdfast.base.values import dataclass
 from holdfast.cli.options import Duration, Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.signals import interruptible

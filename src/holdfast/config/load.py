@@ -6,12 +6,12 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from holdfast.base.values import dataclass
 from holdfast.config.checks import CHECKS
 from holdfast.config.lines import Key, line_of, lines_of
 from holdfast.config.options import option_for, options

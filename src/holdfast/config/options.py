@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from holdfast.base.units import format_bytes, format_seconds
+from holdfast.base.values import dataclass
 from holdfast.config.schema import Settings
 from holdfast.config.secrets import SecretRef
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from holdfast.base.values import dataclass
 from holdfast.errors import ConfigError
 
 __all__ = ["SecretRef"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Protocol
+
+from holdfast.base.values import dataclass
 
 __all__ = ["UNLIMITED", "Budget", "Limited", "apply", "fair_share", "tightest"]
 

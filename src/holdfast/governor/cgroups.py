@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from holdfast.base.values import dataclass
 from holdfast.governor.budget import Budget
 
 __all__ = ["ControlGroup", "Write", "device_of", "plan_writes"]

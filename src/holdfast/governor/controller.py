@@ -9,9 +9,10 @@ The simulation is in `holdfast.testing.load`, its results in docs/adr/0012.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
+from holdfast.base.values import dataclass
 from holdfast.governor.signals import Signals
 
 __all__ = ["Action", "Decision", "Pressure", "Rules", "State", "decide", "pressure"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from holdfast.base.events import Alert
 from holdfast.base.units import format_seconds
+from holdfast.base.values import dataclass
 from holdfast.errors import Retry, Safety
 from holdfast.governor.windows import Calendar
 

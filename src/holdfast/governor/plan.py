@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import Enum
 
+from holdfast.base.values import dataclass
 from holdfast.governor.budget import UNLIMITED, Budget, fair_share, tightest
 from holdfast.governor.controller import Action, Decision, Rules
 from holdfast.governor.priority import Priority

@@ -7,10 +7,8 @@ that is not answered within its time-out is load, however long it hangs, and no 
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
 from collections.abc import Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -56,6 +54,8 @@ class CommandProbe:
 
     def ask(self) -> None:
         """Run the command; killed at its time-out."""
+        import subprocess
+
         subprocess.run(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -224,6 +224,8 @@ class Watch:
             return ProbeReading(self.probe.name, "hanging", waiting, usual)
         if failed:
             return ProbeReading(self.probe.name, "failing", None, usual)
+        from statistics import median
+
         latency = median(answers) if answers else None
         if latency is not None:
             # A question that already waits longer than usual needs no answer to say so.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from holdfast.base.values import dataclass
 from holdfast.governor.budget import Budget
 
 __all__ = ["GovernorRecord", "Rates", "Recorder", "Sample", "sample_of"]

@@ -9,10 +9,11 @@ import fcntl
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
+from holdfast.base.values import dataclass
 from holdfast.errors import LocalStateError
 
 __all__ = ["Entry", "PauseMark", "Registry", "RunRow"]

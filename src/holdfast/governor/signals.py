@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from holdfast.base.values import dataclass
 
 __all__ = ["Counters", "ProbeReading", "ProbeState", "Signals", "compare", "read_counters", "read_text"]
 

@@ -7,11 +7,12 @@ window; when they go back, a window that covers the repeated hour covers it twic
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from holdfast.base.values import dataclass
 from holdfast.errors import ConfigError
 from holdfast.governor.budget import UNLIMITED, Budget, tightest
 

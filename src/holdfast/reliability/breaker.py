@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from holdfast.base.environment import Environment
+from holdfast.base.values import dataclass
 from holdfast.errors import BreakerOpenError, StoreUnreachableError
 
 __all__ = ["Breaker", "BreakerPolicy", "BreakerState", "admitted", "failed", "succeeded"]

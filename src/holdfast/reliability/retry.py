@@ -8,10 +8,10 @@ back at once. What the other side asks for (`Retry-After`) is never cut short; i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast.base.environment import Environment
+from holdfast.base.values import dataclass
 from holdfast.errors import (
     BreakerOpenError,
     HoldfastError,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from holdfast.base.environment import format_time, parse_time
 from holdfast.base.plain_json import read_json
+from holdfast.base.values import dataclass
 from holdfast.errors import ApprovalMissingError, UsageError
 from holdfast.repository.bodies import Body
 from holdfast.repository.home import ROOT

@@ -6,10 +6,10 @@ whose certificate the root signed. A head that cannot be read is no anchor; `che
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError
 from holdfast.reliability.audit import PublicKey, SignedHead
 from holdfast.reliability.audit.record import digest_of

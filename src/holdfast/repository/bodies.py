@@ -11,11 +11,11 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Self, get_type_hints
 
 from holdfast.base.environment import format_time, parse_time
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError
 from holdfast.repository.objects import b64, unb64
 

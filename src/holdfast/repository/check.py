@@ -10,9 +10,9 @@ What is wrong is a finding, never an exception: a check always goes through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError, VersionError
 from holdfast.repository import names
 from holdfast.repository.bodies import Slot

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.classes.routing import MoveStep, PackFacts, place
 from holdfast.errors import (
     ObjectMissingError,

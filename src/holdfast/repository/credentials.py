@@ -11,11 +11,12 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol, Self
 
 from holdfast.base.environment import Environment
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LimitError, NotPermittedError, VaultExistsError, WrongKeyError
 from holdfast.repository.objects import b64, canonical, parse_canonical
 

@@ -6,9 +6,9 @@ Squatting on a slot costs nothing: bytes that do not verify are passed over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LimitError, ObjectMissingError
 from holdfast.repository import names
 from holdfast.repository.bodies import COMMIT, REVOKED, Body, DecisionBody, EnvelopeBody, SessionBody

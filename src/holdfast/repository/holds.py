@@ -6,8 +6,7 @@ anomaly puts on its source.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError
 from holdfast.repository.bodies import HoldBody
 from holdfast.repository.home import ROOT, Home, Signer

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from holdfast.base.environment import Environment, parse_time
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, ObjectMissingError, StoreError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, FormerKey, JoinedBody, WriterCertificate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, NotPermittedError
 from holdfast.repository.objects import b64, unb64
 

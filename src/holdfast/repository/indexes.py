@@ -13,10 +13,10 @@ import os
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LocalStateError, ObjectMissingError
 from holdfast.repository.countersign import read_countersign, read_countersigns
 from holdfast.repository.engine_port import EnginePort, default_engine

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from holdfast.base.data_classes import CLASS_NAMES
 from holdfast.base.environment import Environment
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError
 from holdfast.repository.hpke import ClassPrivate, ClassPublic
 from holdfast.repository.objects import b64, unb64

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.base.data_classes import class_rank
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError
 from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass, ForgottenBody
@@ -155,11 +156,15 @@ def read_admissions(home: Home) -> dict[str, AdmissionBody]:
 
 
 def envelope_infos(repository: Repository, envelopes: Envelopes | None = None) -> list[SnapshotInfo]:
-    """Return what the envelopes, holds and admissions say of every readable snapshot, without any part."""
+    """Return what the envelopes, holds and admissions say of every readable snapshot, newest last, without any part.
+
+    It opens nothing sealed: much cheaper than `list_snapshots` in a vault of many snapshots, and needs no key.
+    """
     home = repository.home
     found = envelopes or read_envelopes(home)
     holds, admissions = read_holds(home), read_admissions(home)
-    return [describe(repository, c, holds.get(c.id, HoldState()), admissions.get(c.id)) for c in found.committed]
+    infos = [describe(repository, c, holds.get(c.id, HoldState()), admissions.get(c.id)) for c in found.committed]
+    return sorted(infos, key=lambda s: (s.counted_at, s.finished, s.id))
 
 
 def list_snapshots(repository: Repository) -> tuple[tuple[SnapshotInfo, ...], tuple[Problem, ...]]:
@@ -175,7 +180,6 @@ def list_snapshots(repository: Repository) -> tuple[tuple[SnapshotInfo, ...], tu
         except HoldfastError as error:
             problems.append(Problem(info.id, f"snapshot {info.id}: {error.what}"))
             found.append(info)
-    found.sort(key=lambda s: (s.counted_at, s.finished, s.id))
     return tuple(found), tuple(problems)
 
 

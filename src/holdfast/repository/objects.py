@@ -11,7 +11,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import zstandard
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from holdfast.base.plain_json import read_json
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LimitError, VersionError
 
 FORMAT_VERSION = 1

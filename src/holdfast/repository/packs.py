@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, NotPermittedError, ObjectMissingError, RevokedError
 from holdfast.repository.countersign import read_countersigns
 from holdfast.repository.home import ROOT

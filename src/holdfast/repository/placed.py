@@ -13,12 +13,12 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.base.data_classes import CLASS_NAMES
 from holdfast.base.events import Alert
+from holdfast.base.values import dataclass
 from holdfast.classes.routing import Placement, place
 from holdfast.errors import (
     ConfigError,

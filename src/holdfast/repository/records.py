@@ -6,8 +6,8 @@ The engine keeps the index for lookups by id; here only packs and their segments
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError
 from holdfast.repository.wire import Cursor, varint
 

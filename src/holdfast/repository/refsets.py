@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError
 from holdfast.repository.wire import Cursor, varint
 

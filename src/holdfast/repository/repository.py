@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from holdfast.base.environment import Environment
+from holdfast.base.values import dataclass
 from holdfast.errors import (
     DamageError,
     ErasedError,
@@ -421,6 +421,8 @@ class Repository:
 
 def probe_home(store: Store, env: Environment) -> None:
     """Race `put_new` on one name. `StoreRefusedError` unless exactly one call wins and all read the winner's bytes."""
+    from concurrent.futures import ThreadPoolExecutor
+
     for _ in range(PROBE_ROUNDS):
         name = f"probe/{env.random_id()}"
         offers = [env.random_bytes(32) for _ in range(PROBE_THREADS)]

@@ -8,9 +8,10 @@ size collapse) never displaces a good one: while it is not released by a person,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
+from holdfast.base.values import dataclass
 from holdfast.errors import UsageError
 from holdfast.repository.types import SnapshotInfo
 

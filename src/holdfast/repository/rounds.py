@@ -6,9 +6,9 @@ could not know what to avoid. The next prune closes such a round without deletin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeVar
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, ClosedBody, CondemnBody, DamagedBody, PlanBody, check_shas

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from holdfast.base.data_classes import class_rank
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, InternalError, NotPermittedError, RevokedError
 from holdfast.repository import names
 from holdfast.repository.bodies import (

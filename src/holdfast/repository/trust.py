@@ -7,7 +7,8 @@ stolen writer can claim "this id is stored" only to itself. What a revocation di
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from holdfast.base.values import dataclass
 
 FOR_ALL = ""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
+
+from holdfast.base.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ durable in this order: keyring, ledger, what root leaves for the holder in the v
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LimitError, MissingError, NotPermittedError, UsageError
 from holdfast.repository import names
 from holdfast.repository.bodies import (

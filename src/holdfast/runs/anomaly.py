@@ -17,9 +17,9 @@ ordinary for it. Signs add up like independent doubts: ``1 - product(1 - sign)``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from math import prod
 
+from holdfast.base.values import dataclass
 from holdfast.repository.retention import ANOMALY_PINS_FROM
 
 __all__ = ["SCORE_MAX", "Anomaly", "ClassFacts", "PastRun", "RunFacts", "Sign", "judge"]

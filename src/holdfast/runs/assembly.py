@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base import environment
 from holdfast.base.defaults import PARITY_ROWS
+from holdfast.base.values import dataclass
 from holdfast.classes.policy import HOME
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.governor.plan import GovernorPlan
@@ -18,7 +18,7 @@ from holdfast.reliability.retry import RetryPolicy
 from holdfast.repository.credentials import KeyFile, Passphrase, RoleCredential, Shares, read_secret_file
 from holdfast.repository.home_copy import require_current
 from holdfast.repository.indexes import Indexes
-from holdfast.repository.listing import list_snapshots
+from holdfast.repository.listing import envelope_infos, list_snapshots
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
 from holdfast.runs.home_copies import opened_or_healed, promote_copy
@@ -154,6 +154,10 @@ class OpenVault:
     def snapshots(self) -> tuple[SnapshotInfo, ...]:
         """Return the committed snapshots that can be read, newest last."""
         return self.listing()[0]
+
+    def envelopes(self) -> list[SnapshotInfo]:
+        """Return the committed snapshots, newest last, without what is sealed to a class: no label, host, paths, tags."""
+        return envelope_infos(self.repository)
 
     def listing(self) -> tuple[tuple[SnapshotInfo, ...], tuple[str, ...]]:
         """Return the committed snapshots, newest last, and the ids of those whose envelopes are damaged or missing."""

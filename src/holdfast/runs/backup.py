@@ -7,14 +7,14 @@ stored up to the last checkpoint is found in the index and not stored again.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.data_classes import class_rank
 from holdfast.base.events import Finding, Note, Progress, ignore
+from holdfast.base.values import dataclass
 from holdfast.errors import (
     InternalError,
     RevokedError,
@@ -35,6 +35,7 @@ from holdfast.runs.placing import begin, outages_told, packs_pending, retain_unt
 from holdfast.runs.protection import Protection
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
+from holdfast.runs.streams import engine_stream
 from holdfast.runs.suspicion import facts_of, judged
 from holdfast.runs.uploads import Uploads
 
@@ -255,14 +256,7 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
     return engine.Ingest(
         plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
-        streams=[
-            engine.IngestStream(
-                os.fsencode(stream.path).strip(b"/"),
-                list(stream.command),
-                vault.repository.class_id(stream.class_name) if stream.class_name else 0,
-            )
-            for stream in options.streams
-        ],
+        streams=[engine_stream(vault, stream, options) for stream in options.streams],
         index=index,
         cache_in=run.caches.current_or_none(),
         cache_out=str(run.caches.next),

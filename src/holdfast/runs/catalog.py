@@ -34,12 +34,12 @@ class _Feed:
 
     def __init__(self, vault: OpenVault) -> None:
         self._vault = vault
-        self._snapshots: tuple[SnapshotInfo, ...] | None = None
+        self._snapshots: list[SnapshotInfo] | None = None
         self._reader: engine.Reader | None = None
 
     def snapshots(self) -> Sequence[SnapshotInfo]:
         if self._snapshots is None:
-            self._snapshots = self._vault.snapshots()
+            self._snapshots = self._vault.envelopes()
         return self._snapshots
 
     def can_read(self, class_id: int) -> bool:

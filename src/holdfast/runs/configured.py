@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.errors import ConfigError, UsageError
 from holdfast.reliability.audit.record import digest_of
 from holdfast.reliability.breaker import BreakerPolicy
@@ -131,7 +132,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         paranoid=job.paranoid,
         audit_files=job.audit_files,
         tags=job.tags,
-        streams=tuple(Stream(stream.path, stream.command, stream.class_name) for stream in job.streams),
+        streams=tuple(Stream(row.path, row.command, row.class_name, row.environment) for row in job.streams),
         checkpoint_bytes=backup.checkpoint_bytes,
         checkpoint_seconds=float(backup.checkpoint_seconds),
         pack_bytes=backup.pack_bytes,

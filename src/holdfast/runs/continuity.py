@@ -11,10 +11,10 @@ import hmac
 import os
 import socket
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.base.data_classes import class_rank
+from holdfast.base.values import dataclass
 from holdfast.errors import LocalStateError, NotPermittedError
 
 if TYPE_CHECKING:

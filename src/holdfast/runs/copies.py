@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.base.values import dataclass
 from holdfast.errors import ObjectMissingError, StoreError
 from holdfast.repository.copies import prove, readable_now
 from holdfast.repository.placed import PlacedStore, pack_name

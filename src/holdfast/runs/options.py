@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Literal, Protocol
 
 from holdfast.base.data_classes import DEFAULT_CLASS
 from holdfast.base.defaults import PACK_BYTES
+from holdfast.base.values import dataclass
 from holdfast.errors import UsageError
 from holdfast.governor.budget import UNLIMITED, Budget
 
@@ -52,6 +53,8 @@ class Stream:
     command: tuple[str, ...]
     class_name: str = ""
     """Its data class; empty: by the rules for its path."""
+    environment: tuple[str, ...] = ()
+    """Names of variables that it inherits beside PATH, HOME, TZ and XDG_RUNTIME_DIR; its LC_ALL is C.UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ class BackupOptions:
     """Take the new snapshot into the catalog, where a key to read it is at hand."""
     tags: tuple[str, ...] = ()
     streams: tuple[Stream, ...] = ()
+    show_stream_errors: bool = False
+    """Let the commands of streams write to our standard error: it may hold names. Else it is counted and hashed only."""
     checkpoint_bytes: int = 1024 * MIB
     checkpoint_seconds: float = 300.0
     pack_bytes: int = PACK_BYTES

@@ -15,8 +15,8 @@ __all__ = ["expected_bytes", "history", "last_good", "newest"]
 
 
 def history(vault: OpenVault, source: Source) -> list[SnapshotInfo]:
-    """Return the snapshots of the source that this writer made, oldest first."""
-    return [row for row in vault.snapshots() if row.source == source.id]
+    """Return the snapshots of the source that this writer made, oldest first, as their envelopes have them."""
+    return [row for row in vault.envelopes() if row.source == source.id]
 
 
 def newest(vault: OpenVault, source: Source) -> SnapshotInfo | None:

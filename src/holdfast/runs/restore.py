@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Finding, Note, Progress, ignore
+from holdfast.base.values import dataclass
 from holdfast.errors import TargetInsideVaultError, TargetNotEmptyError, UsageError
 from holdfast.repository.forget import require_classes
 from holdfast.repository.placed import PlacedStore

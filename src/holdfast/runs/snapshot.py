@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
 from holdfast.runs.approvals import authorise
+from holdfast.runs.assembly import set_limits
 from holdfast.runs.operations import audited, browsed
 from holdfast.runs.options import raw_path
 from holdfast.runs.reading import paths_of, restore_plan, thaw
@@ -128,8 +129,10 @@ class Snapshot:
         return self._open().find(pattern)
 
     @audited("read")
-    def read(self, path: PathLike, fd: int) -> int:
+    def read(self, path: PathLike, fd: int, *, limits: Limits | None = None) -> int:
         """Write one file's content to an open descriptor, verified piece by piece; return its bytes.
+
+        It keeps to `limits`, and what a signal's handler raises meanwhile (`KeyboardInterrupt`) ends it.
 
         `PathMissingError` if it is not a file of the snapshot; `DamageError` if a piece does not verify: what was
         written before is right, nothing wrong is written.
@@ -138,6 +141,7 @@ class Snapshot:
         if found is not None:
             names = {part.class_id: part.class_name for part in self.info.classes}
             authorise(self._vault, f"restore:{names.get(found[0], '')}", {"snapshot": self.id})
+        set_limits(self._vault.limits, limits)
         return self._open().read(tree_path(raw_path(path)), fd)
 
     @browsed

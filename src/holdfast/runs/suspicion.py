@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert, Note
+from holdfast.base.values import dataclass
 from holdfast.errors import Retry, Safety
 from holdfast.repository.retention import ANOMALY_PINS_FROM, history_of, pins
 from holdfast.runs.anomaly import SCORE_MAX, Anomaly, ClassFacts, PastRun, RunFacts, judge

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert, Event, Note
+from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.record import Fact, this_actor

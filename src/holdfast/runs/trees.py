@@ -25,6 +25,7 @@ class Trees:
         """Open what the keys at hand open, of `classes` if given. `NotPermittedError` if that is none of it."""
         wanted = [part for part in info.classes if classes is None or part.class_id in classes]
         self.reader = vault.reader(info.id)
+        self.limits = vault.limits
         self.parts: dict[int, SealedPart] = {}
         self.trees: dict[int, engine.Tree] = {}
         for row in wanted:
@@ -62,12 +63,15 @@ class Trees:
         return _chained(first, children)
 
     def read(self, path: bytes, fd: int) -> int:
-        """Write one file's content to a descriptor, verified; return its bytes. `PathMissingError`, `DamageError`."""
+        """Write one file's content to a descriptor, verified, within the vault's limits; return its bytes.
+
+        `PathMissingError`, `DamageError`. What a signal's handler raises ends it between two writes.
+        """
         found = self.lookup(path)
         if found is None or found[1].kind != "file":
             raise PathMissingError("the snapshot has no file of that path")
         with engine.translated(), engine.written_to_target():
-            return engine.read_file(self.reader, found[1], fd)
+            return engine.read_file(self.reader, found[1], fd, self.limits)
 
     def find(self, pattern: str) -> Iterator[EntryInfo]:
         """Yield entries whose name matches a glob, or whose whole path does if the pattern has a `/`."""

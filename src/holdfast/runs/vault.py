@@ -397,6 +397,7 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
         show_paths: bool = False,
         mark_damaged: bool = True,
         due: bool = False,
+        content: bool = False,
         limits: Limits | None = None,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -404,7 +405,8 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
         """Read packs back and prove them: name against hash, and with the class's key every segment and chunk id.
 
         `sample` is the part of all packs to read, those that waited longest first; `older_than_days` only packs not
-        verified for so long, `due` only packs of which a copy was not read within its class's interval. Every further copy
+        verified for so long, `due` only packs of which a copy was not read within its class's interval. What this host opened
+        once is proved by its name afterwards; `content` opens everything again. Every further copy
         of a pack, on other stores, is read and hashed too. Damage is listed in a signed `damaged/N`, so that the next
         backup of each source stores the affected content again (unless `mark_damaged` is False).
         """
@@ -412,7 +414,7 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
 
         if not 0 < sample <= 1:
             raise UsageError("a sample is a part of the whole, above 0 and at most 1")
-        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due)
+        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due, content)
         return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
 
     def stats(self, *, by_snapshot: bool = True) -> VaultStats:

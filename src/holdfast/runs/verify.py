@@ -1,17 +1,19 @@
 """A verification: packs read back and proved, and what damage costs named by pack, class, snapshot and file.
 
 Without keys a pack is proved by its name, the hash of its bytes; with its class's key every segment is opened and every
-chunk id recomputed. What is damaged goes into a signed list, so that the next backups rest nothing on it.
+chunk id recomputed, once: later proofs show by the name that the bytes are still those (ADR 0027). What is damaged goes into
+a signed list, so that the next backups rest nothing on it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
+from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check
@@ -29,6 +31,7 @@ from holdfast.runs.results import VerifyReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from holdfast.base.events import Events
     from holdfast.runs.assembly import OpenVault
@@ -53,6 +56,8 @@ class VerifyRequest:
     mark_damaged: bool = True
     due: bool = False
     """Only packs of which a copy was not read back within its class's interval."""
+    content: bool = False
+    """Open every segment, whether or not this host did so before."""
 
 
 def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest) -> list[str]:
@@ -98,7 +103,8 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         reach = within_reach(vault, chosen)
         cold, chosen = len(chosen) - len(reach), reach
         proof = _Proof(ledger)
-        _read(vault, chosen, proof, events, steered)
+        known = frozenset[str]() if request.content else frozenset(chosen) & ledger.records.keys()
+        _read(vault, chosen, known, proof, events, steered)
         further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
         parity = _parity(vault, request, ledger)
         ledger.forget(proof.damaged)
@@ -174,6 +180,7 @@ class _Proof:
         self.ledger = ledger
         self.packs = self.bytes = self.segments = 0
         self.sound: set[str] = set()
+        self.unsaved: list[str] = []
         self.damaged: dict[str, str] = {}
 
     def take(self, verdict: engine.PackVerdict) -> None:
@@ -183,12 +190,29 @@ class _Proof:
         self.segments += verdict.segments
         if verdict.reason:
             self.damaged[name] = verdict.reason
-        else:
-            self.sound.add(name)
+            return
+        self.sound.add(name)
+        self.unsaved.append(name)
+        if verdict.record is not None:
+            self.ledger.records[name] = verdict.record.hex()
+
+    def note(self, now: datetime, *, save: bool) -> None:
+        """Put into the ledger what is proved."""
+        self.ledger.note(self.unsaved, now)
+        self.unsaved.clear()
+        if save:
+            self.ledger.save(self.ledger.proved)
 
 
-def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, steered: GovernedRun) -> None:
-    """Prove the chosen packs. `Interrupted` keeps what is proved in the ledger."""
+def _read(
+    vault: OpenVault,
+    chosen: list[str],
+    known: frozenset[str],
+    proof: _Proof,
+    events: Events,
+    steered: GovernedRun,
+) -> None:
+    """Prove the chosen packs; the content of some is known. `Interrupted` keeps what is proved in the ledger."""
     began = vault.env.monotonic()
     verify = engine.Verify(
         index=vault.index(),
@@ -196,25 +220,18 @@ def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, st
         source=vault.source(),
         packs=[bytes.fromhex(pack) for pack in chosen],
         limits=vault.limits,
+        proved=[bytes.fromhex(pack) for pack in known],
     )
-    unsaved: list[str] = []
     while not verify.finished:
         if steered.is_over():
             verify.stop()
-            proof.ledger.note(unsaved, vault.env.now())
-            proof.ledger.save(proof.ledger.proved)
+            proof.note(vault.env.now(), save=True)
             raise steered.why()
         event = verify.poll(POLL_SECONDS)
         if isinstance(event, engine.PackVerdict):
             proof.take(event)
-            if not event.reason:
-                unsaved.append(event.name.hex())
-                if event.record is not None:
-                    proof.ledger.records[event.name.hex()] = event.record.hex()
-            if len(unsaved) >= LEDGER_EVERY_PACKS:
-                proof.ledger.note(unsaved, vault.env.now())
-                proof.ledger.save(proof.ledger.proved)
-                unsaved.clear()
+            if len(proof.unsaved) >= LEDGER_EVERY_PACKS:
+                proof.note(vault.env.now(), save=True)
         elif isinstance(event, engine.VerifyProgress):
             events(
                 Progress(
@@ -228,7 +245,7 @@ def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, st
                     findings=len(proof.damaged),
                 )
             )
-    proof.ledger.note(unsaved, vault.env.now())
+    proof.note(vault.env.now(), save=False)
 
 
 def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:

@@ -20,10 +20,10 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from holdfast.base.values import dataclass
 from holdfast.errors import StoreFullError, StoreRefusedError, UsageError, WalConflictError, WalMissingError
 from holdfast.sources.wal import SEGMENT_BYTES_MAX, Gap, gaps_in, is_segment, is_wal_name, parse_head, segment_start
 

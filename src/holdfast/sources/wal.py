@@ -10,7 +10,8 @@ import itertools
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from holdfast.base.values import dataclass
 
 __all__ = [
     "SEGMENT_BYTES",

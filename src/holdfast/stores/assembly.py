@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import replace
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -146,6 +145,8 @@ def _check_options(scheme: str, settings: StoreSettings, options: frozenset[str]
 
 
 def _plugin(scheme: str) -> Callable[..., Any]:
+    from importlib.metadata import entry_points
+
     found = {point.name: point for point in entry_points(group=PLUGINS)}
     if scheme not in found:
         known = ", ".join(sorted({"file", *_KINDS, *found}))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from holdfast.base.values import dataclass
 from holdfast.errors import ObjectMissingError, StoreUnreachableError
 from holdfast.reliability.breaker import Breaker, BreakerPolicy
 from holdfast.reliability.retry import Retrying, RetryPolicy

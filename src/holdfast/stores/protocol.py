@@ -17,11 +17,11 @@ suite proves it; a store that does not claim it refuses those methods with `Capa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from holdfast.base.values import dataclass
 from holdfast.errors import CapabilityError, InternalError
 
 if TYPE_CHECKING:

@@ -46,6 +46,8 @@ struct State {
     is_made: bool,
     in_folder: bool,
     unflushed: u64,
+    /// Where they lie, about: pieces come nearly in order.
+    unflushed_at: Option<(u64, u64)>,
     lost: Vec<(u64, u64)>,
     refused: Option<Errno>,
 }
@@ -158,19 +160,24 @@ impl LargeFile {
         let file = self.file(staging, folder)?;
         pwrite_all(file.as_fd(), bytes, offset)?;
         let mut state = self.state.lock();
+        let end = offset + bytes.len() as u64;
         state.unflushed += bytes.len() as u64;
+        let (from, to) = state.unflushed_at.unwrap_or((offset, end));
+        state.unflushed_at = Some((from.min(offset), to.max(end)));
         let enough = if gently {
             WRITEBACK_GENTLE_BYTES as u64
         } else {
             WRITEBACK_BYTES
         };
-        let flush = state.unflushed >= enough;
-        if flush {
+        // Only what is new: the kernel goes through all that is cached of the range it is told.
+        let mut flush = None;
+        if state.unflushed >= enough {
             state.unflushed = 0;
+            flush = state.unflushed_at.take();
         }
         drop(state);
-        if flush {
-            start_writeback(file.as_fd(), 0, self.size);
+        if let Some((from, to)) = flush {
+            start_writeback(file.as_fd(), from, to - from);
         }
         Ok(())
     }

@@ -65,6 +65,8 @@ pub(super) enum Body {
     SameFile,
     /// Left out, for this reason.
     Missing(FindingKind, i32),
+    /// The command behind it failed, and how.
+    Failed(String),
 }
 
 /// One entry.

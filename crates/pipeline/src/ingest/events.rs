@@ -55,6 +55,8 @@ pub enum FindingKind {
     StreamFailed,
     /// Its attributes or names are beyond what the format holds: left out.
     BeyondLimits,
+    /// It contradicts itself, or comes a second time: left out.
+    Refused,
 }
 
 impl FindingKind {
@@ -69,6 +71,7 @@ impl FindingKind {
             Self::SilentChange => "silent-change",
             Self::StreamFailed => "stream-failed",
             Self::BeyondLimits => "beyond-limits",
+            Self::Refused => "refused",
         }
     }
 }
@@ -84,6 +87,21 @@ pub struct Finding {
     pub kind: FindingKind,
     /// The system's reason; 0 if there is none.
     pub errno: i32,
+    /// What else there is to say, without a name in it; mostly nothing.
+    pub detail: String,
+}
+
+impl Finding {
+    /// A command that failed, and how.
+    pub fn of_stream(path: &[u8], class: u16, detail: String) -> Self {
+        Self {
+            path: path.to_vec(),
+            class,
+            kind: FindingKind::StreamFailed,
+            errno: 0,
+            detail,
+        }
+    }
 }
 
 /// The tree of one class.

@@ -197,6 +197,10 @@ impl<'a> Finisher<'a> {
             let body = std::mem::replace(&mut item.body, Body::Unread);
             match body {
                 Body::Missing(kind, errno) => self.find(path, item.class, kind, errno),
+                Body::Failed(detail) => {
+                    self.context
+                        .find(Finding::of_stream(path, item.class, detail));
+                }
                 Body::Unread | Body::Attributes { .. } => {
                     return Err(Error::Internal("an entry that nobody read"));
                 }
@@ -231,6 +235,7 @@ impl<'a> Finisher<'a> {
             class,
             kind,
             errno,
+            detail: String::new(),
         });
     }
 
@@ -341,13 +346,22 @@ impl<'a> Finisher<'a> {
             refs,
             kind: PackKind::Metadata,
         };
-        match builder.push(&self.entry, &mut sink) {
-            Ok(()) => {}
-            Err(holdfast_engine::Error::LimitExceeded { .. }) => {
-                self.find(path, item.class, FindingKind::BeyondLimits, 0);
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+        // What is wrong with the entry is the entry's trouble; what is wrong with storing its node is the run's.
+        let refused = match self.entry.check() {
+            Err(error) => Some(error),
+            Ok(()) => match builder.push(&self.entry, &mut sink) {
+                Ok(()) => None,
+                Err(error @ holdfast_engine::Error::Misuse { .. }) => Some(error),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        if let Some(error) = refused {
+            let kind = match error {
+                holdfast_engine::Error::LimitExceeded { .. } => FindingKind::BeyondLimits,
+                _ => FindingKind::Refused,
+            };
+            self.find(path, item.class, kind, 0);
+            return Ok(());
         }
         let counters = &context.counters;
         tree.entries += 1;

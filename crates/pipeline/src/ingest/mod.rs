@@ -10,6 +10,7 @@
 //! the run: it becomes a [`Finding`].
 pub(crate) mod batch;
 mod classify;
+mod command;
 mod context;
 mod events;
 mod finish;
@@ -72,6 +73,10 @@ pub struct StreamSpec {
     pub command: Vec<Vec<u8>>,
     /// Position of its class; `None`: by the rules.
     pub class: Option<u16>,
+    /// Its whole environment: names and values. Nothing of ours is inherited.
+    pub environment: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Its standard error is ours. If not, nobody sees it: it may hold names.
+    pub shows_errors: bool,
 }
 
 /// How a run works.
@@ -107,7 +112,7 @@ impl Default for IngestOptions {
             workers: 0,
             pack_bytes: 32 << 20,
             checkpoint: CheckpointRule {
-                chunks: 500_000,
+                chunks: 250_000,
                 bytes: 1 << 30,
                 every: Duration::from_mins(5),
             },

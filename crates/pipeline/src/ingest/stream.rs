@@ -1,54 +1,31 @@
 //! A command's standard output as a file: kept only if the command succeeds.
-use std::ffi::OsStr;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::process::{Child, Command, Stdio};
+use std::io::{ErrorKind, Read};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use rustix::fs::{OFlags, fcntl_setfl};
 
 use super::StreamSpec;
 use super::batch::{Body, Item, Stored};
+use super::command::{LOOK_AGAIN, Running};
 use super::context::{Context, Job};
-use super::events::FindingKind;
 use super::large::FileReader;
 use crate::Error;
 use crate::limits::Resource;
 
 /// What is read from the command at once.
 const STEP_BYTES: usize = 256 << 10;
-/// How often a silent command is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Runs the command to its end. Its standard error is ours, its standard input empty.
+/// Runs the command to its end.
 pub(super) fn read_stream(
     context: &Context,
     item: &mut Item,
     stream: &StreamSpec,
     jobs: &Sender<Job>,
 ) -> Result<Body, Error> {
-    let failed = |errno| Body::Missing(FindingKind::StreamFailed, errno);
-    let Some((program, arguments)) = stream.command.split_first() else {
-        return Ok(failed(0));
+    let mut command = match Running::start(stream) {
+        Ok(command) => command,
+        Err(error) => return Ok(Body::Failed(error.to_string())),
     };
-    let spawned = Command::new(OsStr::from_bytes(program))
-        .args(arguments.iter().map(|argument| OsStr::from_bytes(argument)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut command = match spawned {
-        Ok(child) => Running(child),
-        Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
-    };
-    let Some(mut output) = command.0.stdout.take() else {
-        return Ok(failed(0));
-    };
-    // A command may be silent for hours, and the run must be able to stop meanwhile.
-    if let Err(errno) = fcntl_setfl(&output, OFlags::NONBLOCK) {
-        return Ok(failed(errno.raw_os_error()));
-    }
     let mut buffer = vec![0; STEP_BYTES];
     // What comes first decides the class, and that where everything goes.
     let head_bytes = context.classes.head_bytes(item);
@@ -59,7 +36,7 @@ pub(super) fn read_stream(
         let step = context.limits.step(Resource::Read, STEP_BYTES);
         let part = buffer.get_mut(..step).unwrap_or_default();
         context.limits.take_operations(0, &context.stop)?;
-        match output.read(part) {
+        match command.output.read(part) {
             Ok(0) => break,
             Ok(read) => {
                 context.limits.take_read(read as u64, &context.stop)?;
@@ -77,12 +54,13 @@ pub(super) fn read_stream(
                     }
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 std::thread::sleep(LOOK_AGAIN);
             }
-            Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
+            Err(error) => return Ok(Body::Failed(error.to_string())),
         }
+        command.drain_errors();
     }
     let file = match file {
         Some(file) => file,
@@ -91,11 +69,12 @@ pub(super) fn read_stream(
     let (pieces, mark, bytes) = file.finish()?;
     loop {
         context.check_stop()?;
-        match command.0.try_wait() {
+        command.drain_errors();
+        match command.child.try_wait() {
             Ok(Some(status)) if status.success() => break,
-            Ok(Some(_)) => return Ok(failed(0)),
+            Ok(Some(status)) => return Ok(Body::Failed(command.ending(status))),
             Ok(None) => std::thread::sleep(LOOK_AGAIN),
-            Err(error) => return Ok(failed(error.raw_os_error().unwrap_or(0))),
+            Err(error) => return Ok(Body::Failed(error.to_string())),
         }
     }
     item.stat.size = bytes;
@@ -122,15 +101,4 @@ fn begin<'a>(
     let mut file = FileReader::new(context, item.class, jobs)?;
     file.feed(head)?;
     Ok(file)
-}
-
-/// A command that does not outlive the run's interest in it.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only if it ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }

@@ -80,6 +80,9 @@ class StreamSettings(Section):
     class_name: Annotated[StrictStr, StringConstraints(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")] = option(
         "", "The data class of the output; empty: by the rules for its path."
     )
+    environment: Texts = option(
+        (), "Variables that the command inherits beside PATH, HOME, TZ and XDG_RUNTIME_DIR, by name."
+    )
 
 
 class JobSettings(Section):

@@ -16,10 +16,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.base.plain_json import read_json
+from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError
 from holdfast.reliability.audit.head import PublicKey, SignedHead
 from holdfast.reliability.audit.merkle import HASH_BYTES, MerkleTree

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from holdfast.base.environment import Environment, format_time, parse_time
 from holdfast.base.plain_json import read_json
+from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, UsageError
 from holdfast.reliability.audit.record import canonical
 

@@ -6,7 +6,7 @@ C, R, U, D, E as in both standards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from holdfast.base.values import dataclass
 
 __all__ = ["KINDS", "Code", "Kind", "kind_of"]
 

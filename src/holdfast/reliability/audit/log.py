@@ -13,13 +13,13 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from cryptography.hazmat.primitives import serialization
 
 from holdfast.base.environment import Environment
+from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, AuditUnavailableError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.files import LogMeta, StoredHead

@@ -11,12 +11,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
 from holdfast.base.environment import format_time, parse_time
 from holdfast.base.plain_json import read_json
+from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, InternalError
 
 __all__ = ["RECORD_BYTES_MAX", "Actor", "AuditRecord", "Fact", "canonical", "digest_of", "this_actor"]

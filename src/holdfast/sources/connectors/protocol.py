@@ -19,9 +19,11 @@ The part in brackets happens only for a connector that `freezes`. Rules that eve
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
+
+from holdfast.base.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
