@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,10 @@ def vault(tmp_path, monkeypatch):
     with holdfast.Vault.create(tmp_path / "vault", key_file=tmp_path / "key") as made:
         made.backup(tmp_path / "source")
         yield made
+
+
+def told(*answers: int) -> Any:
+    return Told(*answers)
 
 
 class Told:
@@ -64,20 +70,20 @@ def test_how_a_mount_is_ended(tmp_path):
     folder = upper_of(tmp_path / "m", None)
     said: list[str] = []
     hear = lambda event: said.append(event.code)  # noqa: E731
-    idle = Told()
+    idle = told()
     assert runs._end(idle, None, hear, told=False) is False
     assert idle.asked == [False]
-    looked_into = Told(errno.EBUSY)
+    looked_into = told(errno.EBUSY)
     assert runs._end(looked_into, None, hear, told=False) is True
     assert looked_into.asked == [False, True]
     assert said == []
-    in_use = Told(errno.EBUSY, errno.EBUSY)
+    in_use = told(errno.EBUSY, errno.EBUSY)
     assert runs._end(in_use, folder, hear, told=False) is True
     assert runs._end(in_use, folder, hear, told=True) is True
     assert said == ["mount-busy"]
-    assert runs._end(Told(errno.EINVAL), folder, hear, told=False) is False
+    assert runs._end(told(errno.EINVAL), folder, hear, told=False) is False
     with pytest.raises(MountError):
-        runs._end(Told(errno.EIO), folder, hear, told=False)
+        runs._end(told(errno.EIO), folder, hear, told=False)
 
 
 def test_a_second_signal_detaches(vault, tmp_path):
@@ -113,7 +119,7 @@ def test_a_switch_over_that_is_interrupted_goes_on(tmp_path, monkeypatch):
 
     for code, error in ((errno.EXDEV, UsageError), (errno.ENOTEMPTY, TargetNotEmptyError), (errno.EIO, MountError)):
         with monkeypatch.context() as patch:
-            patch.setattr(uppers.Path, "rename", refuse(code))
+            patch.setattr(Path, "rename", refuse(code))
             with pytest.raises(error):
                 holdfast.finish_mount(tmp_path / "m")
     folder.tree.rename(tmp_path / "m")  # killed after the rename
