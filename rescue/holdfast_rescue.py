@@ -27,7 +27,9 @@ import rescue_format as f
 import rescue_tree as t
 from rescue_files import Restorer, blocks
 from rescue_keys import read_secret
-from rescue_vault import Part, Snapshot, Vault, check_chunk
+from rescue_shares import combine
+from rescue_values import Part, Snapshot
+from rescue_vault import Vault, check_chunk
 
 
 class Stop(Exception):
@@ -139,8 +141,7 @@ def command_list(vault: Vault, options: argparse.Namespace, voice: Voice) -> Non
         words = [snapshot.id, str(envelope.get("finished", "unknown time"))[:19]]
         words += [snapshot.status] if snapshot.status != "committed" else []
         words += ["partial"] if envelope.get("partial") else []
-        entries = sum(part.body.get("entries", 0) for part in snapshot.parts)
-        size = sum(part.body.get("bytes", 0) for part in snapshot.parts)
+        entries, size = (sum(count(part, key) for part in snapshot.parts) for key in ("entries", "bytes"))
         words.append(f"{entries} entries, {size} bytes,")
         words.append("classes " + (" ".join(part.class_name for part in snapshot.parts) or "unreadable"))
         for part in snapshot.parts[:1]:
@@ -188,19 +189,31 @@ def command_restore(vault: Vault, options: argparse.Namespace, voice: Voice) -> 
             voice.progress(f"{restorer.files} files, {restorer.bytes} bytes")
         if not found and path:
             voice.entry("missing", path, "is not in this snapshot")
-    for path, content in beside(snapshot):
+    for path, content in beside(snapshot, voice):
         if any(not wanted or path.startswith(wanted + b"/") for wanted in paths):
             restorer.put(path, content)
     restorer.finish()
     print(f"restored {restorer.files} files, {restorer.bytes} bytes, to {options.to}")
 
 
-def beside(snapshot: Snapshot) -> Iterator[tuple[bytes, bytes]]:
+def beside(snapshot: Snapshot, voice: Voice) -> Iterator[tuple[bytes, bytes]]:
     """Small files that belong to an application's copy and are in no tree: its evidence holds them."""
     for part in snapshot.parts:
-        evidence = part.body.get("evidence", {})
-        for row in evidence.get("beside", []):
-            yield clean(base64.b64decode(row["path"])), base64.b64decode(row["content"])
+        try:
+            rows = part.body.get("evidence", {}).get("beside", [])
+            found = [(clean(base64.b64decode(row["path"])), base64.b64decode(row["content"])) for row in rows]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            voice.note(
+                f"snapshot {snapshot.id[:8]}: its evidence is malformed; files that belong beside others are lost"
+            )
+            continue
+        yield from found
+
+
+def count(part: Part, key: str) -> int:
+    """A number that a part tells of itself; 0 if it is none."""
+    value = part.body.get(key)
+    return value if isinstance(value, int) else 0
 
 
 def _above(
@@ -231,6 +244,12 @@ def command_verify(vault: Vault, _: argparse.Namespace, voice: Voice) -> None:
     """Every object, every pack byte by byte, every chunk's id; then every snapshot's tree and what it refers to."""
     vault.load_index(from_packs=False)
     verify_objects(vault, voice)
+    for problem in vault.parity.problems:
+        voice.note(problem)
+    for name in vault.parity.names():
+        voice.progress(name)
+        if not vault.parity.whole(name):
+            voice.note(f"{name}: its bytes have another hash than its name")
     bad = verify_packs(vault, voice)
     count = 0
     seen: set[t.Location] = set()
@@ -245,8 +264,9 @@ def command_verify(vault: Vault, _: argparse.Namespace, voice: Voice) -> None:
 
 
 CONTROL_FOLDERS = ("session", "checkpoint", "ack", "decision", "hold", "admission", "forgotten", "condemn", "plan", "closed",
-                   "damaged", "countersign", "audit", "access", "approval")  # fmt: skip
-SEALED_FOLDERS = {"keyring": 5, "refs": 2, "state": 3}
+                   "damaged", "countersign", "audit", "access", "approval", "wrap", "joined", "shred", "rehearsal",
+                   "floor")  # fmt: skip
+SEALED_FOLDERS = {"keyring": 5, "refs": 2, "state": 3, "grant": 6}
 
 
 def verify_objects(vault: Vault, voice: Voice) -> None:
@@ -283,24 +303,18 @@ def verify_packs(vault: Vault, voice: Voice) -> set[tuple[bytes, int]]:
     """Hash every pack, open every segment, recompute every id. Returns the segments that no pack holds sound."""
     sound: set[tuple[bytes, int]] = set()
     bad: set[tuple[bytes, int]] = set()
-    for name in vault.pack_names():
+    for name in sorted({*vault.pack_names(), *vault.pack_runs}):
         voice.progress(name)
-        digest = hashlib.sha256()
         try:
-            with open(os.path.join(vault.root, name), "rb") as stream:
-                for block in iter(lambda: stream.read(2**20), b""):
-                    digest.update(block)
-            if digest.hexdigest() != name.rsplit("/", 1)[1]:
-                voice.note(f"{name}: its bytes have another hash than its name")
+            if not vault.parity.whole(name):
+                voice.note(f"{name}: is missing, or its bytes have another hash than its name")
+                vault.heal(name)
             pack = vault.pack(name)
-        except OSError as failure:
-            voice.note(f"{name}: cannot be read ({failure.strerror})")
-            continue
         except (f.Damage, f.WrongKey) as failure:
             voice.note(str(failure))
             continue
         keys = vault.keys(pack.header.class_id, pack.header.generation, name)
-        for key, segment in pack.segments.items():
+        for key, segment in () if keys.erased else pack.segments.items():
             try:
                 plain = vault.open_in_pack(pack, segment)
                 for number in range(len(segment.roles)):
@@ -366,6 +380,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     )
     secret = parser.add_mutually_exclusive_group(required=True)
     secret.add_argument("--key-file", help="key file or recovery kit")
+    secret.add_argument("--share", action="append", help="a sheet of shares; give as many as it says are needed")
     secret.add_argument("--passphrase-file", help="file that holds the passphrase")
     parser.add_argument("--no-index", action="store_true", help="do not trust the index: look at every pack instead")
     parser.add_argument("--all", action="store_true", help="also snapshots that were never committed, or forgotten")
@@ -430,9 +445,20 @@ def open_vault(options: argparse.Namespace, voice: Voice) -> Vault:
     """The vault that the command line names, opened with the secret that it names."""
     if not os.path.isdir(os.path.join(options.vault, "key")):
         raise Stop(5, "there is no vault here: a vault's folder has a folder named `key`")
+    if options.share:
+        return Vault(options.vault, read_shares(options.share), method="shares", note=voice.note)
     passphrase = options.passphrase_file is not None
     secret = read_secret(options.passphrase_file or options.key_file, passphrase=passphrase)
-    return Vault(options.vault, secret, passphrase=passphrase, note=voice.note)
+    return Vault(options.vault, secret, method="passphrase" if passphrase else "keyfile", note=voice.note)
+
+
+def read_shares(paths: list[str]) -> bytes:
+    """The secret that sheets make."""
+    sheets = []
+    for path in paths:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            sheets.append(stream.read(2**16))
+    return combine(sheets)
 
 
 def finish(code: int, text: str) -> int:

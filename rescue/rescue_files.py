@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -206,11 +207,11 @@ class Restorer:
         descriptor = os.open(PART_NAME, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600, dir_fd=here)
         try:
             try:
-                lost = self._write(entry, descriptor)
+                lost, ranges = self._write(entry, descriptor)
                 self._attributes(entry, descriptor)
             finally:
                 os.close(descriptor)
-            final = free_name(here, name + b".damaged" if lost else name)
+            final = put_map(here, name, entry.size, ranges) if ranges else free_name(here, name)
             os.rename(PART_NAME, final, src_dir_fd=here, dst_dir_fd=here)
         except BaseException:
             os.unlink(PART_NAME, dir_fd=here)
@@ -223,20 +224,26 @@ class Restorer:
             folder = _split(entry.path)[0]
             self.links[key] = (folder + b"/" + final if folder else final), entry.size, bool(lost)
 
-    def _write(self, entry: t.Entry, descriptor: int) -> str:
-        """Write the content; the first failure and the number of bytes lost, or nothing."""
-        lost_bytes, reason, at = 0, "", 0
+    def _write(self, entry: t.Entry, descriptor: int) -> tuple[str, list[tuple[int, int]]]:
+        """Write the content; what is lost as a sentence (or nothing) and as ranges (offset, length)."""
+        ranges: list[tuple[int, int]] = []
+        reason, at = "", 0
         for length, data in blocks(self.vault, entry):
             if isinstance(data, bytes):
                 view = memoryview(data)
                 while view:
                     view = view[os.pwrite(descriptor, view, at + length - len(view)) :]
-            elif data is not None:
-                lost_bytes, reason = lost_bytes + length, reason or str(data)
+            elif data is not None and length:
+                reason = reason or str(data)
+                if ranges and sum(ranges[-1]) == at:
+                    ranges[-1] = (ranges[-1][0], ranges[-1][1] + length)
+                else:
+                    ranges.append((at, length))
             at += length
         os.ftruncate(descriptor, entry.size)
         self.bytes += entry.size
-        return f"{lost_bytes} of {entry.size} bytes are lost and read as zeros ({reason})" if reason else ""
+        lost = sum(length for _, length in ranges)
+        return (f"{lost} of {entry.size} bytes are lost and read as zeros ({reason})" if ranges else ""), ranges
 
     def _link(self, entry: t.Entry, first: tuple[bytes, int, bool], name: bytes) -> bool:
         """Make a hard link to the file restored before; False if its content has to be written again instead."""
@@ -338,12 +345,34 @@ def walk_to(root: int, folder: bytes) -> int:
     return here
 
 
+def put_map(here: int, name: bytes, size: int, ranges: list[tuple[int, int]]) -> bytes:
+    """Write which ranges of a damaged file are lost, as JSON, into NAME.damaged.map; return the free name beside it."""
+    rows = [{"offset": offset, "length": length} for offset, length in ranges]
+    text = json.dumps({"format": "holdfast-damaged-1", "size": size, "lost": rows}, separators=(",", ":"))
+    for number in range(10_000):
+        damaged = name + (b".damaged.%d" % number if number else b".damaged")
+        if exists(here, damaged) or exists(here, damaged + b".map"):
+            continue
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+        with os.fdopen(os.open(damaged + b".map", flags, 0o600, dir_fd=here), "w", encoding="ascii") as file:
+            file.write(text + "\n")
+        return damaged
+    raise OSError(errno.EEXIST, "no free name")
+
+
+def exists(here: int, name: bytes) -> bool:
+    """Whether something has a name in an open folder."""
+    try:
+        os.lstat(name, dir_fd=here)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def free_name(here: int, name: bytes) -> bytes:
     """`name`, or the first of `name.1`, `name.2`, … that does not exist yet."""
     for number in range(10_000):
         candidate = name + b".%d" % number if number else name
-        try:
-            os.lstat(candidate, dir_fd=here)
-        except FileNotFoundError:
+        if not exists(here, candidate):
             return candidate
     raise OSError(errno.EEXIST, "no free name")

@@ -38,6 +38,7 @@ INLINE_BYTES_MAX = 64
 PIECES_INLINE_MAX = 32
 LIST_ITEMS_MAX = 262144
 NODE_BYTES_MAX = 8388608
+NODE_EXPANDED_BYTES_MAX = 33554432
 TREE_LEVELS_MAX = 16
 MAP_GROUP_PAGES = 256
 CONTROL_BYTES_MAX = 16777216
@@ -427,7 +428,7 @@ def parse_directory(plain: bytes, nonces: list[bytes], end: int, what: str) -> d
 
 def _role(coded: int, what: str) -> int:
     role, size = coded & 15, coded >> 4
-    if role not in (CHUNK, NODE, PIECES, GROUP, PAGES) or (1 <= size <= 8) != (role == PAGES):
+    if role not in (CHUNK, NODE, PIECES, GROUP, PAGES) or not (1 <= size <= 8 if role == PAGES else size == 0):
         raise Damage(f"{what}: chunk of an unknown role")
     return coded
 
@@ -462,7 +463,7 @@ def parse_run(plain: bytes, what: str) -> list[RunPack]:
         name, size, kind = cursor.take(32).hex(), cursor.varint(PACK_BYTES_MAX), cursor.number(1)
         nonces = [cursor.take(NONCE_BYTES) for _ in range(cursor.varint(PACK_ORIGINS_MAX))]
         packs.append(RunPack(name, size, kind, nonces, cursor.bytes_field(PACK_BYTES_MAX)))
-        if not nonces:
-            raise Damage(f"{what}: a pack without an origin")
+        if not nonces or kind not in (1, 2, 3):
+            raise Damage(f"{what}: a pack without an origin, or of an unknown kind")
     cursor.finish()
     return packs

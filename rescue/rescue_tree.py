@@ -16,6 +16,7 @@ from rescue_format import (
     MAP_GROUP_PAGES,
     NODE,
     NODE_BYTES_MAX,
+    NODE_EXPANDED_BYTES_MAX,
     ORIGIN_BYTES,
     PATH_BYTES_MAX,
     PIECES,
@@ -27,6 +28,9 @@ from rescue_format import (
 FILE, FOLDER, SYMLINK, FIFO, CHARACTER_DEVICE, BLOCK_DEVICE = 1, 2, 3, 4, 5, 6
 KIND_LETTERS = {FILE: "-", FOLDER: "d", SYMLINK: "l", FIFO: "p", CHARACTER_DEVICE: "c", BLOCK_DEVICE: "b"}
 U64 = 2**64
+NAME_BYTES_MAX = 1024
+XATTRS_MAX = 4096
+XATTRS_BYTES_MAX = NODE_BYTES_MAX // 8
 
 
 class Location(NamedTuple):
@@ -151,6 +155,23 @@ def _path(cursor: Cursor, before: bytes) -> bytes:
     return path
 
 
+def _expanded(cursor: Cursor, count: int) -> None:
+    if count > NODE_EXPANDED_BYTES_MAX:
+        raise Damage(f"{cursor.what}: its paths, written out, are beyond any memory")
+
+
+def _attributes(cursor: Cursor) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = []
+    for _ in range(cursor.varint(XATTRS_MAX)):
+        name, value = cursor.bytes_field(NAME_BYTES_MAX), cursor.bytes_field(XATTRS_BYTES_MAX)
+        if not name or b"\0" in name or (found and name <= found[-1][0]):
+            raise Damage(f"{cursor.what}: attributes out of order, or without a name")
+        found.append((name, value))
+    if sum(len(name) + len(value) for name, value in found) > XATTRS_BYTES_MAX:
+        raise Damage(f"{cursor.what}: more attributes than an entry may have")
+    return found
+
+
 def _page_size(cursor: Cursor) -> int:
     log2 = cursor.varint(16)
     if log2 < 9:
@@ -176,21 +197,26 @@ def _content(cursor: Cursor, places: Places, size: int) -> Content:
 
 def parse_leaf(cursor: Cursor, places: Places) -> Iterator[Entry]:
     """The entries of a leaf, after its origin table."""
-    names = [b""] + [cursor.bytes_field(NODE_BYTES_MAX) for _ in range(cursor.varint(NODE_BYTES_MAX))]
-    path, seconds = b"", 0
+    names = [b""] + [cursor.bytes_field(NAME_BYTES_MAX) for _ in range(cursor.varint(NODE_BYTES_MAX))]
+    path, seconds, expanded = b"", 0, 0
+    last: bytes | None = None
     for _ in range(cursor.varint(NODE_BYTES_MAX)):
         path = _path(cursor, path)
+        if last is not None and order(path) <= last:
+            raise Damage(f"{cursor.what}: entries out of order")
+        last = order(path)
         kind, flags = cursor.number(1), cursor.number(1)
         if kind not in KIND_LETTERS or flags & ~3:
             raise Damage(f"{cursor.what}: entry of an unknown kind")
         mode, uid, gid = cursor.varint(0o7777), cursor.varint(2**32 - 1), cursor.varint(2**32 - 1)
         user, group = names[cursor.varint(len(names) - 1)], names[cursor.varint(len(names) - 1)]
+        expanded += len(path) + len(user) + len(group)
+        _expanded(cursor, expanded)
         seconds = (seconds + cursor.zigzag() + U64 // 2) % U64 - U64 // 2
         mtime_ns = seconds * 10**9 + cursor.varint(10**9 - 1)
         xattrs = []
         if flags & 1:
-            count = cursor.varint(NODE_BYTES_MAX)
-            xattrs = [(cursor.bytes_field(NODE_BYTES_MAX), cursor.bytes_field(NODE_BYTES_MAX)) for _ in range(count)]
+            xattrs = _attributes(cursor)
         link_id = cursor.take(8) if flags & 2 else None
         size, content, target, device = 0, None, b"", (0, 0)
         if kind == FILE:
@@ -209,9 +235,11 @@ def parse_leaf(cursor: Cursor, places: Places) -> Iterator[Entry]:
 def parse_inner(cursor: Cursor, places: Places) -> list[Child]:
     """The children of an inner node, after its origin table."""
     children: list[Child] = []
-    path = b""
+    path, expanded = b"", 0
     for _ in range(cursor.varint(NODE_BYTES_MAX)):
         path = _path(cursor, path)
+        expanded += len(path)
+        _expanded(cursor, expanded)
         if children and order(path) <= order(children[-1].first):
             raise Damage(f"{cursor.what}: children out of order")
         children.append(Child(path, places.next(), cursor.varint(), cursor.varint()))

@@ -8,61 +8,30 @@ absent, the packs' own headers tell the same.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import rescue_format as f
 import rescue_keys as k
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from rescue_parity import Parity
+from rescue_signers import Signers
 from rescue_tree import Location
+from rescue_values import Pack, Part, Snapshot
 
 SEGMENT_CACHE_BYTES = 64 * 2**20
 DIRECTORY_CACHE_ENTRIES = 24
 ZERO_ID = bytes(16)
 
 
-class Part(NamedTuple):
-    """The opened sealed part of one class of a snapshot."""
-
-    class_id: int
-    class_name: str
-    keys: k.ClassKeys
-    body: f.Body
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Lowest first: the class whose entries count where classes overlap."""
-        known = f.CLASS_RANK.index(self.class_name) if self.class_name in f.CLASS_RANK else len(f.CLASS_RANK)
-        return known, self.class_id
-
-
-class Snapshot(NamedTuple):
-    """A snapshot: its envelope (empty if unreadable), its parts, and what is wrong with either."""
-
-    id: str
-    status: str
-    envelope: f.Body
-    parts: list[Part]
-    problems: list[str]
-
-
-class Pack(NamedTuple):
-    """An open pack: its header and the directory of its segments."""
-
-    name: str
-    path: str
-    header: f.PackHeader
-    segments: dict[tuple[bytes, int], f.Segment]
-
-
 class Vault:
     """A vault in a folder, opened with its root key. `note(text)` is called for each damage found on the way."""
 
-    def __init__(self, root: str, secret: bytes, *, passphrase: bool, note: Callable[[str], None]) -> None:
+    def __init__(self, root: str, secret: bytes, *, method: str = "keyfile", note: Callable[[str], None]) -> None:
         self.root, self.note = root, note
         self.origins: dict[bytes, list[str]] = {}
         self.pack_runs: dict[str, str] = {}
@@ -71,8 +40,10 @@ class Vault:
         self._packs: OrderedDict[str, Pack] = OrderedDict()
         self._segments: OrderedDict[tuple[bytes, int], tuple[k.ClassKeys, f.Segment, bytes]] = OrderedDict()
         self._segment_bytes = 0
-        self.root_key = self._open_slots(secret, passphrase=passphrase)
-        self._open_keyring(self.root_key)
+        self.bound: set[bytes] = set()
+        self._open_keyring(self._open_slots(secret, method))
+        self.parity = Parity(root, self.vault_id)
+        self._looked_for_missing = False
 
     # ---- objects ----
 
@@ -93,35 +64,41 @@ class Vault:
 
     # ---- keys ----
 
-    def _open_slots(self, secret: bytes, *, passphrase: bool) -> bytes:
-        wanted, tried = ("passphrase" if passphrase else "keyfile"), 0
+    def _open_slots(self, secret: bytes, wanted: str) -> list[bytes]:
+        """Every root key that the secret opens: two while a rotation is not finished."""
+        tried, found = 0, []
         for slot in self.names("key"):
             try:
                 body = f.parse_control(self.get(f"key/{slot}"), "key", None, f"key/{slot}").body
                 if body.get("method") != wanted:
                     continue
                 vault = k.hex_id(body["vault"], f"key/{slot}")
-                salt, wrapped = f.b64(body, "salt", f"key/{slot}", 32), f.b64(body, "wrapped", f"key/{slot}", 48)
-                key = k.stretch(secret, salt, body) if passphrase else f.hkdf(secret, salt, b"holdfast/1 slot")
+                salt = f.b64(body, "salt", f"key/{slot}", 32)
+                stretched = wanted == "passphrase"
+                key = k.stretch(secret, salt, body) if stretched else f.hkdf(secret, salt, b"holdfast/1 slot")
             except f.Damage as failure:
                 self.note(str(failure))
                 continue
             tried += 1
             try:
-                root_key = f.gcm_open(key, f.FIXED_NONCE, b"holdfast/1 slot" + vault, wrapped, f"key/{slot}")
+                root_key, bound = k.open_slot(key, body, vault, f"key/{slot}")
             except f.Damage:
                 continue
             self.vault_id = vault
-            return root_key
+            self.bound |= {bound} - {b""}
+            found.append(root_key)
+        if found:
+            return found
         raise f.WrongKey(f"none of the {tried} key slots for a {wanted} opens with what you gave")
 
-    def _open_keyring(self, root_key: bytes) -> None:
-        for number in reversed(self.names("keyring")):
+    def _open_keyring(self, root_keys: list[bytes]) -> None:
+        for number, root_key in [(n, key) for n in reversed(self.names("keyring")) for key in root_keys]:
             what = f"keyring/{number}"
+            self.root_key = root_key
             try:
                 sealed = f.parse_sealed(self.get(what), 5, self.vault_id, what)
-                self._load_keyring(f.canonical_json(sealed.open_with(root_key), what), number)
-                if not sealed.signed_by(self.root_public):
+                self._load_keyring(f.canonical_json(sealed.open_with(self.root_key), what), number)
+                if not sealed.signed_by(self.root_public) or not self.bound <= {self.root_public}:
                     raise f.Damage(f"{what}: root did not sign this")
             except (f.Damage, KeyError, TypeError, ValueError) as failure:
                 self.note(str(failure) if isinstance(failure, f.Damage) else f"{what}: incomplete")
@@ -139,26 +116,15 @@ class Vault:
         for record in ring["classes"]:
             keys = k.ClassKeys(self.vault_id, record)
             self.classes[keys.id, keys.generation] = keys
-        self.signers = {"root": self.root_public}
-        self.revoked: dict[str, list[str]] = {}
+        self.signers = Signers(self.root_public, self.vault_id.hex(), self.root, ring["own_writer"]["id"])
         for writer in ring["writers"]:
-            self.signers[writer["id"]] = f.b64(writer, "signing_public", "keyring", 32)
-        self.own_writer = ring["own_writer"]["id"]
+            self.signers.keys[writer["id"]] = [f.b64(writer, "signing_public", "keyring", 32)]
         for writer in self.names("writer"):
             for version in self.names(f"writer/{writer}"):
-                self._load_certificate(f"writer/{writer}/{version}", writer)
-
-    def _load_certificate(self, what: str, writer: str) -> None:
-        try:
-            control = f.parse_control(self.get(what), "writer", self.vault_id.hex(), what)
-            if not control.signed_by(self.root_public) or control.body.get("id") != writer:
-                raise f.Damage(f"{what}: root did not sign this")
-            self.signers.setdefault(writer, f.b64(control.body, "signing_public", what, 32))
-            self.revoked.pop(writer, None)
-            if control.body.get("revoked"):
-                self.revoked[writer] = [str(session) for session in control.body.get("sessions", [])]
-        except f.Damage as failure:
-            self.note(str(failure))
+                try:
+                    self.signers.read_certificate(f"writer/{writer}/{version}", writer)
+                except f.Damage as failure:
+                    self.note(str(failure))
 
     def _check_header(self) -> None:
         try:
@@ -176,7 +142,7 @@ class Vault:
     def control(self, name: str) -> f.Control:
         """A control object of this vault that one of its known signers signed."""
         control = f.parse_control(self.get(name), name.split("/")[0], self.vault_id.hex(), name)
-        if not control.signed_by(self.signers.get(control.body["signer"])):
+        if not any(control.signed_by(public) for public in self.signers.publics(control.body["signer"], name)):
             raise f.Damage(f"{name}: its signature does not hold, or its signer is unknown")
         return control
 
@@ -196,7 +162,9 @@ class Vault:
         except f.Damage as failure:
             problems.append(str(failure))
         status = self._status(snapshot_id, sha, envelope.get("signer", ""), problems)
-        listed = {str(item.get("class")): item for item in envelope.get("classes", []) if isinstance(item, dict)}
+        classes = envelope.get("classes")
+        rows = classes if isinstance(classes, list) else []
+        listed = {str(item.get("class")): item for item in rows if isinstance(item, dict)}
         parts = []
         for number in sorted((set(listed) | set(self.names(f"part/{snapshot_id}"))) - self._dropped(snapshot_id)):
             try:
@@ -212,7 +180,8 @@ class Vault:
         dropped = set()
         for number in self.names(f"dropped/{snapshot_id}"):
             try:
-                if self.control(f"dropped/{snapshot_id}/{number}").body["signer"] == "root":
+                name = f"dropped/{snapshot_id}/{number}"
+                if self.signers.may_prune(self.control(name).body["signer"], name):
                     dropped.add(number)
             except f.Damage:
                 continue
@@ -221,13 +190,15 @@ class Vault:
     def _status(self, snapshot_id: str, sha: str, writer: str, problems: list[str]) -> str:
         if os.path.exists(os.path.join(self.root, "forgotten", snapshot_id)):
             try:
-                if self.control(f"forgotten/{snapshot_id}").body["signer"] in ("root", self.own_writer):
+                name = f"forgotten/{snapshot_id}"
+                if self.signers.may_prune(self.control(name).body["signer"], name):
                     return "forgotten"
                 problems.append(f"forgotten/{snapshot_id}: signed by one who may not forget; ignored")
             except f.Damage as failure:
                 problems.append(f"{failure}; ignored")
-        if snapshot_id not in self.revoked.get(writer, [snapshot_id]):
-            return "of a revoked writer"
+        refused = self.signers.refusal(writer, snapshot_id)
+        if refused:
+            return refused
         slots = self.names(f"decision/{snapshot_id}")
         for slot in slots:
             try:
@@ -235,7 +206,10 @@ class Vault:
             except f.Damage as failure:
                 problems.append(str(failure))
                 continue
-            if body.get("verdict") == "revoked" and body["signer"] in ("root", self.own_writer, writer):
+            said = f"decision/{snapshot_id}/{slot}"
+            if body.get("verdict") == "revoked" and (
+                body["signer"] == writer or self.signers.may_prune(body["signer"], said)
+            ):
                 return "revoked"
             if body.get("verdict") != "commit" or (sha and body["signer"] != writer):
                 problems.append(f"decision/{snapshot_id}/{slot}: signed by one who may not decide this; ignored")
@@ -254,7 +228,7 @@ class Vault:
             raise f.Damage(f"{what}: belongs to another class")
         keys = self.keys(sealed.class_id, sealed.generation, what)
         signer = "root" if sealed.signer == ZERO_ID else sealed.signer.hex()
-        if not sealed.signed_by(self.signers.get(signer)):
+        if not any(sealed.signed_by(public) for public in self.signers.publics(signer, what)):
             raise f.Damage(f"{what}: its signature does not hold, or its signer is unknown")
         secret = keys.open_hpke(b"holdfast/1 part", sealed.envelope, what)
         return Part(keys.id, keys.name, keys, f.canonical_json(sealed.open_with(secret), what))
@@ -277,7 +251,7 @@ class Vault:
                 try:
                     for pack in self.read_run(run):
                         name = f"{'data' if pack.kind == 1 else 'meta'}/{pack.name[:2]}/{pack.name}"
-                        if name in there:
+                        if name in there or name in self.parity.of:
                             self._learn(name, pack.nonces, run)
                 except (f.Damage, f.WrongKey) as failure:
                     self.note(str(failure))
@@ -286,8 +260,26 @@ class Vault:
                 try:
                     self._learn(name, [nonce for nonce, _ in self._read_header(name).origins], "")
                 except f.Damage as failure:
-                    self.bad_packs.add(name)
                     self.note(str(failure))
+                    if self.heal(name):
+                        self._learn(name, [nonce for nonce, _ in self._read_header(name).origins], "")
+                    else:
+                        self.bad_packs.add(name)
+
+    def heal(self, name: str) -> bool:
+        """Bring a pack back from parity, if it is damaged or lost and that can be done; it is read from there from then on."""
+        if name in self.parity.healed or not self.parity.heal(name):
+            return False
+        self._packs.pop(name, None)
+        self.note(f"{name}: is damaged or lost; parity brings it back")
+        return True
+
+    def _find_missing(self) -> None:
+        """Bring back the packs that parity knows and that are not there: nothing else tells what they hold."""
+        self._looked_for_missing = True
+        for name in sorted(self.parity.of):
+            if name not in self.pack_runs and self.heal(name):
+                self._learn(name, [nonce for nonce, _ in self._read_header(name).origins], "")
 
     def read_run(self, run: str) -> list[f.RunPack]:
         """One index run, its signature checked."""
@@ -297,7 +289,7 @@ class Vault:
         if hashlib.sha256(data).hexdigest() != run:
             raise f.Damage(f"{what}: its bytes have another hash than its name")
         signer = "root" if sealed.signer == ZERO_ID else sealed.signer.hex()
-        if not sealed.signed_by(self.signers.get(signer)):
+        if not any(sealed.signed_by(public) for public in self.signers.publics(signer, what)):
             raise f.Damage(f"{what}: its signature does not hold, or its signer is unknown")
         return f.parse_run(sealed.open_with(self.keys(sealed.class_id, sealed.generation, what).index_key), what)
 
@@ -319,10 +311,15 @@ class Vault:
     # ---- packs ----
 
     def _read(self, name: str, offset: int, length: int) -> bytes:
+        healed = self.parity.healed.get(name)
         try:
-            with open(os.path.join(self.root, name), "rb") as stream:
-                stream.seek(offset)
-                data = stream.read(length)
+            if healed is not None:
+                healed.seek(offset)
+                data = healed.read(length)
+            else:
+                with open(os.path.join(self.root, name), "rb") as stream:
+                    stream.seek(offset)
+                    data = stream.read(length)
         except OSError as failure:
             raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
         if len(data) != length:
@@ -361,7 +358,7 @@ class Vault:
 
     def _own_directory(self, name: str, header: f.PackHeader, keys: k.ClassKeys) -> tuple[bytes, int]:
         try:
-            size = os.stat(os.path.join(self.root, name)).st_size
+            size = self.parity.size(name)
         except OSError as failure:
             raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
         if not header.length + 16 <= size <= f.PACK_BYTES_MAX:
@@ -408,8 +405,21 @@ class Vault:
         if key in self._segments:
             self._segments.move_to_end(key)
             return self._segments[key]
+        found, failures = self._from_packs(key)
+        if found is None and self._heal_holders(origin):
+            found, more = self._from_packs(key)
+            failures += more
+        if found is None:
+            raise f.Damage("; ".join(failures) or f"no pack holds segment {origin.hex()}:{ordinal}")
+        for lost in failures:
+            self.note(f"{lost}; another copy serves")
+        self._remember(key, found)
+        return found
+
+    def _from_packs(self, key: tuple[bytes, int]) -> tuple[tuple[k.ClassKeys, f.Segment, bytes] | None, list[str]]:
+        """A segment from the packs that hold its origin, and what went wrong on the way."""
         found, failures = None, []
-        for name in self.origins.get(origin, []):
+        for name in self.origins.get(key[0], []):
             try:
                 pack = self.pack(name)
                 segment = pack.segments.get(key)
@@ -421,14 +431,19 @@ class Vault:
                 continue
             keys = self.keys(pack.header.class_id, pack.header.generation, name)
             if found and (found[0] is not keys or found[2] != plain or found[1].ids != segment.ids):
-                raise f.Damage(f"{name}: two packs hold different content under one name ({origin.hex()}:{ordinal})")
+                where = f"{key[0].hex()}:{key[1]}"
+                raise f.Damage(f"{name}: two packs hold different content under one name ({where})")
             found = keys, segment, plain
-        if found is None:
-            raise f.Damage("; ".join(failures) or f"no pack holds segment {origin.hex()}:{ordinal}")
-        for lost in failures:
-            self.note(f"{lost}; another copy serves")
-        self._remember(key, found)
-        return found
+        return found, failures
+
+    def _heal_holders(self, origin: bytes) -> bool:
+        """Bring back the packs that hold an origin, those that are missing included; whether there is any new one."""
+        healed = [self.heal(name) for name in self.origins.get(origin, [])]
+        if not any(healed) and not self._looked_for_missing:
+            known = list(self.origins.get(origin, []))
+            self._find_missing()
+            return self.origins.get(origin, []) != known
+        return any(healed)
 
     def _remember(self, key: tuple[bytes, int], found: tuple[k.ClassKeys, f.Segment, bytes]) -> None:
         self._segments[key] = found
@@ -449,7 +464,7 @@ class Vault:
     def chunk_length(self, place: Location) -> int:
         """The length of a chunk of a file as its directory tells it, without reading the segment."""
         failures = []
-        for name in self.origins.get(place.origin, []):
+        for name in itertools.chain(self.origins.get(place.origin, []), self._healed_holders(place.origin)):
             try:
                 segment = self.pack(name).segments.get((place.origin, place.segment))
             except (f.Damage, f.WrongKey) as failure:
@@ -458,6 +473,11 @@ class Vault:
             if segment and place.chunk < len(segment.roles) and segment.roles[place.chunk] == f.CHUNK:
                 return segment.bounds[place.chunk + 1] - segment.bounds[place.chunk]
         raise f.Damage("; ".join(failures) or f"no pack holds segment {place.origin.hex()}:{place.segment}")
+
+    def _healed_holders(self, origin: bytes) -> Iterator[str]:
+        """The packs of an origin once more, if they were brought back; asked for when the others did not do."""
+        if self._heal_holders(origin):
+            yield from self.origins.get(origin, [])
 
     def pages(self, place: Location, first: int, count: int, page_size: int) -> tuple[bytes, list[bytes]]:
         """Some pages of a chunk of pages and their ids, recomputed."""

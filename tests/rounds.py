@@ -81,7 +81,7 @@ class Place:
     def chunks_stored_twice(self) -> list[bytes]:
         """Return ids of file chunks that two indexed packs both sealed themselves, by the rescue reader's eyes."""
         secret = rescue_keys.read_secret(str(self.key), passphrase=False)
-        vault = rescue_vault.Vault(str(self.vault), secret, passphrase=False, note=_refuse)
+        vault = rescue_vault.Vault(str(self.vault), secret, note=_refuse)
         packs = {pack.name: pack for run in vault.names("index") for pack in vault.read_run(run)}
         seen: Counter[bytes] = Counter()
         for name, pack in packs.items():

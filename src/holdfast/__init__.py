@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
     from holdfast.errors import HoldfastError
+    from holdfast.runs.assembly import promote_home
     from holdfast.runs.classify import Classification, classify
     from holdfast.runs.courier_import import courier_import
     from holdfast.runs.drill.drills import DrillReport
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.drill.plan import DrillPlan
     from holdfast.runs.drill.record import DrillRecord
+    from holdfast.runs.home_copies import HomeRepaired
     from holdfast.runs.mounts.results import MountFinished, MountResult
     from holdfast.runs.mounts.upper import finish_mount
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         ForgetResult,
         FoundEntry,
         PruneResult,
+        RepairReport,
         RepairResult,
         RestoreResult,
         RetentionPolicy,
@@ -61,6 +64,8 @@ _HOMES = {
     "Progress": "base.events",
     "HoldfastError": "errors",
     "courier_import": "runs.courier_import",
+    "HomeRepaired": "runs.home_copies",
+    "promote_home": "runs.assembly",
     "BareSite": "runs.drill.options",
     "DrillOptions": "runs.drill.options",
     "DrillPlan": "runs.drill.plan",
@@ -81,6 +86,7 @@ _HOMES = {
     "ForgetResult": "runs.results",
     "FoundEntry": "runs.results",
     "PruneResult": "runs.results",
+    "RepairReport": "runs.results",
     "RepairResult": "runs.results",
     "RestoreResult": "runs.results",
     "RetentionPolicy": "runs.results",
@@ -134,6 +140,7 @@ __all__ = [
     "ForgetResult",
     "FoundEntry",
     "HoldfastError",
+    "HomeRepaired",
     "Limits",
     "MigrateResult",
     "MountFinished",
@@ -144,6 +151,7 @@ __all__ = [
     "Progress",
     "PruneResult",
     "RecoveryTarget",
+    "RepairReport",
     "RepairResult",
     "RestorePlan",
     "RestoreResult",
@@ -163,6 +171,7 @@ __all__ = [
     "courier_import",
     "finish_mount",
     "pause_runs",
+    "promote_home",
     "resume_runs",
     "run_status",
     "set_run_limits",

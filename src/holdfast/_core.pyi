@@ -123,6 +123,33 @@ def repack(
     pack would be too large.
     """
 @final
+class ParityRows:
+    """The rows of one parity group (docs/format/parity.md), in unnamed files of a folder: memory stays at a few slices.
+
+    Adding is its own opposite: a pack that is added twice is out again. Thread-safe.
+    """
+
+    def __new__(cls, folder: str, rows: int) -> ParityRows: ...
+    @property
+    def length(self) -> int:
+        """Bytes of the longest pack added so far."""
+
+    def add(self, slot: int, pack: Buffer) -> None:
+        """Add what the pack in a slot gives to every row."""
+
+    def add_row(self, row: int, data: bytes) -> None:
+        """Add the stored bytes of a row to it."""
+
+    def row(self, row: int, header: bytes, length: int) -> bytes:
+        """Return a header followed by the first bytes of a row."""
+
+    def recover(self, lost: list[int], rows: list[int]) -> None:
+        """Turn rows into lost packs: afterwards row i is the pack of the i-th lost slot.
+
+        Before, the stored rows with the given numbers were added, and every pack of the group that is not lost.
+        """
+
+@final
 class RefSet:
     """The segments that one class tree needs: (origin, ordinal) pairs."""
 
@@ -532,8 +559,12 @@ class ExtractOptions:
         dry_run: bool = False,
         workers: int = 0,
         sync: bool = True,
+        keep_damaged: bool = True,
     ) -> ExtractOptions:
-        """`by_name`: a name of this machine goes before the recorded number; `sync`: the file system is synced at the end."""
+        """`by_name`: a name of this machine goes before the recorded number; `sync`: the file system is synced at the end.
+
+        `keep_damaged`: what could be saved of a damaged file becomes `NAME.damaged`, with `NAME.damaged.map` beside it.
+        """
 
 @final
 class ExtractProgress:

@@ -248,7 +248,7 @@ def test_status_of_a_vault_that_is_not_there(place, run):
 def test_an_alert_of_a_run_is_kept_whoever_started_it(vault, tmp_path, run, monkeypatch, words):
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
 
-    def check(events):
+    def check(events, show_paths):
         events(Alert("probe-hanging", "ehr", "The probe hangs."))
         return CheckReport(1, 1, 1, 1)
 

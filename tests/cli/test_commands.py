@@ -41,6 +41,7 @@ def test_init_makes_a_vault(vault, run):
         "url": "/v",
         "key_file": "/k",
         "passphrase": None,
+        "key_service": None,
         "label": "site",
         "stores": {},
         "tiers": None,
@@ -200,6 +201,8 @@ def test_configured_jobs_run_one_after_another_and_the_worst_code_counts(vault, 
         "key_file": None,
         "passphrase": None,
         "credential": "/c",
+        "shares": (),
+        "key_service": None,
         "stores": {},
         "tiers": None,
     }
@@ -334,14 +337,14 @@ def test_restore_passes_every_option(vault, run):
     vault.answers["restore"] = RESTORED
     code, out, _ = run(
         "restore", "latest", "--to", "/out", "/srv/a", "/srv/b/**", "--exclude", "*.tmp", "--class", "phi", "--overwrite",
-        "older", "--no-owners", "--limit-read", "1kB", "--limit-write", "2kB", "--dry-run",
+        "older", "--damaged", "skip", "--no-owners", "--limit-read", "1kB", "--limit-write", "2kB", "--dry-run",
     )  # fmt: skip
     assert code == 0
     asked = vault.asked("restore")
     del asked["events"], asked["stop"]
     assert asked == {
         "to": b"/out", "include": (b"/srv/a", b"/srv/b/**"), "exclude": ("*.tmp",), "classes": ("phi",), "overwrite": "older",
-        "in_place": False, "dry_run": True, "owners": False, "break_glass": "", "limits": Limits(1000, 2000),
+        "damaged": "skip", "in_place": False, "dry_run": True, "owners": False, "break_glass": "", "limits": Limits(1000, 2000),
     }  # fmt: skip
     assert "Restored 3 files, 1 folders, 2 kB" in out
 
@@ -503,7 +506,7 @@ def test_catalog_is_updated_and_rebuilt(vault, run):
 
 
 def test_secrets_go_to_files_of_their_owner(vault, run, tmp_path, monkeypatch):
-    vault.answers |= {"recovery_kit": b"KIT", "enroll_writer": b"CREDENTIAL", "add_passphrase": "55" * 16}
+    vault.answers |= {"recovery_kit": b"KIT", "enroll_host": b"CREDENTIAL", "add_passphrase": "55" * 16}
     kit, credential = tmp_path / "kit", tmp_path / "credential"
     code, out, _ = run("key", "kit", "--out", str(kit))
     assert code == 0
@@ -514,9 +517,9 @@ def test_secrets_go_to_files_of_their_owner(vault, run, tmp_path, monkeypatch):
     assert code == 2
     assert "exists already" in err
     assert run("key", "kit", "--out", str(tmp_path / "none" / "kit"))[0] == 7
-    assert run("enroll", "ward7", "--class", "phi", "--out", str(credential))[0] == 0
+    assert run("enroll", "create", "ward7", "--class", "phi", "--within", "2d", "--out", str(credential))[0] == 0
     assert credential.read_bytes() == b"CREDENTIAL"
-    assert vault.asked("enroll_writer")["args"] == ("ward7", ("phi",))
+    assert vault.asked("enroll_host") == {"args": ("ward7", ("phi",)), "group": "", "days": 2.0}
     monkeypatch.setenv("NEW", "sesame")
     monkeypatch.setenv("EMPTY", "")
     assert "55" * 16 in run("key", "add-passphrase", "--new", "env:NEW")[1]

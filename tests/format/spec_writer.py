@@ -283,7 +283,7 @@ class SpecVault:
         plain = b"\x01" + varint(len(entries)) + b"".join(entries)
         return self.sealed("index/{}", 1, keys.index_key, plain, keys=keys)
 
-    def snapshot(self, roots, *, partial=False, decide="commit", finished=TIME):
+    def snapshot(self, roots, *, partial=False, decide="commit", finished=TIME, part=None, envelope=None):
         """Write parts, envelope and decision for {class name: (root location, entries, bytes)}; returns the snapshot id."""
         snapshot, listed = self.random(16).hex(), []
         for name, (place, entries, size) in roots.items():
@@ -293,9 +293,9 @@ class SpecVault:
                 "entries": entries,
                 "bytes": size,
                 "findings": [],
-            }
-            envelope = keys.seal_key(b"holdfast/1 part", secret)
-            sha = self.sealed(f"part/{snapshot}/{keys.id}", 4, secret, canonical(body), keys=keys, envelope=envelope)
+            } | (part or {})
+            wrapped = keys.seal_key(b"holdfast/1 part", secret)
+            sha = self.sealed(f"part/{snapshot}/{keys.id}", 4, secret, canonical(body), keys=keys, envelope=wrapped)
             listed.append({"class": keys.id, "generation": keys.generation, "part": sha, "refs": "", "segments": 0})
         body = {
             "source": "ab" * 16,
@@ -304,7 +304,7 @@ class SpecVault:
             "finished": finished,
             "partial": partial,
             "classes": listed,
-        }
+        } | (envelope or {})
         sha = self.signed(f"snapshot/{snapshot}", body)
         if decide:
             self.signed(f"decision/{snapshot}/00000000", {"verdict": decide, "snapshot": sha})

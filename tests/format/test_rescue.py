@@ -1,6 +1,7 @@
 """The rescue reader restores vaults that a second, independent writer made from docs/format: contents, attributes, damage, limits."""
 
 import hashlib
+import json
 import os
 import stat
 
@@ -243,6 +244,13 @@ def test_a_damaged_segment_costs_only_its_files(tmp_path, capsys):
     found = files_under(tmp_path / "out")
     damaged = {b"srv/a/two", b"srv/two-too", b"srv/holes"}
     assert {path for path in found if path.endswith(b".damaged")} == {path + b".damaged" for path in damaged}
+    maps = {path: json.loads(found.pop(path)) for path in list(found) if path.endswith(b".map")}
+    assert maps.keys() == {b"srv/a/two.damaged.map", b"srv/holes.damaged.map"}, "a hard link needs none of its own"
+    assert maps[b"srv/a/two.damaged.map"] == {
+        "format": "holdfast-damaged-1",
+        "size": 3700,
+        "lost": [{"offset": 0, "length": 3000}],
+    }
     assert {path: found[path] for path in found if not path.endswith(b".damaged")} == {
         path: data for path, data in vault.expected.items() if path not in damaged
     }
@@ -274,7 +282,9 @@ def test_a_stolen_writer_cannot_speak_for_another_pack(tmp_path, capsys, own_key
     forged.add([(1, bytes(3000)), (1, b"HL7!" * 5000)])
     forged.finish()
     assert run(vault, tmp_path, "restore", "latest", "--to", tmp_path / "out", "srv/a/two") == 4
-    assert set(files_under(tmp_path / "out")) == {b"srv/a/two" if own_key else b"srv/a/two.damaged"}
+    assert set(files_under(tmp_path / "out")) == (
+        {b"srv/a/two"} if own_key else {b"srv/a/two.damaged", b"srv/a/two.damaged.map"}
+    )
     assert ("claims an origin" if own_key else "different content") in capsys.readouterr().err
 
 

@@ -78,7 +78,7 @@ def test_a_day_in_the_life(site, tmp_path):
 
 def test_a_writer_adds_and_reads_nothing(site, tmp_path):
     source, run, environ = site
-    run("enroll", "ward7", "--out", str(tmp_path / "credential"))
+    run("key", "issue", "writer", "ward7", "--to", str(tmp_path / "credential"))
     del environ["HOLDFAST_KEY_FILE"]
     environ["HOLDFAST_CREDENTIAL"] = str(tmp_path / "credential")
     assert "is stored" in run("backup", str(source))

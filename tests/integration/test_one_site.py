@@ -141,7 +141,7 @@ def test_what_steers_all_runs_of_the_machine_is_in_the_audit_log(site, tmp_path)
 def test_a_secret_that_is_named_goes_before_the_configured_one_of_another_kind(site, tmp_path, capsys):
     credential = str(tmp_path / "ward7.credential")
     options = ["--config", str(site), "--quiet"]
-    assert main(["enroll", "ward7", "--out", credential, *options]) == 0
+    assert main(["key", "issue", "writer", "ward7", "--to", credential, *options]) == 0
     assert main(["backup", "--job", "ehr", "--credential", credential, *options]) == 0
     assert main(["restore", "latest", "--to", str(tmp_path / "out"), "--credential", credential, *options]) == 6
     assert "can add to the vault and read nothing back" in capsys.readouterr().err

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import holdfast
 from holdfast import engine
-from holdfast.errors import DamageError, NotComparedError, ReferencesMismatchError, RevokedError
+from holdfast.errors import DamageError, NotComparedError, ReferencesMismatchError, RevokedError, UsageError
 from holdfast.repository.compared import not_compared
 from holdfast.repository.forget import forget
 from holdfast.repository.listing import read_envelopes
@@ -20,7 +21,8 @@ from holdfast.repository.prune import prune as prune_repository
 from holdfast.repository.refsets import Segments, parse
 from holdfast.repository.session import Session
 from holdfast.runs import parents
-from holdfast.runs.options import BackupOptions
+from holdfast.runs.compare import compare_all
+from holdfast.runs.options import BackupOptions, Limits
 
 FILES = 24
 FILE_BYTES = 120_000
@@ -116,8 +118,6 @@ def test_a_set_that_lacks_something_stops_every_prune(
         segments = parse(part.refs_payload or Segments().encode()).added
         origin, ordinal = next(iter(segments))
         lacking = segments.minus(Segments.of([(origin, ordinal)]))
-        from dataclasses import replace
-
         return put_class(self, draft, replace(part, refs_payload=lacking.encode(), refs_same=""), main=main)
 
     with monkeypatch.context() as patch:
@@ -227,8 +227,6 @@ def test_a_planted_run_is_never_countersigned(
             self.indexes.engine.run_segments(bytes(payload))
         except Exception:  # noqa: BLE001 - a run that does not parse is planted as it was
             payload = bytearray(run.payload)
-        from dataclasses import replace
-
         return put_run(self, replace(run, payload=bytes(payload)))
 
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "thief"))
@@ -288,7 +286,9 @@ def test_a_running_backup_acknowledges_a_round_and_is_not_revoked(
             return pruner.prune(undo_days=0)
 
     began = once_at_checkpoint(monkeypatch, 2, other)
-    result = vault.backup([source], label="ehr", options=SMALL)
+    # Slow enough that most of it is still to be read when the round begins.
+    slow = replace(SMALL, limits=Limits(read_bytes_per_s=6_000_000))
+    result = vault.backup([source], label="ehr", options=slow)
     assert result.snapshot is not None
     assert [getattr(row, "phase", "") for row in began] == ["condemned"]
     assert acknowledged, "no list was acknowledged while the run went on"
@@ -412,3 +412,46 @@ def test_what_a_parent_has_stays_from_the_moment_the_session_is_announced(
         vault.prune(undo_days=0)
     assert vault.check().problems == ()
     assert restored(vault, source, tmp_path / "out")
+
+
+def test_a_tree_that_cannot_be_read_is_taken_at_its_word_and_compared_later(
+    vault: holdfast.Vault, source: Path, tmp_path: Path
+) -> None:
+    first = vault.backup([source], label="ehr", options=SMALL).snapshot
+    assert first is not None
+    meta = tmp_path / "vault" / "meta"
+    meta.rename(tmp_path / "away")
+    meta.mkdir()
+    found = compare_all(vault._vault)
+    assert (found.wanting, found.unread > 0) == ((), True)
+    repository = vault._vault.repository
+    assert prune_repository(repository, PruneOptions()).phase == "nothing"
+    meta.rmdir()
+    (tmp_path / "away").rename(meta)
+    assert compare_all(vault._vault).sets == 1
+    assert compare_all(vault._vault).sets == 0
+
+
+def test_what_a_prune_rewrote_is_vouched_for_like_the_rest(
+    vault: holdfast.Vault, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that a prune wrote for one writer are put again for its group once their packs are proved."""
+    one, two = (enrol(vault, tmp_path, label, "wards") for label in ("one", "two"))
+    with holdfast.Vault.open(tmp_path / "vault", credential=one) as writer:
+        first = writer.backup([source], label="a", options=SMALL).snapshot
+        write(source, list(range(0, FILES, 2)), 1)
+        writer.backup([source], label="a", options=SMALL)
+    assert first is not None
+    forget(vault._vault.repository, first.id, reason="test")
+    assert vault.prune(undo_days=0, repack_below=0.9).packs_repacked > 0
+    assert vault.verify().runs_countersigned > 0
+    assert vault.check().problems == ()
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "other"))
+    with holdfast.Vault.open(tmp_path / "vault", credential=two) as writer:
+        assert writer.backup([source], label="b", options=SMALL).stats.new_bytes == 0
+
+
+@pytest.mark.parametrize("group", ["a" * 65, "ab" * 16])
+def test_a_group_has_a_name_that_is_no_id(vault: holdfast.Vault, group: str) -> None:
+    with pytest.raises(UsageError):
+        vault.enroll_writer("ward", group=group)

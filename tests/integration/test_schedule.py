@@ -58,6 +58,7 @@ command = ["sh", "-c", {json.dumps(wait)}]
 paths = ["{folder}/none"]
 [scheduler]
 log = "json"
+unsafe_unrehearsed = true
 [schedule.nightly]
 job = "ehr"
 every_seconds = "300d"

@@ -15,6 +15,7 @@ CASES: dict[str, tuple[str, object]] = {
     "policies.*.verify_seconds": (_POLICY + 'verify_seconds = "14d"', 14 * 86400),
     "policies.*.retain_seconds": (_POLICY + 'retain_seconds = "30d"', 30 * 86400),
     "policies.*.spool": (_POLICY + "spool = false", False),
+    "policies.*.parity": (_POLICY + "parity = 3", 3),
     "policies.*.unsafe_single_copy": (_POLICY + "unsafe_single_copy = true", True),
     "policies.*.moves.*.after": (_MOVE + 'after = "90d"\nstores = ["cold"]', 90 * 86400),
     "policies.*.moves.*.stores": (_MOVE + 'after = "90d"\nstores = ["cold"]', ("cold",)),

@@ -13,6 +13,7 @@ CASES: dict[str, tuple[str, object]] = {
     "scheduler.concurrent": (HEAD + "[scheduler]\nconcurrent = 8", 8),
     "scheduler.keep_days": (HEAD + "[scheduler]\nkeep_days = 30", 30),
     "scheduler.log": (HEAD + '[scheduler]\nlog = "json"', "json"),
+    "scheduler.unsafe_unrehearsed": (HEAD + "[scheduler]\nunsafe_unrehearsed = true", True),
     "schedule.*.kind": (DAILY, "verify"),
     "schedule.*.job": (HEAD + '[jobs.e]\n[schedule.a]\nevery_seconds = "4h"\njob = "e"', "e"),
     "schedule.*.cron": (DAILY, "30 2 * * *"),

@@ -13,6 +13,7 @@ from holdfast.cli.exits import EXIT_CODES
 CODES = {
     "error": 1, "usage": 2, "config-invalid": 2, "snapshot-ambiguous": 2, "source-missing": 2, "target-not-empty": 2,
     "target-inside-vault": 2, "missing": 5, "vault-missing": 5, "snapshot-missing": 5, "path-missing": 5, "access": 6,
+    "class-forgotten": 5, "home-replaced": 7, "not-compared": 1, "references-mismatch": 4,
     "key-wrong": 6, "not-permitted": 6, "held": 6, "pinned": 6, "retention": 6, "store": 7, "store-unreachable": 7,
     "store-full": 7, "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1,
     "limit": 1, "volume-snapshot": 1, "volume-unsuitable": 1, "volume-busy": 1, "frozen-elsewhere": 1,
@@ -26,7 +27,8 @@ CODES = {
     "application-unreachable": 1, "application-access": 6, "application-unsuitable": 1, "application-busy": 1,
     "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1, "watchdog": 1,
     "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1, "paused": 9, "probe-unusable": 2,
-    "run-missing": 5, "steering": 1,
+    "run-missing": 5, "steering": 1, "enrolment": 6, "key-erased": 6, "key-replaced": 6, "key-rotation": 6,
+    "key-service": 1, "key-share": 6, "kit-not-rehearsed": 2, "shred-refused": 6,
 }  # fmt: skip
 
 

@@ -160,7 +160,8 @@ impl ChunkInfo {
                 self.role == Role::Pages && size.is_power_of_two() && (512..=65536).contains(&size)
             }
         };
-        if paged && self.len > 0 {
+        // A page alone is no chunk: its id stands in a group, its bytes in a chunk of pages.
+        if paged && self.len > 0 && self.role != Role::Page {
             Ok(())
         } else {
             Err(Error::misuse("page size or length of a chunk"))
@@ -181,6 +182,7 @@ impl ChunkInfo {
         let page_bytes = match (role, byte >> 4) {
             (Role::Pages, high @ 1..=8) => Some(1 << (high + 8)),
             (Role::Pages, _) | (_, 1..) => return Err(Error::damaged("page size of a chunk")),
+            (Role::Page, 0) => return Err(Error::damaged("role of a chunk")),
             (_, 0) => None,
         };
         let len = reader.count(limits::SEGMENT_PLAIN_BYTES_MAX, "length of a chunk")? as u32;

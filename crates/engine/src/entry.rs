@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::content::Content;
 use crate::error::{Error, Result};
-use crate::limits::{NODE_BYTES_MAX, PATH_BYTES_MAX};
+use crate::limits::{NODE_BYTES_MAX, NODE_EXPANDED_BYTES_MAX, PATH_BYTES_MAX};
 use crate::locations::{LocationDecoder, LocationEncoder};
 use crate::wire::{Reader, put_bytes, put_varint, put_zigzag};
 
@@ -338,6 +338,7 @@ pub(crate) fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>> {
     let mut path = Vec::new();
     let mut seconds = 0_i64;
     let mut entries: Vec<Entry> = Vec::with_capacity(count.min(1024));
+    let mut expanded = 0;
     for _ in 0..count {
         read_path(reader, &mut path)?;
         if let Some(previous) = entries.last()
@@ -347,9 +348,20 @@ pub(crate) fn read_entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>> {
         }
         let entry = read_entry(reader, &path, &mut seconds, &names, &mut locations)?;
         entry.check()?;
+        expanded += path.len() + entry.user.len() + entry.group.len();
+        check_expanded(expanded)?;
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// Refuses a node whose paths and names, written out, are beyond the limit: a small node could fill any memory with them.
+pub(crate) fn check_expanded(bytes: usize) -> Result<()> {
+    if bytes > NODE_EXPANDED_BYTES_MAX {
+        Err(Error::limit("paths of a node, written out"))
+    } else {
+        Ok(())
+    }
 }
 
 fn read_entry(

@@ -8,6 +8,7 @@
 //! | [`id`], [`keys`] | what content is called, and from which secrets |
 //! | [`compress`], [`segment`] | how chunks become ciphertext and come back |
 //! | [`pack`], [`repack`], [`directory`] | how segments become one object |
+//! | [`parity`] | how lost packs come back from others |
 //! | [`record`], [`sorted`], [`merge`], [`index_set`] | which pack holds what |
 //! | [`entry`], [`content`], [`locations`], [`node`], [`tree`], [`cursor`], [`diff`] | the files of a snapshot |
 //! | [`postgres`] | whether a page of a database is what its server wrote |
@@ -36,6 +37,7 @@ pub mod locations;
 pub mod merge;
 pub mod node;
 pub mod pack;
+pub mod parity;
 pub mod postgres;
 pub mod record;
 pub mod refs;

@@ -26,6 +26,8 @@ pub const PIECES_INLINE_MAX: usize = 32;
 pub const LIST_ITEMS_MAX: usize = 262_144;
 /// One tree node, piece list or page-map group.
 pub const NODE_BYTES_MAX: usize = 8 << 20;
+/// Paths and owners' names of one node, written out: what they share with one another would multiply.
+pub const NODE_EXPANDED_BYTES_MAX: usize = 32 << 20;
 /// Height of a tree.
 pub const TREE_LEVELS_MAX: usize = 16;
 /// Pages in one page-map group.
@@ -34,9 +36,13 @@ pub const MAP_GROUP_PAGES: usize = 256;
 pub const CONTROL_BYTES_MAX: usize = 16 << 20;
 /// Plaintext of one sealed object.
 pub const SEALED_BYTES_MAX: usize = 1 << 30;
+/// Slots of a parity group.
+pub const PARITY_SLOTS: usize = 16;
+/// Rows of a parity group.
+pub const PARITY_ROWS_MAX: usize = 16;
 
 /// The constants above under their names in the specification.
-pub const TABLE: [(&str, usize); 17] = [
+pub const TABLE: [(&str, usize); 20] = [
     ("FORMAT_VERSION", FORMAT_VERSION as usize),
     ("ID_BYTES", ID_BYTES),
     ("ORIGIN_BYTES", ORIGIN_BYTES),
@@ -50,8 +56,11 @@ pub const TABLE: [(&str, usize); 17] = [
     ("PIECES_INLINE_MAX", PIECES_INLINE_MAX),
     ("LIST_ITEMS_MAX", LIST_ITEMS_MAX),
     ("NODE_BYTES_MAX", NODE_BYTES_MAX),
+    ("NODE_EXPANDED_BYTES_MAX", NODE_EXPANDED_BYTES_MAX),
     ("TREE_LEVELS_MAX", TREE_LEVELS_MAX),
     ("MAP_GROUP_PAGES", MAP_GROUP_PAGES),
     ("CONTROL_BYTES_MAX", CONTROL_BYTES_MAX),
     ("SEALED_BYTES_MAX", SEALED_BYTES_MAX),
+    ("PARITY_SLOTS", PARITY_SLOTS),
+    ("PARITY_ROWS_MAX", PARITY_ROWS_MAX),
 ];

@@ -49,7 +49,9 @@ pub fn merge(
         bytes.extend_from_slice(input.span_bytes(&input.segment(at.into())?)?);
         flush(&mut bytes, out, WRITE_BYTES)?;
     }
-    merge_ids(inputs, &maps, &mut bytes, out)?;
+    if merge_ids(inputs, &maps, &mut bytes, out)? != chunks {
+        return Err(UNORDERED);
+    }
     flush(&mut bytes, out, 0)
 }
 
@@ -219,12 +221,14 @@ fn next_segment(
     Ok(None)
 }
 
+/// Writes the id rows; returns how many. A table whose segments and ids disagree about that is no table.
 fn merge_ids(
     inputs: &[&SortedIndex],
     maps: &[Renumbered],
     bytes: &mut Vec<u8>,
     out: &mut impl Write,
-) -> Result<()> {
+) -> Result<u64> {
+    let mut written = 0;
     let mut heads: Vec<(u64, Option<IdRow>)> = vec![(0, None); inputs.len()];
     loop {
         for ((input, map), head) in inputs.iter().zip(maps).zip(&mut heads) {
@@ -244,8 +248,9 @@ fn merge_ids(
             .filter(|head| head.1.is_some())
             .min_by_key(|head| head.1);
         let Some(row) = least.and_then(|head| head.1.take()) else {
-            return Ok(());
+            return Ok(written);
         };
+        written += 1;
         row.put(bytes);
         flush(bytes, out, WRITE_BYTES)?;
     }

@@ -1,7 +1,9 @@
 //! The bytes of one tree node.
 use std::cmp::Ordering;
 
-use crate::entry::{Entry, EntryEncoder, compare_paths, put_path, read_entries, read_path};
+use crate::entry::{
+    Entry, EntryEncoder, check_expanded, compare_paths, put_path, read_entries, read_path,
+};
 use crate::error::{Error, Result};
 use crate::id::Location;
 use crate::limits::{NODE_BYTES_MAX, TREE_LEVELS_MAX};
@@ -137,8 +139,11 @@ fn read_children(reader: &mut Reader<'_>) -> Result<Vec<Child>> {
     }
     let mut path = Vec::new();
     let mut children: Vec<Child> = Vec::with_capacity(count.min(1024));
+    let mut expanded = 0;
     for _ in 0..count {
         read_path(reader, &mut path)?;
+        expanded += path.len();
+        check_expanded(expanded)?;
         if let Some(previous) = children.last()
             && compare_paths(&previous.first_path, &path) != Ordering::Less
         {

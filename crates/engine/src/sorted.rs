@@ -198,24 +198,29 @@ impl SortedIndex {
         search(low..high, smaller)
     }
 
-    /// The rows of a segment: one per copy.
+    /// The rows of a segment: one per copy. Several nonces may begin with one origin, for an index believes what runs say:
+    /// one that was forged must not hide the one that was made, so all of them are looked at.
     pub(crate) fn find_segment(&self, origin: &Origin, ordinal: u32) -> Result<Vec<SegmentRow>> {
-        let nonce = search(0..self.header.nonces, |at| {
+        let mut nonce = search(0..self.header.nonces, |at| {
             Ok(self
                 .row(self.nonces_at, NONCE_ROW, at)?
                 .get(..16)
                 .ok_or(rotten())?
                 < origin.0.as_slice())
         })?;
-        if nonce == self.header.nonces || self.nonce(nonce)?.origin() != *origin {
-            return Ok(Vec::new());
+        let mut found = Vec::new();
+        while nonce < self.header.nonces && self.nonce(nonce)?.origin() == *origin {
+            self.find_row(nonce as u32, ordinal, &mut found)?;
+            nonce += 1;
         }
-        let nonce = nonce as u32;
+        Ok(found)
+    }
+
+    fn find_row(&self, nonce: u32, ordinal: u32, found: &mut Vec<SegmentRow>) -> Result<()> {
         let mut at = search(0..self.header.segments, |at| {
             let row = self.segment(at)?;
             Ok((row.nonce, row.ordinal) < (nonce, ordinal))
         })?;
-        let mut found = Vec::new();
         while at < self.header.segments {
             let row = self.segment(at)?;
             if (row.nonce, row.ordinal) != (nonce, ordinal) {
@@ -224,7 +229,7 @@ impl SortedIndex {
             found.push(row);
             at += 1;
         }
-        Ok(found)
+        Ok(())
     }
 }
 

@@ -71,6 +71,26 @@ fn open(bytes: Vec<u8>) -> SortedIndex {
     SortedIndex::open(Box::new(bytes)).unwrap()
 }
 
+/// A run of a hostile writer may list a nonce that begins as another pack's origin does: both packs' segments are found. Found by fuzzing.
+#[test]
+fn a_forged_nonce_does_not_hide_the_segments_of_its_origin() {
+    let honest = record(7, &Plan::from([((0, 1), vec![5])]));
+    let mut forged = record(9, &Plan::from([((0, 3), vec![6])]));
+    let mut nonce = [0; 32];
+    nonce[31] = 1;
+    forged.nonces[0] = PackNonce(nonce);
+    for records in [[honest.clone(), forged.clone()], [forged, honest]] {
+        let set = IndexSet::new();
+        set.add(open(sorted(&records)), true);
+        for (ordinal, pack) in [(1, 7), (3, 9)] {
+            let places = set.lookup_segment(&Origin([0; 16]), ordinal).unwrap();
+            let found: Vec<PackName> = places.iter().map(|place| place.pack).collect();
+            assert_eq!(found, [PackName([pack; 32])]);
+            assert!(set.has_segment(&Origin([0; 16]), ordinal).unwrap());
+        }
+    }
+}
+
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let chunks = proptest::collection::vec(0..400_u16, 1..6);
     let plan = proptest::collection::btree_map((0..6_u8, 0..5_u32), chunks, 0..8);

@@ -9,6 +9,7 @@ pub mod ingest;
 pub mod limits;
 pub mod local;
 pub mod packer;
+pub mod parity;
 pub mod postgres;
 pub mod read_file;
 pub mod reader;

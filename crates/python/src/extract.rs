@@ -30,12 +30,13 @@ pub struct ExtractOptions {
     dry_run: bool,
     workers: usize,
     sync: bool,
+    keep_damaged: bool,
 }
 
 #[pymethods]
 impl ExtractOptions {
     #[new]
-    #[pyo3(signature = (*, overwrite="never", owners=false, by_name=true, dry_run=false, workers=0, sync=true))]
+    #[pyo3(signature = (*, overwrite="never", owners=false, by_name=true, dry_run=false, workers=0, sync=true, keep_damaged=true))]
     // Python's keywords name them.
     #[allow(clippy::fn_params_excessive_bools)]
     fn new(
@@ -45,6 +46,7 @@ impl ExtractOptions {
         dry_run: bool,
         workers: usize,
         sync: bool,
+        keep_damaged: bool,
     ) -> PyResult<Self> {
         let overwrite = match overwrite {
             "never" => Overwrite::Never,
@@ -59,6 +61,7 @@ impl ExtractOptions {
             dry_run,
             workers,
             sync,
+            keep_damaged,
         })
     }
 }
@@ -158,6 +161,7 @@ impl Extract {
             dry_run: options.dry_run,
             workers: options.workers,
             sync: options.sync,
+            keep_damaged: options.keep_damaged,
         };
         let (reader, limits) = (Arc::clone(&reader.inner), Arc::clone(&limits.inner));
         let inner = py

@@ -14,6 +14,7 @@ mod ingest;
 mod keys;
 mod mount;
 mod net;
+mod parity;
 mod plan;
 mod reader;
 mod refs;
@@ -39,6 +40,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     detect::register(module)?;
     index::register(module)?;
     net::register(module)?;
+    parity::register(module)?;
     refs::register(module)?;
     repack::register(module)?;
     files::register(module)?;

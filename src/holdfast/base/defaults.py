@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["PACK_BYTES", "PACK_BYTES_MAX", "UNDO_DAYS"]
+__all__ = ["PACK_BYTES", "PACK_BYTES_MAX", "PARITY_ROWS", "UNDO_DAYS"]
 
 PACK_BYTES = 32 << 20
 """Where a pack is closed. Several are held in memory at once: larger ones would not fit the 256 MiB a run may take."""
 
 PACK_BYTES_MAX = 48 << 20
 """The largest that may be asked for; the engine keeps to it too."""
+
+PARITY_ROWS = 2
+"""Parity objects of a group of up to sixteen packs that exist once; docs/adr/0022 has the figures."""
 
 UNDO_DAYS = 7.0
 """How long a planned deletion can be undone. Less shortens retention: an access policy may ask for approvals of that."""

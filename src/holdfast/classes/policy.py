@@ -75,6 +75,8 @@ class ClassPolicy:
     retain_seconds: int = 0
     spool: bool = True
     single_copy_accepted: bool = False
+    parity: int | None = None
+    """Parity rows of each group of its packs; None: the default where there is one copy, none where there are several."""
 
     @property
     def named(self) -> frozenset[str]:

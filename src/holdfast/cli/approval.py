@@ -91,7 +91,10 @@ def key_command(*, target: str, public: str, out: Output) -> int:
 @click.option("--required", type=click.IntRange(0), help="How many of them must agree; 0 ends the policy.")
 @click.option("--delay", type=Duration(), default=0, help="How long after the last signature the operation may begin.")
 @click.option(
-    "--operation", "operations", multiple=True, help="forget, prune, release, revoke, enroll, key, restore:CLASS."
+    "--operation",
+    "operations",
+    multiple=True,
+    help="forget, prune, release, revoke, enroll, key, export, shred, floor, restore:CLASS.",
 )
 @vault_options
 def policy_command(

@@ -15,9 +15,9 @@ from holdfast.cli.records import path_text
 from holdfast.cli.signals import interruptible
 
 if TYPE_CHECKING:
-    from holdfast.runs.results import CheckReport, VaultStats, VerifyReport
+    from holdfast.runs.results import CheckReport, DamagedPack, VaultStats, VerifyReport
 
-__all__ = ["Part", "check_command", "stats_command", "verify_command"]
+__all__ = ["Part", "check_command", "damaged_lines", "stats_command", "verify_command"]
 
 PROBLEMS_SHOWN_MAX = 50
 
@@ -30,7 +30,7 @@ def check_command(*, place: Place, out: Output) -> int:
     Every object's frame and signature, every reference, presence and size of each pack. Exit code 4 if anything is wrong.
     """
     with place.open() as vault, interruptible(at_once=True), out.events("check") as events:
-        report = vault.check(events=events)
+        report = vault.check(show_paths=out.show_paths, events=events)
     return out.result("check", report, report.exit_code, _check_summary(report))
 
 
@@ -39,6 +39,7 @@ def _check_summary(report: CheckReport) -> list[str]:
         *(f"note: {note}" for note in report.notes),
         *(f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]),
     ]
+    lines += damaged_lines(report.damaged)
     if len(report.problems) > PROBLEMS_SHOWN_MAX:
         lines.append(f"… and {len(report.problems) - PROBLEMS_SHOWN_MAX} more problems (--json lists all)")
     verdict = "sound" if report.sound else f"{len(report.problems)} problems"
@@ -46,6 +47,18 @@ def _check_summary(report: CheckReport) -> list[str]:
         f"Checked {report.objects} objects, {report.packs} packs ({format_bytes(report.bytes)}), {report.snapshots} snapshots"
         f" in {format_seconds(report.seconds)}: {verdict}"
     )
+    return lines
+
+
+def damaged_lines(damaged: Sequence[DamagedPack]) -> list[str]:
+    """Return what damaged packs cost: class, files, snapshots; paths where they were asked for."""
+    lines = []
+    for pack in damaged[:PROBLEMS_SHOWN_MAX]:
+        files = "files not counted (no key)" if pack.files < 0 else f"{pack.files} files"
+        lines.append(
+            f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files} in {len(pack.snapshots)} snapshots"
+        )
+        lines += [f"  {path_text(path)}" for path in pack.paths[:PROBLEMS_SHOWN_MAX]]
     return lines
 
 
@@ -114,18 +127,15 @@ def verify_command(
 
 def _verify_summary(report: VerifyReport) -> list[str]:
     lines = [f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]]
-    for pack in report.damaged[:PROBLEMS_SHOWN_MAX]:
-        files = "files not counted (no key)" if pack.files < 0 else f"{pack.files} files"
-        lines.append(
-            f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files} in {len(pack.snapshots)} snapshots"
-        )
-        lines += [f"  {path_text(path)}" for path in pack.paths[:PROBLEMS_SHOWN_MAX]]
+    lines += damaged_lines(report.damaged)
     lines.append(
         f"Verified {report.packs} of {report.packs_total} packs, {report.segments} segments, {format_bytes(report.bytes)}"
         f" in {format_seconds(report.seconds)}: {'no damage' if report.sound else f'{len(report.damaged)} packs damaged'}"
     )
     if report.copies:
         lines.append(f"  {report.copies} further copies on other stores were read and hashed.")
+    if report.parity:
+        lines.append(f"  {report.parity} parity objects were read and hashed.")
     if report.cold:
         lines.append(f"  {report.cold} packs lie cold and were not read: `holdfast restore … --thaw` asks for them.")
     if report.sets_compared:

@@ -62,6 +62,12 @@ class Place:
     passphrase: str | None
     credential: str | None
     config: str | None
+    shares: tuple[str, ...] = ()
+    key_service: str | None = None
+
+    def only(self, *, key_file: str | None) -> Place:
+        """Return the same vault, opened by this key file, or by the shares, and by nothing else that was named."""
+        return replace(self, key_file=key_file, passphrase=None, credential=None, key_service=None)
 
     def load(self) -> Config | None:
         """Return the configuration, if one was named. Options go over it as the variables of the same meaning do."""
@@ -86,10 +92,17 @@ class Place:
         config = config or self.load()
         found = access(config, os.environ) if config is not None else Access(self._url())
         given = (self.key_file, self.secret(confirm=confirm), self.credential)
-        if not any(given):
+        if not any(given) and not self.shares and not self.key_service:
             return found
         # A secret that is named goes before the configured one, of whatever kind either is.
-        return replace(found, key_file=given[0], passphrase=given[1], credential=given[2])
+        return replace(
+            found,
+            key_file=given[0],
+            passphrase=given[1],
+            credential=given[2],
+            shares=self.shares,
+            key_service=self.key_service,
+        )
 
     def open(self, config: Config | None = None) -> Vault:
         """Open the vault. `UsageError` if none was named; else what `Vault.open` raises."""
@@ -103,9 +116,20 @@ class Place:
             key_file=found.key_file,
             passphrase=found.passphrase,
             credential=found.credential,
+            shares=found.shares,
+            key_service=found.key_service,
             stores=found.stores,
             tiers=found.tiers,
             **more,
+        )
+
+    def promote(self, old: str | None) -> int:
+        """Make the store named the vault's home; return the epoch. What `promote_home` raises."""
+        import holdfast
+
+        found = self.access()
+        return holdfast.promote_home(
+            found.url, key_file=found.key_file, passphrase=found.passphrase, old=old, stores=found.stores
         )
 
     def _url(self) -> str:
@@ -162,7 +186,16 @@ def vault_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--credential",
         envvar="HOLDFAST_CREDENTIAL",
         metavar="FILE",
-        help="A writer's credential: adds backups, reads none. Variable: HOLDFAST_CREDENTIAL.",
+        help="A role's credential: a writer's adds backups, reads none. Variable: HOLDFAST_CREDENTIAL.",
+    )
+    @click.option(
+        "--share", "shares", multiple=True, metavar="FILE", help="A sheet of its shares; give enough of them."
+    )
+    @click.option(
+        "--key-service",
+        envvar="HOLDFAST_KEY_SERVICE",
+        metavar="URI",
+        help="A token or engine that holds its key: `pkcs11:…`, `transit:…`. Variable: HOLDFAST_KEY_SERVICE.",
     )
     @click.option(
         "--config", envvar="HOLDFAST_CONFIG", metavar="FILE", help="A configuration. Variable: HOLDFAST_CONFIG."
@@ -175,9 +208,11 @@ def vault_options(function: Callable[..., Any]) -> Callable[..., Any]:
         passphrase: str | None,
         credential: str | None,
         config: str | None,
+        shares: tuple[str, ...],
+        key_service: str | None,
         **kwargs: Any,  # noqa: ANN401 - as click
     ) -> object:
-        place = Place(vault, key_file, passphrase, credential, config)
+        place = Place(vault, key_file, passphrase, credential, config, shares, key_service)
         return function(*args, place=place, **kwargs)
 
     return output_options(wrapped)

@@ -2,43 +2,108 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.integrity import damaged_lines
 from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.signals import interruptible
 
 if TYPE_CHECKING:
-    from holdfast.runs.results import RepairResult
+    from holdfast.runs.home_copies import HomeRepaired
+    from holdfast.runs.results import RepairReport, RepairResult
     from holdfast.runs.tier_results import CopyRepair
 
-__all__ = ["repair_command"]
+__all__ = ["Promoted", "repair_command"]
 
 EXIT_DAMAGE = 4
 
 
 @click.command("repair")
-@click.argument("what", type=click.Choice(["index", "copies"]))
-@click.option("--everything", is_flag=True, help="Read all packs, not only those that no readable index run lists.")
-@click.option("--dry-run", is_flag=True, help="Say what would be read and change nothing.")
+@click.argument("what", required=False, type=click.Choice(["index", "copies", "home", "promote"]))
+@click.option("--everything", is_flag=True, help="With `index`: read all packs, not only those that no run lists.")
+@click.option("--known-only", is_flag=True, help="Read no packs but those known to be damaged by `holdfast verify`.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
+@click.option("--old", metavar="URL", help="With `promote`: the lost home, to be told if it still answers.")
 @vault_options
-def repair_command(*, what: str, everything: bool, dry_run: bool, place: Place, out: Output) -> int:
-    """Make the index anew from the packs' own directories, or missing copies of packs from the others.
+def repair_command(
+    *,
+    what: str | None,
+    everything: bool,
+    known_only: bool,
+    dry_run: bool,
+    old: str | None,
+    place: Place,
+    out: Output,
+) -> int:
+    """Make whole what can be made whole: packs from other copies and from parity, the index, the catalog.
 
-    Safe at any time, beside running backups too. `index`: nothing is deleted but index runs that cannot be read, once what
-    replaces them is stored. `copies`: a copy that is missing, or that `holdfast verify` found damaged, is made anew from a
-    sound one on another store. Exits 4 if packs are damaged themselves; `holdfast verify` names what rests on them.
-    Example: `holdfast repair copies --config /etc/holdfast.toml`.
+    Every pack is read first. What nothing brings back stays where it is, is listed with what it costs, and the next backup
+    of each source stores its content again. Safe at any time, beside running backups too; run it again after a crash.
+    `index` and `copies` do their part only. `home`: what the home itself has lost comes back from its copy on a second
+    store. `promote`: the store given by `--vault` holds the copy of a home that is lost, and becomes the home; the old one
+    is refused. Exits 4 if something stays damaged, after `--dry-run` if anything is.
+    Example: `holdfast repair --dry-run --config /etc/holdfast.toml`.
     """
-    if what == "copies":
-        with place.open() as vault, interruptible(at_once=True), out.events("repair") as events:
-            repaired = vault.repair_copies(dry_run=dry_run, events=events)
-        return out.result("copies", repaired, repaired.exit_code, _copies_summary(repaired))
+    if what == "home":
+        with place.open() as vault, interruptible(at_once=True):
+            healed = vault.repair_home(dry_run=dry_run)
+        return out.result("home", healed, healed.exit_code, _home_summary(healed))
+    if what == "promote":
+        promoted = Promoted(place.promote(old))
+        return out.result("promote", promoted, 0, [f"This store is the vault's home now (epoch {promoted.epoch})."])
     with place.open() as vault, interruptible(at_once=True), out.events("repair") as events:
-        result = vault.repair_index(everything=everything, dry_run=dry_run, events=events)
-    return out.result("repair", result, EXIT_DAMAGE if result.packs_damaged else 0, _summary(result))
+        if what == "copies":
+            copies = vault.repair_copies(dry_run=dry_run, events=events)
+            return out.result("copies", copies, copies.exit_code, _copies_summary(copies))
+        if what == "index":
+            index = vault.repair_index(everything=everything, dry_run=dry_run, events=events)
+            return out.result("repair", index, EXIT_DAMAGE if index.packs_damaged else 0, _summary(index))
+        report = vault.repair(known_only=known_only, show_paths=out.show_paths, dry_run=dry_run, events=events)
+    return out.result("repair-all", report, report.exit_code, _report_summary(report))
+
+
+def _report_summary(report: RepairReport) -> list[str]:
+    by_parity = sum(pack.source == "parity" for pack in report.packs)
+    lines = [f"DAMAGE: {problem}" for problem in report.problems]
+    lines += damaged_lines(report.lost)
+    if report.dry_run:
+        lines.append(
+            f"Read {report.packs_read} packs: {len(report.packs)} damaged or missing, {by_parity} would come back from parity;"
+            f" {report.parity_groups} parity groups would be made."
+        )
+    else:
+        lines.append(
+            f"Read {report.packs_read} packs: {len(report.packs)} damaged or missing, {report.healed} brought back from parity;"
+            f" {report.parity_groups} parity groups made."
+        )
+    lines += [f"  {line}" for line in _summary(report.index)]
+    if report.copies is not None:
+        lines += [f"  {line}" for line in _copies_summary(report.copies)]
+    if report.lost:
+        lines.append(
+            "  What is lost stays listed; the next backup of each source stores it again where the source has it."
+        )
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A copy that became the vault's home."""
+
+    epoch: int
+    """The vault's epoch: how often its home was replaced."""
+
+
+def _home_summary(result: HomeRepaired) -> list[str]:
+    verb = "Would put back" if result.dry_run else "Put back"
+    lines = [f"{verb} {result.lost} lost and {result.damaged} damaged objects; {result.copied} copied to the copy."]
+    if result.beyond:
+        lines.append(f"DAMAGE: {result.beyond} objects are damaged on both; `holdfast check` names them")
+    return lines
 
 
 def _copies_summary(result: CopyRepair) -> list[str]:

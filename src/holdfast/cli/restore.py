@@ -17,7 +17,7 @@ from holdfast.cli.signals import interruptible
 from holdfast.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from holdfast.runs.options import Limits, Overwrite
+    from holdfast.runs.options import Damaged, Limits, Overwrite
     from holdfast.runs.results import RestoreResult
     from holdfast.runs.tier_results import RestorePlan, ThawResult
 
@@ -36,6 +36,8 @@ __all__ = ["restore_command", "summary"]
 @click.option("--class", "classes", multiple=True, metavar="CLASS", help="Only files of a data class.")
 @click.option("--overwrite", type=click.Choice(["never", "older", "always"]), default="never", show_default=True,
               help="What happens to files that exist.")  # fmt: skip
+@click.option("--damaged", type=click.Choice(["keep", "skip"]), default="keep", show_default=True,
+              help="What happens to files of which bytes are lost: `NAME.damaged` with a map of the ranges, or nothing.")  # fmt: skip
 @click.option("--owners/--no-owners", default=None, help="Restore owners; by default if root.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second from the vault.")
 @click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
@@ -58,6 +60,7 @@ def restore_command(
     exclude: Sequence[str],
     classes: Sequence[str],
     overwrite: Overwrite,
+    damaged: Damaged,
     owners: bool | None,
     limit_read: int | None,
     limit_write: int | None,
@@ -101,6 +104,7 @@ def restore_command(
             exclude=exclude,
             classes=classes,
             overwrite=overwrite,
+            damaged=damaged,
             in_place=in_place,
             dry_run=dry_run,
             owners=owners,

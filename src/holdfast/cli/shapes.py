@@ -24,8 +24,10 @@ from holdfast.cli import (
     drill,
     findings,
     governor,
+    key_rotation,
     keys,
     recover,
+    repair,
     report_drill,
     retention,
     schedule,
@@ -34,7 +36,19 @@ from holdfast.cli import (
 )
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.reports import compliance
-from holdfast.runs import classify, demo, results, services, start, steer, suspicion, tier_results
+from holdfast.runs import (
+    classify,
+    demo,
+    enrolment,
+    home_copies,
+    key_results,
+    results,
+    services,
+    start,
+    steer,
+    suspicion,
+    tier_results,
+)
 from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
 from holdfast.runs.mounts import results as mount_results
@@ -65,7 +79,10 @@ RECORDS: dict[str, type] = {
     "check": results.CheckReport,
     "verify": results.VerifyReport,
     "repair": results.RepairResult,
+    "repair-all": results.RepairReport,
     "copies": tier_results.CopyRepair,
+    "home": home_copies.HomeRepaired,
+    "promote": repair.Promoted,
     "migrate": tier_results.MigrateResult,
     "thaw": tier_results.ThawResult,
     "policy": tier_results.PolicyRow,
@@ -79,6 +96,13 @@ RECORDS: dict[str, type] = {
     "stats": results.VaultStats,
     "catalog": catalog.CatalogState,
     "key": keys.KeyChanged,
+    "key-row": key_results.KeyRow,
+    "rehearsal": key_results.Rehearsal,
+    "rotate-root": key_results.RootRotated,
+    "rotate-class": key_results.ClassRotation,
+    "erasure": key_results.Erasure,
+    "minimum-retention": key_rotation.MinimumRetention,
+    "joined": enrolment.Joined,
     "alert-record": alert_records.AlertRecord,
     "delivery": alert_records.Delivery,
     "reply-key": alerts.ReplyKey,
@@ -135,10 +159,16 @@ RESULTS = {
     "forget",
     "prune",
     "hold",
+    "rehearsal",
+    "rotate-root",
+    "rotate-class",
+    "erasure",
+    "joined",
     "released",
     "check",
     "verify",
     "repair",
+    "repair-all",
     "copies",
     "migrate",
     "thaw",

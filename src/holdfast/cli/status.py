@@ -141,6 +141,9 @@ def _show(report: StatusReport, out: Output) -> None:
     )
     seen = f"{report.scheduler_seen:%Y-%m-%d %H:%M:%S}Z" if report.scheduler_seen else "never"
     silent = " IT DOES NOT RUN: nothing starts by itself, nobody is told." if report.scheduler_silent else ""
+    if not report.vault_error:
+        kit = f"{report.kit_rehearsed:%Y-%m-%d}" if report.kit_rehearsed else "NEVER: `holdfast key rehearse`"
+        out.answer(f"Recovery kit last opened the vault: {kit}.")
     out.answer(f"Schedule's service last seen: {seen}.{silent}")
 
 

@@ -37,12 +37,13 @@ def init_command(*, place: Place, out: Output, label: str) -> int:
     if place.credential is not None:
         raise UsageError("a vault is made with a key file or a passphrase, not with a credential")
     found = place.access(confirm=True)
-    if not found.key_file and found.passphrase is None:
+    if not found.key_file and found.passphrase is None and not found.key_service:
         raise UsageError("a vault needs a key", next="give --key-file FILE (it is made if absent) or --passphrase ask.")
     with holdfast.Vault.create(
         found.url,
         key_file=found.key_file,
         passphrase=found.passphrase,
+        key_service=found.key_service,
         label=label,
         stores=found.stores,
         tiers=found.tiers,

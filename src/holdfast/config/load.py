@@ -91,6 +91,8 @@ def loads(text: str, name: str = "holdfast.toml", environ: Mapping[str, str] | N
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the configuration {name} is not valid TOML", problems=(f"{error}",)) from error
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; thousands of brackets
+        raise ConfigError(f"the configuration {name} is beyond what any TOML reader takes") from error
     lines = lines_of(text)
     overlaid = _overlay(document, os.environ if environ is None else environ)
     try:

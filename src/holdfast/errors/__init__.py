@@ -8,6 +8,7 @@
     │  ├─ AmbiguousSnapshotError   a prefix or a selector fits several snapshots
     │  ├─ SourceMissingError       a path to back up does not exist
     │  ├─ TargetNotEmptyError      a restore target holds something already
+    │  ├─ KitNotRehearsedError     no recovery kit ever opened the vault
     │  ├─ ProbeUnusableError       a probe of the application cannot be used as configured
     │  └─ TargetInsideVaultError   a restore target or a source lies in the vault
     ├─ MissingError                what was asked for is not there
@@ -20,6 +21,12 @@
     │  └─ RunMissingError          no run of that id on this machine
     ├─ AccessError                 the key does not open this
     │  ├─ WrongKeyError
+    │  │  └─ ShareError            shares that do not make a key
+    │  ├─ KeyRotationError         a rotation of the root key is not finished
+    │  ├─ KeyReplacedError         the credential's keys were replaced
+    │  ├─ ErasedError              the keys of this content were destroyed
+    │  ├─ ShredRefusedError        something that must be kept rests on the keys
+    │  ├─ EnrolmentError           an enrolment file serves no more
     │  ├─ NotPermittedError
     │  ├─ HeldError                a legal hold forbids it
     │  ├─ RetentionError           the minimum retention forbids it
@@ -29,6 +36,7 @@
     ├─ ClassForgottenError         that data class of the snapshot has been forgotten
     ├─ NotComparedError            reference sets that nobody has compared with their trees
     ├─ StoreError                  a store did not do what was asked
+    │  ├─ HomeReplacedError        its copy was promoted: the vault's home is elsewhere
     │  ├─ StoreUnreachableError
     │  │  └─ BreakerOpenError      it failed so often that it is left alone for a while
     │  ├─ StoreFullError
@@ -43,6 +51,7 @@
     │  ├─ ReferencesMismatchError  a reference set lacks what its tree needs: pruning stops
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
+    ├─ KeyServiceError             a token or transit engine does not answer
     │  └─ MediumDamageError        a medium holds other bytes than its list says
     ├─ MediumError                 a courier's medium is full, swapped, or not ours
     │  └─ MediumGapError           one before it is missing
@@ -165,6 +174,16 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.keys import (
+    EnrolmentError,
+    ErasedError,
+    KeyReplacedError,
+    KeyRotationError,
+    KeyServiceError,
+    KitNotRehearsedError,
+    ShareError,
+    ShredRefusedError,
+)
 from holdfast.errors.mounts import (
     FuseMissingError,
     MountBusyError,
@@ -174,6 +193,7 @@ from holdfast.errors.mounts import (
 )
 from holdfast.errors.protocol import (
     ClassForgottenError,
+    HomeReplacedError,
     NotComparedError,
     ReferencesMismatchError,
 )
@@ -222,15 +242,22 @@ __all__ = [
     "DrillRefusedError",
     "DrillSpaceError",
     "DriverMissingError",
+    "EnrolmentError",
+    "ErasedError",
     "EvidenceError",
     "FreezeOverrunError",
     "FrozenElsewhereError",
     "FuseMissingError",
     "HeldError",
     "HoldfastError",
+    "HomeReplacedError",
     "InternalError",
     "Interrupted",
     "IsolationError",
+    "KeyReplacedError",
+    "KeyRotationError",
+    "KeyServiceError",
+    "KitNotRehearsedError",
     "LimitError",
     "LocalStateError",
     "MediumDamageError",
@@ -261,6 +288,8 @@ __all__ = [
     "RunOverdueError",
     "Safety",
     "ScheduleBusyError",
+    "ShareError",
+    "ShredRefusedError",
     "SnapshotMissingError",
     "SourceMissingError",
     "SpoolFullError",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.errors.core import DamageError, HoldfastError, Retry, Safety
+from holdfast.errors.core import DamageError, HoldfastError, Retry, Safety, StoreError
 
-__all__ = ["ClassForgottenError", "NotComparedError", "ReferencesMismatchError"]
+__all__ = ["ClassForgottenError", "HomeReplacedError", "NotComparedError", "ReferencesMismatchError"]
 
 
 class ReferencesMismatchError(DamageError):
@@ -26,6 +26,15 @@ class NotComparedError(HoldfastError):
     meaning = "Nobody has compared a snapshot's reference sets with its trees yet, and the keys for it are not at hand."
     safe = "nothing was deleted."
     next = "run `holdfast verify` with the keys of every data class, then prune again."
+
+
+class HomeReplacedError(StoreError):
+    """This store was the vault's home until another one was promoted in its place."""
+
+    code = "home-replaced"
+    meaning = "The store was the vault's home until its copy on another store was promoted in its place."
+    safe = "nothing was read or written here; the vault goes on in its new home."
+    next = "open the vault at its new home; what only this store still holds stays here untouched."
 
 
 class ClassForgottenError(HoldfastError):

@@ -9,7 +9,6 @@ execution begins by creating `approval/NONCE`, which also keeps the statements.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from holdfast.base.environment import format_time, parse_time
+from holdfast.base.plain_json import read_json
 from holdfast.errors import ApprovalMissingError, UsageError
 from holdfast.repository.bodies import Body
 from holdfast.repository.home import ROOT
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from holdfast.repository.home import Home
     from holdfast.repository.repository import Repository
 
-OPERATIONS = ("forget", "prune", "release", "revoke", "enroll", "key", "access")
+OPERATIONS = ("forget", "prune", "release", "revoke", "enroll", "key", "export", "shred", "floor", "access")
 """Operations that can be made to need approvals; and `restore:CLASS` for a data class."""
 REQUEST_DAYS = 14
 STATEMENT_BYTES_MAX = 1 << 20
@@ -150,7 +150,7 @@ class Statement:
     def decode(cls, text: str | bytes) -> Self:
         """Read it; the signature is not checked. `UsageError` if it is none."""
         try:
-            body = json.loads(text[:STATEMENT_BYTES_MAX])
+            body = read_json(text[:STATEMENT_BYTES_MAX])
             return cls(
                 Request.decode(body["request"]),
                 str(body["approver"]),
@@ -231,14 +231,24 @@ def read_policy(home: Home) -> AccessPolicy:
 
 def _follows(home: Home, before: AccessPolicy, policy: AccessPolicy) -> bool:
     """Return whether a policy has the approvals that the one before it demands. Their delay was kept when it was put."""
-    if not needs_approval(before, "access"):
+    return approved(home, before, "access", policy.digest(), policy.approvals)
+
+
+def approved(
+    home: Home, policy: AccessPolicy, operation: str, what: Mapping[str, object], approvals: Sequence[str]
+) -> bool:
+    """Return whether an object carries the statements that a policy demands for what it does.
+
+    This is how every executor and every reader checks it, by the vault alone. The delay was kept when the object was put.
+    """
+    if not needs_approval(policy, operation):
         return True
     try:
-        statements = [Statement.decode(text) for text in policy.approvals]
+        statements = [Statement.decode(text) for text in approvals]
         request = statements[0].request
         latest = max(statement.signed for statement in statements)
-        agreed(before, statements, request, min(request.expires - timedelta(seconds=1), latest + _delay(before)))
-        return request.asks_for(home.vault, "access", policy.digest())
+        agreed(policy, statements, request, min(request.expires - timedelta(seconds=1), latest + _delay(policy)))
+        return request.asks_for(home.vault, operation, what)
     except (ApprovalMissingError, UsageError, IndexError):
         return False
 
@@ -276,6 +286,6 @@ def use_request(repository: Repository, request: Request, statements: Sequence[S
     """Begin what was approved: from now on the request serves no more. `ApprovalMissingError` if it served already."""
     body = ApprovalUsed(request.operation, tuple(statement.encode() for statement in statements))
     name = f"approval/{request.nonce}"
-    created = repository.home.store.size(name) is None and repository.home.create(name, body, repository.root)
+    created = repository.home.store.size(name) is None and repository.home.create(name, body, repository.signature)
     if not created:
         raise ApprovalMissingError("these approvals were used already", next="run the command again for a new request.")

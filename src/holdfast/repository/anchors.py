@@ -55,7 +55,7 @@ def put_anchor(repository: Repository, head: SignedHead, public: PublicKey, host
     A head of the same size that is there already serves as well: it was signed before this one.
     """
     body = AnchorBody(head.size, head.root, head.chain, head.time, head.signature, public.pem, digest_of(host))
-    repository.home.create(f"{PREFIX}/{head.log}/{head.size:08d}", body, repository.writer)
+    repository.home.create(f"{PREFIX}/{head.log}/{head.size:08d}", body, repository.identity)
     return head.size
 
 

@@ -122,6 +122,44 @@ class Slot(Body):
     salt: bytes
     wrapped: bytes
     iterations: int = 0
+    bound: bytes = b""
+    """The root's public key under the slot key. Empty in a slot of the older form, which is symmetric."""
+    epoch: int = 0
+    """Which root key is sealed in it: how often it had been replaced."""
+    sealed: bytes = b""
+    """Of a key service: what it seals, and opens to the slot's secret."""
+    mechanism: str = ""
+    threshold: int = 0
+    shares: tuple[str, ...] = ()
+    """Digests of the sheets, if it is opened by shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRef(Body):
+    """A generation of a data class."""
+
+    class_: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class FormerKey(Body):
+    """A signing key that was replaced, and all it signed that counts."""
+
+    public: bytes
+    sessions: tuple[str, ...]
+    runs: tuple[str, ...]
+    """SHAs of index runs and reference sets."""
+    states: tuple[str, ...]
+    """Of writer state, `ID/SOURCE/N`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedBody(Body):
+    """`joined/ID`: a host joined with its enrolment file, and made a signing key of its own. The first one counts."""
+
+    kind: ClassVar[str] = "joined"
+    signing_public: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +176,16 @@ class WriterCertificate(Body):
     distrust_runs: tuple[str, ...]
     sessions: tuple[str, ...] = ()
     """If revoked: its sessions that still count. Later ones are not snapshots."""
+    role: str = "writer"
+    """What its signatures are worth: `writer`, `restorer`, `verifier`, `auditor` or `pruner`."""
+    newest: tuple[GenerationRef, ...] = ()
+    """Generations that it must write to, or a newer one, from now on."""
+    former: tuple[FormerKey, ...] = ()
+    """Signing keys that it had before, and what they signed: anything else under them does not count."""
+    expires: datetime | None = None
+    joining: bool = False
+    """Its key only signs `joined/ID`, which names the key that the host made for itself."""
+    join_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +322,15 @@ class DamagedBody(Body):
 
     kind: ClassVar[str] = "damaged"
     packs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochBody(Body):
+    """`epoch/N`: a copy of the home was promoted; `home` is the id of the new one (`home/ID` lies there alone)."""
+
+    kind: ClassVar[str] = "epoch"
+    number: int
+    home: str
 
 
 @dataclass(frozen=True, slots=True)

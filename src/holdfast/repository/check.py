@@ -18,7 +18,7 @@ from holdfast.repository import names
 from holdfast.repository.bodies import Slot
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
-from holdfast.repository.objects import SEALED_TYPES, sha256
+from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
@@ -74,7 +74,7 @@ class _Check:
         for info in self.home.store.list(""):
             self.objects += 1
             self.bytes += info.size
-            if info.name.startswith(("data/", "meta/", "probe/")):
+            if info.name.startswith(("data/", "meta/", "parity/", "probe/", "home/", "copy/", "member/")):
                 continue
             if not names.is_known(info.name):
                 self.found("foreign-name", info.name, f"object {info.name} has a name that is not the format's")
@@ -97,10 +97,21 @@ class _Check:
         except VersionError as error:
             self.found("version", name, error.what)
         except DamageError as error:
-            if kind in {"key", "keyring", "writer"} and _of_other_vault(data, self.home.vault_id):
+            if kind in {"key", "keyring", "writer", "wrap"} and of_other_vault(data, self.home.vault_id):
                 self.notes.append(f"object {name} is left from an attempt to make a vault that was not finished")
                 return
             self.found("frame", name, error.what)
+
+    def keyrings(self) -> None:
+        """Check that every keyring is the one that its name says. Needs the root key: an older one may stand under a newer name."""
+        for number in self.home.numbers("keyring"):
+            name = names.numbered("keyring", number)
+            try:
+                found = self.repository.keyring_number(name)
+            except (DamageError, VersionError, NotPermittedError):
+                continue  # found with the objects themselves, or nothing to be said without the key
+            if found != number:
+                self.found("keyring", name, f"object {name} is keyring {found}: it was exchanged")
 
     def snapshots(self, envelopes: Envelopes) -> None:
         """Check that what every envelope names is there."""
@@ -152,11 +163,6 @@ class _Check:
                     self.found("index", snapshot.id, text)
 
 
-def _of_other_vault(data: bytes, vault: bytes) -> bool:
-    """Return whether an object names another vault: left by a creation that never finished."""
-    return vault not in data and vault.hex().encode() not in data
-
-
 def check(
     repository: Repository,
     *,
@@ -169,6 +175,7 @@ def check(
     """
     run = _Check(repository)
     run.objects_themselves()
+    run.keyrings()
     envelopes = read_envelopes(repository.home)
     run.snapshots(envelopes)
     deleted = read_rounds(repository.home).deleted

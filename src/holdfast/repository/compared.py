@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError, NotComparedError, ReferencesMismatchError
 from holdfast.repository.bodies import ComparedBody
-from holdfast.repository.home import ROOT
+from holdfast.repository.roles import VOUCH
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home
@@ -57,7 +57,7 @@ def read_compared(home: Home, snapshot: Committed) -> Compared:
             read, body = home.read(name, ComparedBody)
         except DamageError:
             continue
-        if read.signer == ROOT and body.snapshot == snapshot.sha:
+        if home.may(read.signer, VOUCH, read.name) and body.snapshot == snapshot.sha:
             known = known.join(Compared(frozenset(body.sound), frozenset(body.wanting), frozenset(body.unread)))
     return known
 
@@ -67,7 +67,7 @@ def write_compared(repository: Repository, snapshot: Committed, found: Compared)
     body = ComparedBody(
         snapshot.sha, tuple(sorted(found.sound)), tuple(sorted(found.wanting)), tuple(sorted(found.unread))
     )
-    repository.home.append(f"compared/{snapshot.id}", body, repository.root)
+    repository.home.append(f"compared/{snapshot.id}", body, repository.signer(VOUCH))
 
 
 def sets_of(snapshot: Committed) -> frozenset[str]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from holdfast.errors import DamageError
 from holdfast.repository.bodies import CountersignBody
-from holdfast.repository.home import ROOT, Home, Signer
+from holdfast.repository.home import Home, Signer
+from holdfast.repository.roles import VOUCH
 from holdfast.repository.trust import FOR_ALL
 
 
@@ -26,7 +27,7 @@ def read_countersign(home: Home, run: str) -> str | None:
         read, body = home.read(f"countersign/{run}", CountersignBody)
     except DamageError:
         return None
-    return body.scope if read.signer == ROOT and body.run == run else None
+    return body.scope if home.may(read.signer, VOUCH, read.name) and body.run == run else None
 
 
 def read_countersigns(home: Home, known: Iterable[str] = ()) -> dict[str, frozenset[str]]:

@@ -1,4 +1,4 @@
-"""What opens a vault: a key file, a passphrase, or a writer's credential; and the files that hold them.
+"""What opens a vault: a key file, a passphrase, shares, a key service, or the credential of a role; and the files that hold them.
 
 A file with a secret is made with mode 0600, durably and never over another file, and is refused when group or others
 may read it.
@@ -13,7 +13,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from holdfast.base.environment import Environment
 from holdfast.errors import DamageError, LimitError, NotPermittedError, VaultExistsError, WrongKeyError
@@ -115,12 +115,37 @@ class Passphrase:
     text: str = field(repr=False)
 
 
+class KeyService(Protocol):
+    """A key that never leaves its place (a PKCS#11 token, a transit engine), which seals and opens a secret of 32 bytes."""
+
+    @property
+    def method(self) -> str:
+        """The slot method: `pkcs11` or `transit`."""
+        ...
+
+    def seal(self, secret: bytes, context: bytes) -> tuple[bytes, str]:
+        """Return the sealed secret and the mechanism that sealed it. `KeyServiceError`."""
+        ...
+
+    def open(self, sealed: bytes, mechanism: str, context: bytes) -> bytes | None:
+        """Return the secret; None if another key sealed it. `KeyServiceError`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class WriterCredential:
-    """What lets a host add to a vault and read nothing of it."""
+class Shares:
+    """The sheets of some of the holders of a key's shares, as text."""
+
+    texts: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCredential:
+    """What lets its holder do what a role does: a writer adds to a vault and reads nothing of it."""
 
     vault: str
-    writer: str
+    id: str
+    role: str
     body: dict[str, object] = field(repr=False)
 
     @classmethod
@@ -132,8 +157,8 @@ class WriterCredential:
             body = {}
         vault, writer = body.get("vault"), body.get("id")
         if body.get("format") != CREDENTIAL_FORMAT or not isinstance(vault, str) or not isinstance(writer, str):
-            raise WrongKeyError("the file is not a writer's credential")
-        return cls(vault, writer, body)
+            raise WrongKeyError("the file is not a credential")
+        return cls(vault, writer, str(body.get("role")), body)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -149,7 +174,9 @@ class WriterCredential:
         write_secret_file(path, self.encode())
 
 
-Credential = KeyFile | Passphrase | WriterCredential
+Secret = KeyFile | Passphrase | Shares | KeyService
+"""What opens a key slot, and with it everything."""
+Credential = Secret | RoleCredential
 
 
 def recovery_kit(secret: KeyFile, *, vault: str, label: str, stores: Sequence[str], made: str) -> bytes:

@@ -1,6 +1,6 @@
 """Decisions of sessions: slots `decision/ID/0, 1, …`, of which the first valid one counts (docs/format/protocol.md).
 
-A commit is valid if the session's own writer signed it; a revocation if root, or the session's own writer, did.
+A commit is valid if the session's own writer signed it; a revocation if root, a pruner, or the session's own writer, did.
 Squatting on a slot costs nothing: bytes that do not verify are passed over.
 """
 
@@ -13,6 +13,7 @@ from holdfast.errors import DamageError, LimitError, ObjectMissingError
 from holdfast.repository import names
 from holdfast.repository.bodies import COMMIT, REVOKED, Body, DecisionBody, EnvelopeBody, SessionBody
 from holdfast.repository.home import ROOT, Home, Signer, create
+from holdfast.repository.roles import PRUNE
 
 SLOTS_MAX = 1_000
 
@@ -36,15 +37,17 @@ class Outcome:
     snapshot: str = ""
 
 
-def counts(body: DecisionBody, signer: str, owner: str) -> bool:
+def counts(body: DecisionBody, signer: str, owner: str, *, pruner: bool = False) -> bool:
     """Return whether a verified decision is valid for a session of `owner`.
+
+    `pruner`: whether the signer may prune.
 
     Without an owner (its announcement and envelope are gone, as for a revoked session after a prune) a revocation by
     any certified writer counts: there is nothing that it could hide.
     """
     if body.verdict == COMMIT:
         return signer == owner
-    return body.verdict == REVOKED and (signer in {ROOT, owner} or not owner)
+    return body.verdict == REVOKED and (pruner or signer in {ROOT, owner} or not owner)
 
 
 def outcome(home: Home, session: str, owner: str) -> Outcome:
@@ -52,10 +55,11 @@ def outcome(home: Home, session: str, owner: str) -> Outcome:
     numbers = home.numbers(f"decision/{session}")
     for number in numbers:
         try:
-            found, body = home.read(names.numbered("decision", session, number), DecisionBody)
+            name = names.numbered("decision", session, number)
+            found, body = home.read(name, DecisionBody)
         except DamageError:
             continue
-        if counts(body, found.signer, owner):
+        if counts(body, found.signer, owner, pruner=home.may(found.signer, PRUNE, name)):
             return Outcome(Verdict(body.verdict), body.snapshot)
     return Outcome(Verdict.UNREADABLE if numbers else Verdict.OPEN)
 
@@ -76,7 +80,7 @@ def decide(home: Home, session: str, owner: str, body: DecisionBody, signer: Sig
             raise
         except DamageError:
             continue
-        if counts(existing, found.signer, owner):
+        if counts(existing, found.signer, owner, pruner=home.may(found.signer, PRUNE, name)):
             return Outcome(Verdict(existing.verdict), existing.snapshot)
     raise LimitError("a session's decision slots are all taken by invalid objects", limit=SLOTS_MAX)
 

@@ -48,6 +48,47 @@ class ClassKeysMaker(Protocol):
         ...
 
 
+class ParityRowsPort(Protocol):
+    """`holdfast.engine.ParityRows`: the rows of one parity group under construction."""
+
+    def add(self, slot: int, pack: bytes | bytearray | memoryview) -> None:
+        """Add a pack to all rows; added twice, it is out again."""
+        ...
+
+    def add_row(self, row: int, data: bytes) -> None:
+        """Add the stored bytes of a row to it."""
+        ...
+
+    def row(self, row: int, header: bytes, length: int) -> bytes:
+        """Return a header and the first bytes of a row."""
+        ...
+
+    def recover(self, lost: list[int], rows: list[int]) -> None:
+        """Turn rows into the packs of the lost slots."""
+        ...
+
+
+class ParityRowsMaker(Protocol):
+    """`holdfast.engine.ParityRows` as a class."""
+
+    def __call__(self, folder: str, rows: int) -> ParityRowsPort:
+        """Begin with rows of zeros, in unnamed files of a folder."""
+        ...
+
+
+class ParityPort(Protocol):
+    """The part of `holdfast.engine` that makes and uses parity."""
+
+    @property
+    def ParityRows(self) -> ParityRowsMaker:  # noqa: N802 - the engine's name
+        """The class of parity rows."""
+        ...
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Raise Holdfast's errors in place of the engine's."""
+        ...
+
+
 class EnginePort(Protocol):
     """`holdfast.engine`."""
 
@@ -83,3 +124,8 @@ class EnginePort(Protocol):
 def default_engine() -> EnginePort:
     """Return the Rust engine; imported late, so that what needs no index runs without it."""
     return cast("EnginePort", importlib.import_module("holdfast.engine"))
+
+
+def parity_engine() -> ParityPort:
+    """Return the Rust engine for parity; imported late."""
+    return cast("ParityPort", importlib.import_module("holdfast.engine"))

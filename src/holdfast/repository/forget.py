@@ -16,6 +16,8 @@ from holdfast.errors import (
 )
 from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, ForgottenBody
+from holdfast.repository.enrolment import expire
+from holdfast.repository.floors import kept_until, read_floors
 from holdfast.repository.holds import read_hold
 from holdfast.repository.listing import (
     envelope_infos,
@@ -25,6 +27,7 @@ from holdfast.repository.listing import (
     read_envelopes,
 )
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy, counted_times, pins, plan_forget
+from holdfast.repository.roles import PRUNE
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
 def admit(repository: Repository) -> int:
     """Give every snapshot that has none its admission time; return how many. The pruner's side does so at each visit."""
     home = repository.home
+    if repository.is_root:
+        expire(repository)
     waiting = [s for s in envelope_infos(repository) if s.admitted is None]
     times = counted_times(envelope_infos(repository), repository.env.now()) if waiting else {}
-    return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.root) for s in waiting)
+    return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.signer(PRUNE)) for s in waiting)
 
 
 def plan(
@@ -106,7 +111,7 @@ def drop_class(repository: Repository, snapshot: str, class_id: int, *, reason: 
     _refuse_pinned(repository, (snapshot,))
     sha = _require_forgettable(repository, snapshot)
     name = names.numbered("dropped", snapshot, str(class_id))
-    made = repository.home.create(name, DroppedBody(class_id, reason, sha), repository.root)
+    made = repository.home.create(name, DroppedBody(class_id, reason, sha), repository.signer(PRUNE))
     if not made and class_id not in read_dropped(repository.home).get(snapshot, ()):
         raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     finish_dropped(repository)
@@ -140,7 +145,7 @@ def _refuse_pinned(repository: Repository, chosen: Sequence[str]) -> None:
 
 def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     home = repository.home
-    signer = repository.root
+    signer = repository.signer(PRUNE)
     sha = _require_forgettable(repository, snapshot)
     name = f"forgotten/{snapshot}"
     if not home.create(name, ForgottenBody(reason, sha), signer) and not is_forgotten(home, snapshot):
@@ -154,6 +159,7 @@ def _require_forgettable(repository: Repository, snapshot: str) -> str:
     hold = read_hold(home, snapshot)
     if hold.held:
         raise HeldError(f"snapshot {snapshot} is under a legal hold")
+    _refuse_below_floor(repository, snapshot)
     sha = ""
     try:
         read, body = home.read(f"snapshot/{snapshot}", EnvelopeBody)
@@ -163,6 +169,17 @@ def _require_forgettable(repository: Repository, snapshot: str) -> str:
     except DamageError:
         pass
     return sha
+
+
+def _refuse_below_floor(repository: Repository, snapshot: str) -> None:
+    """Refuse what the vault's own minimum retention keeps."""
+    floors = read_floors(repository.home)
+    info = next((s for s in envelope_infos(repository) if s.id == snapshot), None) if floors else None
+    if info is not None and kept_until(info, floors) > repository.env.now():
+        until = kept_until(info, floors)
+        raise RetentionError(
+            f"the vault's minimum retention keeps snapshot {snapshot} until {until:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def remove_content(repository: Repository, snapshot: str) -> None:

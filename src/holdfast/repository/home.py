@@ -7,8 +7,8 @@ lost reply the bytes are compared, as `docs/format/protocol.md` demands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from holdfast.base.environment import Environment, parse_time
 from holdfast.errors import DamageError, ObjectMissingError, StoreError
 from holdfast.repository import names
-from holdfast.repository.bodies import Body, WriterCertificate
+from holdfast.repository.bodies import Body, FormerKey, JoinedBody, WriterCertificate
 from holdfast.repository.objects import (
     INDEX_RUN,
     NONCE_BYTES,
@@ -37,10 +37,13 @@ from holdfast.repository.objects import (
     seal,
     sha256,
 )
+from holdfast.repository.roles import may
 from holdfast.stores.protocol import Store
 
 ROOT = "root"
 B = TypeVar("B", bound=Body)
+_ANY_TIME = frozenset({"audit", "joined"})
+"""Kinds that a replaced key may have signed at any time: what they say is signed by a key of its own, or was said once for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ class Read:
         return self.control.signer
 
     @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.control.body["name"])
+
+    @property
     def sha(self) -> str:
         """The hash of the object."""
         return self.control.sha
@@ -88,6 +96,16 @@ def create(store: Store, name: str, data: bytes) -> bool:
             pass
         raise
     return store.get(name) == data
+
+
+def _any(keys: list[Ed25519PublicKey], check: Callable[[Ed25519PublicKey], None]) -> None:
+    """Check a signature by the newest key, then by those before it. `DamageError` if it is none of theirs."""
+    for key in keys[:-1]:
+        try:
+            return check(key)
+        except DamageError:
+            continue
+    return check(keys[-1])
 
 
 class Home:
@@ -121,16 +139,56 @@ class Home:
             except (DamageError, ValueError):
                 continue
             if found.signer == ROOT and body.id == writer:
-                self._certificates[writer] = body
-                return body
+                self._certificates[writer] = self._joined(body)
+                return self._certificates[writer]
         return None
 
-    def public_key(self, signer: str) -> Ed25519PublicKey | None:
-        """Return the key that checks a signer's signatures, None if nobody certified it."""
+    def _joined(self, certificate: WriterCertificate) -> WriterCertificate:
+        """Return the certificate with the key that the host made for itself when it joined, if it did."""
+        name = f"joined/{certificate.id}"
+        if not certificate.joining:
+            return certificate
+        try:
+            control = parse_control(self.store.get(name), name, self.vault)
+            check_signature(control, Ed25519PublicKey.from_public_bytes(certificate.signing_public), name)
+            body = JoinedBody.decode(control.body)
+        except (DamageError, ValueError):
+            return certificate
+        before = FormerKey(certificate.signing_public, (), (), ())
+        return replace(
+            certificate, signing_public=body.signing_public, joining=False, former=(*certificate.former, before)
+        )
+
+    def may(self, signer: str, power: str, name: str) -> bool:
+        """Return whether a signature under an object is worth something for what it says: root's always is.
+
+        Of somebody who was revoked, what was said before counts on.
+        """
         if signer == ROOT:
-            return self._root
+            return True
         certificate = self.certificate(signer)
-        return None if certificate is None else Ed25519PublicKey.from_public_bytes(certificate.signing_public)
+        if certificate is None or not may(certificate.role, power):
+            return False
+        return not certificate.revoked or name in certificate.sessions
+
+    def public_keys(self, signer: str, name: str) -> list[Ed25519PublicKey]:
+        """Return the keys that may have signed an object for a signer; none if nobody certified it.
+
+        A key that was replaced counts for what it had signed by then.
+        """
+        if signer == ROOT:
+            return [self._root]
+        certificate = self.certificate(signer)
+        if certificate is None:
+            return []
+        kind, _, rest = name.partition("/")
+        # The key of an enrolment that nobody used signs one thing, and nothing that counts.
+        known = [certificate.signing_public] if not certificate.joining or kind == "joined" else []
+        for former in certificate.former:
+            listed = former.states if kind == "state" else (*former.sessions, *former.runs)
+            if kind in _ANY_TIME or (rest if kind == "state" else rest.partition("/")[0]) in listed:
+                known.append(former.public)
+        return [Ed25519PublicKey.from_public_bytes(public) for public in known]
 
     def read(self, name: str, kind: type[B]) -> tuple[Read, B]:
         """Read and verify a control object. `ObjectMissingError`, `DamageError`, `VersionError`."""
@@ -146,11 +204,15 @@ class Home:
         control = parse_control(data, name, self.vault)
         if name == names.VAULT or name.startswith("key/"):
             return control
-        key = self.public_key(control.signer)
-        if key is None:
-            raise damaged(name, "its signer is not known to the vault")
-        check_signature(control, key, name)
+        keys = self._keys_or_damage(control.signer, name)
+        _any(keys, lambda key: check_signature(control, key, name))
         return control
+
+    def _keys_or_damage(self, signer: str, name: str) -> list[Ed25519PublicKey]:
+        keys = self.public_keys(signer, name)
+        if not keys:
+            raise damaged(name, "its signer is not known to the vault")
+        return keys
 
     def written(self, name: str) -> datetime:
         """Return the time that a verified control object carries. It informs; no rule of the protocol compares it."""
@@ -219,10 +281,8 @@ class Home:
         sealed = parse_sealed(data, name, self.vault_id)
         if SEALED_TYPES[name.split("/")[0]] in {INDEX_RUN, REFERENCE_SET} and not name.endswith(sealed.sha):
             raise damaged(name, "its bytes are not those its name says")
-        key = self.public_key(sealed.signer_name)
-        if key is None:
-            raise damaged(name, "its signer is not known to the vault")
-        check_sealed_signature(sealed, key, name)
+        keys = self._keys_or_damage(sealed.signer_name, name)
+        _any(keys, lambda key: check_sealed_signature(sealed, key, name))
         return sealed
 
     def listed(self, prefix: str) -> Iterator[str]:

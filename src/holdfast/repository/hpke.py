@@ -10,6 +10,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import (
     AEAD,
     KDF,
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.hpke import (
     MLKEM1024P384PublicKey,
     Suite,
 )
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -32,6 +34,14 @@ from holdfast.repository.objects import b64, unb64
 RUN_KEY_BYTES = 32
 HPKE_RECIPIENT, STATE_RECIPIENT = 1, 2
 _ID_BYTES, _NONCE_BYTES = 16, 12
+
+
+MLKEM_SEED_BYTES, P384_EXTRA_BYTES = 64, 56
+P384_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973
+
+
+def _expand(secret: bytes, info: bytes, length: int) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=b"", info=info).derive(secret)
 
 
 def _suite() -> Suite:
@@ -89,6 +99,14 @@ class ClassPrivate:
         curve = ec.generate_private_key(ec.SECP384R1())
         der = curve.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         return cls(kem.private_bytes_raw(), der)
+
+    @classmethod
+    def derive(cls, secret: bytes) -> Self:
+        """Return the pair that a secret of 32 bytes stands for: the P-384 half by FIPS 186-5 A.2.1 (extra random bits)."""
+        seed = _expand(secret, b"holdfast/1 pair mlkem", MLKEM_SEED_BYTES)
+        extra = int.from_bytes(_expand(secret, b"holdfast/1 pair p384", P384_EXTRA_BYTES))
+        curve = ec.derive_private_key(extra % (P384_ORDER - 1) + 1, ec.SECP384R1())
+        return cls(seed, curve.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
     def _keys(self) -> tuple[mlkem.MLKEM1024PrivateKey, ec.EllipticCurvePrivateKey]:
         curve = load_der_private_key(self.p384_der, password=None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self, cast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,23 +13,27 @@ from holdfast.base.environment import Environment
 from holdfast.errors import DamageError
 from holdfast.repository.hpke import ClassPrivate, ClassPublic
 from holdfast.repository.objects import b64, unb64
+from holdfast.repository.roles import DEDUP, INDEX, PRIVATE, PUBLIC, WRITER
 
 KEY_BYTES = 32
 ID_BYTES = 16
 OWN_LABEL = "vault"
+ALL_KEYS = frozenset({PUBLIC, DEDUP, INDEX, PRIVATE})
 
 
 @dataclass(frozen=True, slots=True)
 class ClassGeneration:
-    """One generation of a data class; `private` is None in a writer's credential."""
+    """One generation of a data class, as far as it is known: empty or None is what a role was not given, or what was destroyed."""
 
     id: int
     name: str
     generation: int
-    public: ClassPublic
+    public: ClassPublic | None
     dedup_key: bytes = field(repr=False)
     index_key: bytes = field(repr=False)
     private: ClassPrivate | None = field(default=None, repr=False)
+    erased: bool = False
+    """Its private half and its dedup key were destroyed. The index key stays: packs are pruned with it."""
 
     @classmethod
     def generate(cls, class_id: int, name: str, generation: int, env: Environment) -> Self:
@@ -38,44 +42,56 @@ class ClassGeneration:
         keys = env.random_bytes(KEY_BYTES), env.random_bytes(KEY_BYTES)
         return cls(class_id, name, generation, private.public(), *keys, private)
 
-    def encode(self, *, with_private: bool) -> dict[str, object]:
-        """Return it as the keyring (with private half) or a credential (without) holds it."""
-        out: dict[str, object] = {
-            "id": self.id,
-            "name": self.name,
-            "generation": self.generation,
-            "public": self.public.encode(),
-            "dedup_key": b64(self.dedup_key),
-            "index_key": b64(self.index_key),
-        }
-        if with_private and self.private is not None:
-            out["private"] = self.private.encode()
+    def encode(self, keys: frozenset[str] = ALL_KEYS) -> dict[str, object]:
+        """Return it as the keyring (everything) or a role's credential (only `keys` of it) holds it."""
+        out: dict[str, object] = {"id": self.id, "name": self.name, "generation": self.generation}
+        if PUBLIC in keys and self.public is not None:
+            out[PUBLIC] = self.public.encode()
+        if DEDUP in keys and self.dedup_key:
+            out[DEDUP] = b64(self.dedup_key)
+        if INDEX in keys:
+            out[INDEX] = b64(self.index_key)
+        if PRIVATE in keys and self.private is not None:
+            out[PRIVATE] = self.private.encode()
+        if self.erased:
+            out["erased"] = True
         return out
+
+    def erase(self) -> Self:
+        """Return it without what reads content or proves it."""
+        return replace(self, private=None, public=None, dedup_key=b"", erased=True)
+
+    @classmethod
+    def decode_all(cls, values: object) -> tuple[Self, ...]:
+        """Read a list of them. `ValueError`, `KeyError` or `TypeError` if malformed."""
+        return tuple(cls.decode(value) for value in _mappings(values))
 
     @classmethod
     def decode(cls, value: Mapping[str, object]) -> Self:
         """Read what :meth:`encode` wrote. `ValueError`, `KeyError` or `TypeError` if malformed."""
-        private = value.get("private")
+        private, public = value.get(PRIVATE), value.get(PUBLIC)
         return cls(
             id=_integer(value["id"]),
             name=str(value["name"]),
             generation=_integer(value["generation"]),
-            public=ClassPublic.decode(_mapping(value["public"])),
-            dedup_key=_key(value["dedup_key"]),
-            index_key=_key(value["index_key"]),
+            public=None if public is None else ClassPublic.decode(_mapping(public)),
+            dedup_key=_key(value[DEDUP]) if DEDUP in value else b"",
+            index_key=_key(value[INDEX]),
             private=None if private is None else ClassPrivate.decode(_mapping(private)),
+            erased=value.get("erased") is True,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class WriterEntry:
-    """A writer as the keyring lists it."""
+    """The holder of a credential as the keyring lists it: a writer, or another role."""
 
     id: str
     label: str
     signing_public: bytes
     state_key: bytes = field(repr=False)
     classes: tuple[int, ...]
+    role: str = WRITER
 
     def encode(self) -> dict[str, object]:
         """Return it as canonical JSON holds it."""
@@ -85,15 +101,15 @@ class WriterEntry:
             "signing_public": b64(self.signing_public),
             "state_key": b64(self.state_key),
             "classes": list(self.classes),
+            "role": self.role,
         }
 
     @classmethod
     def decode(cls, value: Mapping[str, object]) -> Self:
         """Read what :meth:`encode` wrote."""
-        classes = tuple(_integer(c) for c in cast("Sequence[object]", value["classes"]))
-        return cls(
-            str(value["id"]), str(value["label"]), _key(value["signing_public"]), _key(value["state_key"]), classes
-        )
+        classes = tuple(_integer(c) for c in _items(value["classes"]))
+        keys = _key(value["signing_public"]), _key(value["state_key"])
+        return cls(str(value["id"]), str(value["label"]), *keys, classes, str(value.get("role", WRITER)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +122,8 @@ class Keyring:
     writers: tuple[WriterEntry, ...]
     own_id: str
     own_seed: bytes = field(repr=False)
+    epoch: int = 0
+    """How often the root key was replaced before it sealed this."""
 
     @classmethod
     def generate(cls, env: Environment) -> Self:
@@ -120,9 +138,10 @@ class Keyring:
         return {
             "number": self.number,
             "root_signing": b64(self.root_signing),
-            "classes": [c.encode(with_private=True) for c in self.classes],
+            "classes": [c.encode() for c in self.classes],
             "writers": [w.encode() for w in self.writers],
             "own_writer": {"id": self.own_id, "signing_seed": b64(self.own_seed)},
+            "epoch": self.epoch,
         }
 
     @classmethod
@@ -133,10 +152,11 @@ class Keyring:
             return cls(
                 number=_integer(value["number"]),
                 root_signing=_key(value["root_signing"]),
-                classes=tuple(ClassGeneration.decode(c) for c in _mappings(value["classes"])),
+                classes=ClassGeneration.decode_all(value["classes"]),
                 writers=tuple(WriterEntry.decode(w) for w in _mappings(value["writers"])),
                 own_id=str(own["id"]),
                 own_seed=_key(own["signing_seed"]),
+                epoch=_integer(value.get("epoch", 0)),
             )
         except (KeyError, TypeError, ValueError):
             raise DamageError("the keyring is malformed") from None
@@ -149,6 +169,11 @@ class Keyring:
 def newest(classes: Iterable[ClassGeneration], class_id: int) -> ClassGeneration | None:
     """Return the generation of a class that is written to."""
     return max((c for c in classes if c.id == class_id), key=lambda c: c.generation, default=None)
+
+
+def generation_of(classes: Iterable[ClassGeneration], class_id: int, generation: int) -> ClassGeneration | None:
+    """Return one generation of a class."""
+    return next((c for c in classes if (c.id, c.generation) == (class_id, generation)), None)
 
 
 def public_of(seed: bytes) -> bytes:
@@ -175,7 +200,11 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value
 
 
-def _mappings(value: object) -> list[Mapping[str, object]]:
+def _items(value: object) -> list[object]:
     if not isinstance(value, list):
         raise TypeError
-    return [_mapping(item) for item in value]
+    return value
+
+
+def _mappings(value: object) -> list[Mapping[str, object]]:
+    return [_mapping(item) for item in _items(value)]

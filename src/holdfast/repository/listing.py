@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.base.data_classes import class_rank
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError
@@ -12,13 +12,16 @@ from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass, ForgottenBody
 from holdfast.repository.decisions import Verdict, outcome, owner_of
 from holdfast.repository.holds import HoldState, read_holds
-from holdfast.repository.home import ROOT, Home
+from holdfast.repository.home import Home
 from holdfast.repository.hpke import part_info
 from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, unb64, unseal
+from holdfast.repository.roles import PRUNE, WRITE, may
 from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,16 @@ def read_dropped(home: Home) -> dict[str, frozenset[int]]:
             read, body = home.read(name, DroppedBody)
         except DamageError:
             continue
-        if read.signer == ROOT and name.endswith(f"/{body.class_}"):
+        if home.may(read.signer, PRUNE, name) and name.endswith(f"/{body.class_}"):
             found.setdefault(names.middle(name), set()).add(body.class_)
     return {snapshot: frozenset(classes) for snapshot, classes in found.items()}
 
 
 def is_forgotten(home: Home, snapshot: str) -> bool:
-    """Return whether a valid tombstone stands: one signed by root."""
+    """Return whether a valid tombstone stands: one signed by root, or by a pruner."""
     try:
-        return home.read(f"forgotten/{snapshot}", ForgottenBody)[0].signer == ROOT
+        read, _ = home.read(f"forgotten/{snapshot}", ForgottenBody)
+        return home.may(read.signer, PRUNE, read.name)
     except DamageError:
         return False
 
@@ -114,6 +118,8 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
         return None
     certificate = home.certificate(read.signer)
     if certificate is not None and certificate.revoked and snapshot not in certificate.sessions:
+        return None
+    if certificate is None or not may(certificate.role, WRITE):
         return None
     if result.verdict is Verdict.COMMIT and result.snapshot != read.sha:
         return Problem(snapshot, f"snapshot {snapshot} has another envelope than the one that was committed")
@@ -134,14 +140,14 @@ def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombston
 
 
 def read_admissions(home: Home) -> dict[str, AdmissionBody]:
-    """Return the admission of every snapshot that has a valid one: root's word counts, nobody else's."""
+    """Return the admission of every snapshot that has a valid one: root's word counts, and a pruner's."""
     found = {}
     for snapshot in home.ids("admission"):
         try:
             read, body = home.read(f"admission/{snapshot}", AdmissionBody)
         except DamageError:
             continue
-        if read.signer == ROOT:
+        if home.may(read.signer, PRUNE, read.name):
             found[snapshot] = body
     return found
 
@@ -257,20 +263,38 @@ def encode_part(part: SealedPart, *, main: bool) -> bytes:
 def decode_part(body: Mapping[str, object], class_id: int, generation: int) -> SealedPart:
     """Return the typed value of a part's plaintext. `DamageError` if it is malformed."""
     try:
-        findings = cast("list[dict[str, str]]", body["findings"])
+        findings = _list(body["findings"], dict)
         return SealedPart(
             class_id=class_id,
             generation=generation,
             root=str(body["root"]),
-            entries=cast("int", body["entries"]),
-            content_bytes=cast("int", body["bytes"]),
+            entries=_count(body["entries"]),
+            content_bytes=_count(body["bytes"]),
             program=str(body["program"]),
             host=str(body.get("host", "")),
             label=str(body.get("label", "")),
-            paths=tuple(unb64(p) for p in cast("list[str]", body.get("paths", []))),
-            tags=tuple(cast("list[str]", body.get("tags", []))),
-            findings=tuple(PartFinding(unb64(f["path"]), f["kind"], f["detail"]) for f in findings),
-            evidence=cast("dict[str, object]", body.get("evidence", {})),
+            paths=tuple(unb64(p) for p in _list(body.get("paths", []), str)),
+            tags=tuple(_list(body.get("tags", []), str)),
+            findings=tuple(PartFinding(unb64(f["path"]), str(f["kind"]), str(f["detail"])) for f in findings),
+            evidence=_object(body.get("evidence", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise DamageError("a snapshot's sealed part is malformed") from None
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 64:
+        raise TypeError
+    return value
+
+
+def _list(value: object, kind: type[_T]) -> list[_T]:
+    if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
+        raise TypeError
+    return value
+
+
+def _object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value

@@ -19,13 +19,13 @@ _GRAMMAR = re.compile(
             f"key/{_ID}",
             f"keyring/{_N}",
             f"writer/{_ID}/{_N}",
-            f"(?:session|snapshot|admission|forgotten|approval)/{_ID}",
-            f"(?:checkpoint|ack|decision|hold|audit|compared)/{_ID}/{_N}",
+            f"(?:session|snapshot|admission|forgotten|approval|joined)/{_ID}",
+            f"(?:checkpoint|ack|decision|hold|audit|compared|wrap|grant)/{_ID}/{_N}",
             f"(?:part|dropped)/{_ID}/[0-9]{{1,5}}",
             f"(?:refs|index|countersign)/{_SHA}",
             f"state/{_ID}/{_ID}/{_N}",
-            f"(?:condemn|plan|closed|damaged|access)/{_N}",
-            f"(?:data|meta)/[0-9a-f]{{2}}/{_SHA}",
+            f"(?:condemn|plan|closed|damaged|access|shred|rehearsal|floor|epoch)/{_N}",
+            f"(?:data|meta|parity)/[0-9a-f]{{2}}/{_SHA}",
         )
     )
 )

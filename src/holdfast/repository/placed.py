@@ -263,14 +263,14 @@ class PlacedStore(Wrapper):
         if store not in self.book.allowed(class_name):
             message = f"a pack of class {class_name or 'unknown'} was about to go to a store that it may not lie on"
             raise InternalError(message)
-        self._join(store, claim=True)
+        self.join(store, claim=True)
         self.stores[store].put(name, data)
         lock = self.book.stores[store].lock_seconds
         if lock:
             self.stores[store].retain_until(name, self.env.now() + timedelta(seconds=lock))
         self.placements.note_copy(sha_of(name), store)
 
-    def _join(self, name: str, *, claim: bool) -> None:
+    def join(self, name: str, *, claim: bool) -> None:
         """Make sure that a store beside the home holds packs of this vault and no other; `claim` an empty one.
 
         What another vault put there would look like garbage here, and be pruned. `ConfigError` then, whatever else goes on.
@@ -293,7 +293,7 @@ class PlacedStore(Wrapper):
 
     def delete_copy(self, store: str, name: str) -> None:
         """Delete one copy of a data pack."""
-        self._join(store, claim=False)
+        self.join(store, claim=False)
         self.stores[store].delete(name)
         self.placements.drop_copy(sha_of(name), store)
 
@@ -451,7 +451,7 @@ class PlacedStore(Wrapper):
         for name, store in self.stores.items():
             if not (skip_home and store is self.inner):
                 try:
-                    self._join(name, claim=False)
+                    self.join(name, claim=False)
                     found[name] = tuple(store.list(prefix))
                 except StoreError as error:
                     error.add_note(f"it is the store {name}")

@@ -6,7 +6,7 @@ home, so that any later call, by anybody with the root key, rolls a round forwar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from holdfast.repository.objects import INDEX_RUN, sha256
 from holdfast.repository.packs import NOBODY, PackTable, Run, read_packs, read_runs
 from holdfast.repository.prune_plan import PrunePlan, Rewrite, plan_deletion, plan_prune
 from holdfast.repository.records import PackRecord, encode_run
+from holdfast.repository.roles import PRUNE
 from holdfast.repository.rounds import Round, read_damaged, read_rounds, write_damaged
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class PruneOptions:
     unsafe_undo_delay: timedelta = UNDO_DELAY
     keep_whole: frozenset[str] = frozenset()
     """Packs that are never rewritten, however little of them is live: to read them is dear."""
+    before_deletion: Callable[[], object] | None = None
+    """Called when a plan's time has come, before a pack of it goes: what rests on those packs is to do without them."""
     compare: Compare | None = None
     """Compares reference sets with trees where no record does yet. Without it such a snapshot stops the prune."""
 
@@ -87,7 +90,7 @@ def _planned(repository: Repository, options: PruneOptions, committed: Sequence[
     Snapshots are read before the index: a snapshot's runs were put before it was committed. Sessions are listed before
     both and after: what ran at either moment keeps its packs.
     """
-    repository.root  # noqa: B018 - refused early without the root key
+    repository.signer(PRUNE)  # refused early without it
     before = open_sessions(repository.home)
     live = mark(repository, committed)
     table = read_packs(repository, read_rounds(repository.home).deleted)
@@ -175,7 +178,7 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     home = repository.home
     number = max(home.numbers("condemn"), default=-1) + 1
     body = CondemnBody(made.condemned, tuple(repacked))
-    home.create(names.numbered("condemn", number), body, repository.root)
+    home.create(names.numbered("condemn", number), body, repository.signer(PRUNE))
     # If another pruner was quicker, its round is the one to roll forward; our copies are found to be copies later.
     return number, made
 
@@ -192,7 +195,7 @@ def _copy(repository: Repository, rewrite: Rewrite, engine: EnginePort) -> str |
     for name, segments in rewrite.sources:
         data = repository.store.get(names.pack(name, group.kind))
         if sha256(data) != name:
-            write_damaged(repository.home, repository.root, read_damaged(repository.home) | {name})
+            write_damaged(repository.home, repository.signer(PRUNE), read_damaged(repository.home) | {name})
             return None
         sources.append((data, segments))
     nonce = repository.env.random_bytes(NONCE_BYTES)
@@ -204,12 +207,13 @@ def _copy(repository: Repository, rewrite: Rewrite, engine: EnginePort) -> str |
 
 def put_run(repository: Repository, class_id: int, generation: int, scope: str, records: Sequence[bytes]) -> None:
     """Put an index run signed by root, and countersign it for whom the ids were vouched for before."""
-    home, root = repository.home, repository.root
+    home, pruner = repository.home, repository.signer(PRUNE)
     known = repository.secrets(class_id, generation)
-    head = home.head(INDEX_RUN, class_id, generation, root)
-    sha = home.put_sealed("index/", head, known.index_key, encode_run(records), root)
-    if scope != NOBODY:
-        countersign(home, sha, root, scope=scope)
+    head = home.head(INDEX_RUN, class_id, generation, pruner)
+    sha = home.put_sealed("index/", head, known.index_key, encode_run(records), pruner)
+    # A pruner copies what it cannot read: nobody deduplicates on its word, so it gives none.
+    if scope != NOBODY and repository.is_root:
+        countersign(home, sha, pruner, scope=scope)
 
 
 def _advance(repository: Repository, number: int, options: PruneOptions) -> PruneOutcome:
@@ -246,6 +250,8 @@ def _advance(repository: Repository, number: int, options: PruneOptions) -> Prun
     )
     if repository.env.now() < current.plan.delete_after:
         return outcome
+    if options.before_deletion is not None:
+        options.before_deletion()
     freed = _apply(repository, frozenset(current.plan.delete))
     _close(repository, number, len(current.plan.delete))
     collect(repository)
@@ -265,7 +271,9 @@ def _decide_all(repository: Repository, number: int, patience: timedelta) -> tup
         if repository.env.now() - _last_sign_of_life(repository, session, number) < patience:
             waiting += 1
             continue
-        verdict = decide(repository.home, session.id, session.owner, DecisionBody(REVOKED, ""), repository.root).verdict
+        verdict = decide(
+            repository.home, session.id, session.owner, DecisionBody(REVOKED, ""), repository.signer(PRUNE)
+        ).verdict
         revoked += verdict is Verdict.REVOKED
     return waiting, revoked
 
@@ -307,7 +315,7 @@ def _mark_again(repository: Repository, current: Round, options: PruneOptions) -
     table = read_packs(repository, read_rounds(home).deleted)
     condemned = current.condemned.packs if current.condemned else ()
     body = PlanBody(plan_deletion(table, live, condemned), repository.env.now() + options.unsafe_undo_delay)
-    home.create(names.numbered("plan", current.number), body, repository.root)
+    home.create(names.numbered("plan", current.number), body, repository.signer(PRUNE))
 
 
 def _apply(repository: Repository, delete: frozenset[str]) -> int:
@@ -347,6 +355,6 @@ def _apply(repository: Repository, delete: frozenset[str]) -> int:
 def _close(repository: Repository, number: int, deleted: int) -> None:
     """Step 6."""
     try:
-        repository.home.create(names.numbered("closed", number), ClosedBody(deleted), repository.root)
+        repository.home.create(names.numbered("closed", number), ClosedBody(deleted), repository.signer(PRUNE))
     except ObjectMissingError:
         raise DamageError(f"prune round {number} could not be closed") from None

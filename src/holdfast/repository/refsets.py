@@ -140,20 +140,21 @@ def _list(segments: Segments) -> bytes:
 
 def _read_list(cursor: Cursor) -> Segments:
     ranges_of: dict[bytes, list[Range]] = {}
+    before = b""
     for _ in range(cursor.varint()):
         origin = cursor.take(ORIGIN_BYTES)
-        if origin in ranges_of:
-            raise DamageError("a reference set lists an origin twice")
         ranges: list[Range] = []
         end = 0
         for _ in range(cursor.varint()):
-            start = end + cursor.varint()
-            length = cursor.varint()
-            end = start + length
-            if not length or end > 1 << 32:
+            gap, length = cursor.varint(), cursor.varint()
+            start, end = end + gap, end + gap + length
+            if not length or end > 1 << 32 or (ranges and not gap):
                 raise DamageError("a reference set has an impossible range")
             ranges.append((start, end))
-        ranges_of[origin] = _join(ranges)
+        if origin <= before or not ranges:
+            raise DamageError("a reference set is out of order")
+        before = origin
+        ranges_of[origin] = ranges
     return Segments(ranges_of)
 
 

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from holdfast.base.environment import Environment
 from holdfast.errors import (
     DamageError,
+    ErasedError,
+    KeyReplacedError,
     NotPermittedError,
     ObjectMissingError,
     StoreRefusedError,
@@ -23,21 +25,26 @@ from holdfast.errors import (
 )
 from holdfast.repository import names, slots
 from holdfast.repository.bodies import Slot, VaultHeader, WriterCertificate
-from holdfast.repository.credentials import Credential, KeyFile, Passphrase, WriterCredential
+from holdfast.repository.credentials import Credential, RoleCredential, Secret
 from holdfast.repository.home import ROOT, Home, Signer, create
 from holdfast.repository.hpke import (
     HPKE_RECIPIENT,
     RUN_KEY_BYTES,
     STATE_RECIPIENT,
+    ClassPublic,
     envelope,
     open_envelope,
     run_key_info,
     state_recipient,
 )
-from holdfast.repository.keyring import ClassGeneration, Keyring, newest, public_of
+from holdfast.repository.keyring import KEY_BYTES, ClassGeneration, Keyring, newest, public_of
 from holdfast.repository.listing import Problem, list_snapshots, read_part
-from holdfast.repository.objects import KEYRING, b64, canonical, parse_canonical, parse_control, unb64, unseal
+from holdfast.repository.objects import KEYRING, b64, canonical, parse_control, unb64
+from holdfast.repository.opening import open_keyring, open_root, read_grant, replaced, require_newest
+from holdfast.repository.roles import NEEDED, ROOT_ROLE, WRITE, may
+from holdfast.repository.slots import SplitSecret
 from holdfast.repository.types import SealedPart, SnapshotInfo
+from holdfast.repository.wraps import LIVE, SLOT, WrapBody, write_wrap
 from holdfast.stores.protocol import Store
 
 PROBE_THREADS = 8
@@ -85,6 +92,7 @@ class Repository:
         state_key: bytes,
         keyring: Keyring | None = None,
         root_key: bytes | None = None,
+        certificate: WriterCertificate | None = None,
     ) -> None:
         """Use `create` or `open`."""
         self.home = home
@@ -92,10 +100,13 @@ class Repository:
         self.env = home.env
         self.vault_id = home.vault_id
         self.label = header.label
-        self.writer = writer
+        self.identity = writer
+        """Who this is: the signature under whatever it says."""
         self.writer_id = writer.name
         self.state_key = state_key
         self.keyring = keyring
+        self.certificate = certificate
+        self.role = certificate.role if certificate is not None else ROOT_ROLE
         self._classes = tuple(classes)
         self._root_key = root_key
         self._root = Signer(ROOT, Ed25519PrivateKey.from_private_bytes(keyring.root_signing)) if keyring else None
@@ -106,21 +117,48 @@ class Repository:
 
     @property
     def is_root(self) -> bool:
-        """Whether the root key is at hand: everything but a writer's credential."""
+        """Whether the root key is at hand: everything but a role's credential."""
         return self._root is not None
 
     @property
     def root(self) -> Signer:
         """The root's signature. `NotPermittedError` without the root key."""
         if self._root is None:
-            raise NotPermittedError("this needs the vault's root key; a writer's credential can only add backups")
+            raise NotPermittedError(f"this needs the vault's root key; a {self.role}'s credential does not have it")
         return self._root
+
+    def may(self, power: str) -> bool:
+        """Return whether what this signs is worth something for what a power says."""
+        return self._root is not None or may(self.role, power)
+
+    def signer(self, power: str) -> Signer:
+        """Return a signature that is worth something for a power: root's, or its own. `NotPermittedError`."""
+        if self._root is not None:
+            return self._root
+        return self._own(power)
+
+    @property
+    def signature(self) -> Signer:
+        """Root's signature if it is at hand, else its own: for what is worth what its signer is worth."""
+        return self._root or self.identity
+
+    @property
+    def writer(self) -> Signer:
+        """The signature under sessions and snapshots. `NotPermittedError` if the role is another than a writer's."""
+        return self._own(WRITE) if self._root is None else self.identity
+
+    def _own(self, power: str) -> Signer:
+        if not may(self.role, power):
+            raise NotPermittedError(
+                f"this needs {NEEDED[power]}; the credential at hand is a {self.role}'s", next="use such a key."
+            )
+        return self.identity
 
     @property
     def root_key(self) -> bytes:
         """The root key. `NotPermittedError` without it."""
         if self._root_key is None:
-            raise NotPermittedError("this needs the vault's root key; a writer's credential can only add backups")
+            raise NotPermittedError(f"this needs the vault's root key; a {self.role}'s credential does not have it")
         return self._root_key
 
     @property
@@ -131,7 +169,7 @@ class Repository:
 
     @classmethod
     def create(
-        cls, store: Store, env: Environment, *, secrets: Sequence[KeyFile | Passphrase], label: str = ""
+        cls, store: Store, env: Environment, *, secrets: Sequence[Secret | SplitSecret], label: str = ""
     ) -> Self:
         """Make a vault: keyring, slots and certificate first, the header last. A crash leaves a whole vault or none.
 
@@ -144,17 +182,18 @@ class Repository:
             raise VaultExistsError("there is a vault at this place already")
         probe_home(store, env)
         vault, root_key, keyring = env.random_bytes(16), env.random_bytes(ROOT_KEY_BYTES), Keyring.generate(env)
-        wrapped = [slots.wrap(root_key, secret, vault, env) for secret in secrets]
-        home = Home(store, vault, public_of(keyring.root_signing), env)
-        header = VaultHeader(1, public_of(keyring.root_signing), env.now(), label)
+        root_public = public_of(keyring.root_signing)
+        made = [(secret, *slots.make(secret, root_public, vault, env)) for secret in secrets]
+        home = Home(store, vault, root_public, env)
+        header = VaultHeader(1, root_public, env.now(), label)
         repository = cls._of_keyring(home, header, keyring, root_key)
         number = max(home.numbers("keyring"), default=-1) + 1
         body = canonical(keyring.encode() | {"number": number})
         root = repository.root
         home.put_sealed(names.numbered("keyring", number), home.head(KEYRING, 0, 0, root), root_key, body, root)
         repository.put_certificate(keyring.own_id)
-        for slot in wrapped:
-            repository.put_slot(slot)
+        for secret, slot, public in made:
+            repository.put_slot(slot, public, method=slots.method_of(secret), label="")
         if not create(store, names.VAULT, home.encode(names.VAULT, header, None)):
             raise VaultExistsError("another process made a vault at this place at the same moment")
         return repository
@@ -174,13 +213,12 @@ class Repository:
             home = Home(store, bytes.fromhex(str(control.body["vault"])), header.root_public, env)
         except ValueError:
             raise DamageError("the vault's header is malformed") from None
-        if isinstance(credential, WriterCredential):
+        if isinstance(credential, RoleCredential):
             return cls._of_credential(home, header, credential)
-        root_key = _find_root_key(home, credential)
-        keyring = read_keyring(home, root_key)
-        if public_of(keyring.root_signing) != header.root_public:
+        opened, keyring = open_root(home, credential)
+        if public_of(keyring.root_signing) != header.root_public or opened.root_public not in {b"", header.root_public}:
             raise DamageError("the vault's header names another root than its keyring: it was exchanged")
-        return cls._of_keyring(home, header, keyring, root_key)
+        return cls._of_keyring(home, header, keyring, opened.root_key)
 
     @classmethod
     def _of_keyring(cls, home: Home, header: VaultHeader, keyring: Keyring, root_key: bytes) -> Self:
@@ -199,25 +237,38 @@ class Repository:
         )
 
     @classmethod
-    def _of_credential(cls, home: Home, header: VaultHeader, credential: WriterCredential) -> Self:
+    def _of_credential(cls, home: Home, header: VaultHeader, credential: RoleCredential) -> Self:
         body = credential.body
         if credential.vault != home.vault or body.get("root_public") != b64(header.root_public):
             raise WrongKeyError("the credential belongs to another vault")
-        certificate = home.certificate(credential.writer, fresh=True)
+        certificate = home.certificate(credential.id, fresh=True)
         if certificate is None:
-            raise NotPermittedError("the vault has no certificate for this writer", next="enrol the host again.")
+            raise NotPermittedError("the vault has no certificate for this credential", next="have a new one issued.")
         if certificate.revoked:
-            raise NotPermittedError("this writer was revoked", next="enrol the host again with a new credential.")
+            raise NotPermittedError(
+                f"this {certificate.role} was revoked", next="have a new credential issued, or enrol the host again."
+            )
+        if certificate.expires is not None and certificate.expires <= home.env.now():
+            raise NotPermittedError(
+                f"this {certificate.role}'s credential expired on {certificate.expires:%Y-%m-%d}",
+                next="have a new one issued: `holdfast key issue`.",
+            )
         try:
             listed = body["classes"]
-            classes = [ClassGeneration.decode(c) for c in listed] if isinstance(listed, list) else []
+            classes = ClassGeneration.decode_all(listed)
             seed, state_key = unb64(str(body["signing_seed"])), unb64(str(body["state_key"]))
+            public = public_of(seed)
         except (KeyError, TypeError, ValueError):
             raise WrongKeyError("the credential is damaged") from None
-        if public_of(seed) != certificate.signing_public:
-            raise WrongKeyError("the credential does not fit its writer's certificate")
-        writer = Signer(credential.writer, Ed25519PrivateKey.from_private_bytes(seed))
-        return cls(home, header, classes=classes, writer=writer, state_key=state_key)
+        if certificate.joining or public != certificate.signing_public:
+            raise replaced(certificate, seed)
+        writer = Signer(credential.id, Ed25519PrivateKey.from_private_bytes(seed))
+        granted = read_grant(home, credential.id, state_key) or classes
+        return cls(home, header, classes=granted, writer=writer, state_key=state_key, certificate=certificate)
+
+    def keyring_number(self, name: str) -> int:
+        """Return which keyring an object is. `NotPermittedError` without the root key, `DamageError`, `VersionError`."""
+        return open_keyring(self.home, name, self.root_key).number
 
     @property
     def classes(self) -> dict[int, str]:
@@ -247,6 +298,15 @@ class Repository:
         """Return whether content of the class can be opened (never with a writer's credential)."""
         return any(c.private is not None for c in self._classes if c.id == class_id)
 
+    def can_open(self, class_id: int, generation: int) -> bool:
+        """Return whether content of a class generation can be opened."""
+        known = self.generation(class_id, generation)
+        return known is not None and known.private is not None
+
+    def generations(self) -> tuple[ClassGeneration, ...]:
+        """Return every class generation known, with as much of each as is known."""
+        return self._classes
+
     def secrets(self, class_id: int, generation: int | None = None) -> ClassSecrets:
         """Return a class generation, the one written to by default. `NotPermittedError` if it is not at hand."""
         return self._secrets(self._known(class_id, generation))
@@ -256,11 +316,14 @@ class Repository:
         return tuple(self._secrets(c) for c in self._classes)
 
     def _secrets(self, known: ClassGeneration) -> ClassSecrets:
-        return ClassSecrets(self.vault_id, known.id, known.name, known.generation, known.dedup_key, known.index_key)
+        # Who holds no dedup key computes no id: the engine wants a key all the same, to repack what it cannot read.
+        dedup = known.dedup_key or bytes(KEY_BYTES)
+        return ClassSecrets(self.vault_id, known.id, known.name, known.generation, dedup, known.index_key)
 
     def new_run_key(self, class_id: int) -> RunKey:
         """Make run keys for the generation written to."""
         known = self._known(class_id)
+        public = self.public_of(known)
         info = run_key_info(self.vault_id, class_id, known.generation)
         key, map_key = self.env.random_bytes(RUN_KEY_BYTES), self.env.random_bytes(RUN_KEY_BYTES)
         own = state_recipient(bytes.fromhex(self.writer_id), self.state_key, self.env.random_bytes(12), map_key, info)
@@ -268,14 +331,27 @@ class Repository:
             class_id,
             known.generation,
             key=key,
-            envelope=envelope([(HPKE_RECIPIENT, known.public.seal(key, info))]),
+            envelope=envelope([(HPKE_RECIPIENT, public.seal(key, info))]),
             map_key=map_key,
-            map_envelope=envelope([(HPKE_RECIPIENT, known.public.seal(map_key, info)), (STATE_RECIPIENT, own)]),
+            map_envelope=envelope([(HPKE_RECIPIENT, public.seal(map_key, info)), (STATE_RECIPIENT, own)]),
         )
+
+    def public_of(self, known: ClassGeneration) -> ClassPublic:
+        """Return what new content is sealed to. `NotPermittedError`; `KeyReplacedError` if root demands newer keys than these."""
+        if known.public is None:
+            raise NotPermittedError(f"a {self.role}'s credential holds no key to store data class {known.name} with")
+        for demanded in self.certificate.newest if self.certificate is not None else ():
+            if demanded.class_ == known.id and known.generation < demanded.generation:
+                raise KeyReplacedError(
+                    f"the keys of data class {known.name} were replaced, and this host has not got the new ones"
+                )
+        return known.public
 
     def open_envelope(self, class_id: int, generation: int, data: bytes) -> bytes:
         """Return the run key in a pack's envelope: the callback of `_core.KeyRing`. `NotPermittedError`, `DamageError`."""
         known = self._known(class_id, generation)
+        if known.erased:
+            raise ErasedError(f"generation {generation} of data class {known.name} was destroyed")
         info = run_key_info(self.vault_id, class_id, generation)
         return open_envelope(data, info, known.private, bytes.fromhex(self.writer_id), self.state_key)
 
@@ -302,16 +378,45 @@ class Repository:
             )
         self.home.append(f"writer/{writer}", certificate, self.root)
 
-    def put_slot(self, slot: Slot) -> str:
-        """Store a key slot; return its id."""
-        slot_id = self.env.random_id()
+    def put_slot(self, slot: Slot, public: ClassPublic, *, method: str, label: str, entry: str = "") -> str:
+        """Seal the root key into a slot and store it, the ledger first; return the entry's id."""
+        epoch = self.require_keyring().epoch
+        entry, slot_id = entry or self.env.random_id(), self.env.random_id()
+        body = WrapBody(
+            SLOT, ROOT_ROLE, method, label, self.env.now(), LIVE, slot=slot_id, epoch=epoch,
+            mlkem=public.mlkem, p384=public.p384, shape=(slot,),
+        )  # fmt: skip
+        write_wrap(self.home, self.root, entry, body)
+        self.store_slot(slot_id, slots.seal(slot, public, self.root_key, epoch, self.vault_id))
+        return entry
+
+    def require_keyring(self) -> Keyring:
+        """Return the keyring. `NotPermittedError` without the root key."""
+        if self.keyring is None:
+            raise NotPermittedError(f"this needs the vault's root key; a {self.role}'s credential does not have it")
+        return self.keyring
+
+    def adopt(self, keyring: Keyring, root_key: bytes | None = None) -> None:
+        """Go on with a keyring that was just put, under another root key if one is given."""
+        self.keyring = keyring
+        self._classes = keyring.classes
+        self._root_key = root_key or self._root_key
+
+    def require_newest(self) -> None:
+        """Refuse to change keys while another root key is on its way in. `KeyRotationError`."""
+        require_newest(self.home, self.require_keyring(), self.root_key)
+
+    def store_slot(self, slot_id: str, slot: Slot) -> None:
+        """Store a slot object."""
         name = f"key/{slot_id}"
         self.store.put(name, self.home.encode(name, slot, None))
-        return slot_id
 
-    def add_slot(self, secret: KeyFile | Passphrase) -> str:
-        """Wrap the root key once more; return the slot's id."""
-        return self.put_slot(slots.wrap(self.root_key, secret, self.vault_id, self.env))
+    def add_slot(self, secret: Secret | SplitSecret, *, label: str = "", method: str = "") -> str:
+        """Wrap the root key once more; return the id of its entry in the ledger. `KeyRotationError` during a rotation."""
+        root_public = public_of(self.require_keyring().root_signing)
+        self.require_newest()
+        slot, public = slots.make(secret, root_public, self.vault_id, self.env)
+        return self.put_slot(slot, public, method=method or slots.method_of(secret), label=label)
 
 
 def probe_home(store: Store, env: Environment) -> None:
@@ -335,47 +440,3 @@ def probe_home(store: Store, env: Environment) -> None:
                 safe="no vault was made.",
                 next="choose another store as home; this one can still hold copies of packs.",
             )
-
-
-def _find_root_key(home: Home, secret: KeyFile | Passphrase) -> bytes:
-    """Try every slot of the secret's method. `WrongKeyError`, or `DamageError` if no slot could be read."""
-    broken: DamageError | None = None
-    readable = 0
-    for name in home.listed("key"):
-        try:
-            _, slot = home.read(name, Slot)
-            root_key = slots.unwrap(slot, secret, home.vault_id)
-        except DamageError as error:
-            broken = error
-            continue
-        if root_key is not None:
-            return root_key
-        readable += slot.method == slots.method_of(secret)
-    if broken is not None and not readable:
-        raise broken
-    raise WrongKeyError(
-        "the passphrase does not open this vault"
-        if isinstance(secret, Passphrase)
-        else "the key file does not open this vault"
-    )
-
-
-def read_keyring(home: Home, root_key: bytes) -> Keyring:
-    """Return the highest keyring that opens. `DamageError` if none does, `VersionError` if the only ones are newer."""
-    failure: Exception = DamageError("the vault has no keyring")
-    for number in reversed(home.numbers("keyring")):
-        name = names.numbered("keyring", number)
-        try:
-            keyring = open_keyring(home, name, root_key)
-        except (DamageError, VersionError) as error:
-            failure = error
-            continue
-        if keyring.number == number:
-            return keyring
-    raise failure
-
-
-def open_keyring(home: Home, name: str, root_key: bytes) -> Keyring:
-    """Open one keyring object."""
-    sealed = home.read_sealed(name)
-    return Keyring.decode(parse_canonical(unseal(sealed, root_key, name), "the keyring"))

@@ -12,9 +12,12 @@ from typing import TypeVar
 from holdfast.errors import DamageError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, ClosedBody, CondemnBody, DamagedBody, PlanBody, check_shas
-from holdfast.repository.home import ROOT, Home, Signer
+from holdfast.repository.home import Home, Signer
+from holdfast.repository.roles import PRUNE, VOUCH
 
 B = TypeVar("B", bound=Body)
+POWERS = {"condemn": (PRUNE,), "plan": (PRUNE,), "closed": (PRUNE,), "damaged": (PRUNE, VOUCH)}
+"""Whose word each of them is, beside root's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def _read(home: Home, kind: str, number: int, body: type[B]) -> tuple[B | None, 
         read, value = home.read(names.numbered(kind, number), body)
     except DamageError:
         return None, False
-    return (value, False) if read.signer == ROOT else (None, True)
+    return (value, False) if any(home.may(read.signer, power, read.name) for power in POWERS[kind]) else (None, True)
 
 
 def read_damaged(home: Home) -> frozenset[str]:

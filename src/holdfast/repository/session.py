@@ -364,7 +364,9 @@ class Session:
         head = home.head(REFERENCE_SET, part.class_id, known.generation, writer)
         refs = part.refs_same or home.put_sealed("refs/", head, known.index_key, part.refs_payload, writer)
         secret = self.repository.env.random_bytes(SECRET_BYTES)
-        sealed_secret = known.public.seal(secret, part_info(home.vault_id, part.class_id, known.generation))
+        sealed_secret = self.repository.public_of(known).seal(
+            secret, part_info(home.vault_id, part.class_id, known.generation)
+        )
         plain = encode_part(
             SealedPart(
                 part.class_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +46,7 @@ FIRST = ("data", "meta", "refs", "part", "index", "countersign", "key", "keyring
 LAST = ("admission", "hold", "forgotten", "dropped", "condemn", "plan", "closed", "decision")
 """These decide something, and travel last."""
 RECEIPT = "receipt"
+_ROW = re.compile(rb"([0-9a-f]{64}) (0|[1-9][0-9]{0,18}) ([!-~]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,11 @@ def parse_list(data: bytes, manifest: Manifest) -> tuple[SetObject, ...]:
     if hashlib.sha256(data).hexdigest() != manifest.list_sha:
         raise MediumDamageError(f"the list of medium {manifest.medium} of set {manifest.set} is not what was written")
     found = []
-    for line in data.decode("ascii").splitlines():
-        sha, size, name = line.split(" ")
+    for line in data.splitlines():
+        row = _ROW.fullmatch(line)
+        if row is None:
+            raise MediumDamageError("a medium's list has a line that says nothing")
+        sha, size, name = (part.decode("ascii") for part in row.groups())
         if not names.is_known(name):
             raise MediumDamageError("a medium's list names an object that the format does not have")
         found.append(SetObject(name, int(size), sha))

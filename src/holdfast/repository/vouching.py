@@ -14,6 +14,7 @@ from holdfast.repository.countersign import countersign
 from holdfast.repository.home import ROOT, Home
 from holdfast.repository.packs import NOBODY, Run, read_runs
 from holdfast.repository.prune import put_run
+from holdfast.repository.roles import VOUCH
 from holdfast.repository.trust import FOR_ALL
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def record_digest(record: PackRecord) -> str:
 
 
 def vouch(repository: Repository, proved: Mapping[str, str]) -> int:
-    """Countersign what was proved; return how many runs. Needs the root key.
+    """Countersign what was proved; return how many runs.
+
+    Needs the root key or a verifier's credential; only root takes up what a prune rewrote.
 
     `proved`: per pack the hash of the record that its own directory makes, of packs whose segments were all opened and
     whose ids were recomputed. A run that says anything else of one of its packs is never countersigned; nor is one of a
@@ -44,7 +47,9 @@ def _vouch_for(repository: Repository, run: Run, records: Sequence[PackRecord], 
     if not records or any(proved.get(record.name) != record_digest(record) for record in records):
         return False
     if run.signer != ROOT:
-        return countersign(repository.home, run.sha, repository.root, scope=group)
+        return countersign(repository.home, run.sha, repository.signer(VOUCH), scope=group)
+    if not repository.is_root:
+        return False
     # A run has one signature: this one has the word of its writer, so it is put again, then the old one goes.
     put_run(repository, run.class_id, run.generation, group, [record.encoded for record in records])
     repository.store.delete(f"index/{run.sha}")

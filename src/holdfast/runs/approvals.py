@@ -6,7 +6,6 @@ machine, no network needed), their statements come back into the folder, and the
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert
+from holdfast.base.plain_json import read_json
 from holdfast.errors import ApprovalMissingError, UsageError
 from holdfast.repository.objects import canonical
 
@@ -84,7 +84,7 @@ def read_request(data: bytes) -> Request:
     from holdfast.repository.access import Request
 
     try:
-        return Request.decode(json.loads(data))
+        return Request.decode(read_json(data))
     except (ValueError, KeyError, TypeError):
         raise UsageError("this is no request for an approval") from None
 

@@ -10,25 +10,28 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base import environment
+from holdfast.base.defaults import PARITY_ROWS
 from holdfast.classes.policy import HOME
 from holdfast.errors import LocalStateError, NotPermittedError, UsageError, VaultMissingError
 from holdfast.governor.plan import GovernorPlan
-from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
+from holdfast.reliability.retry import RetryPolicy
+from holdfast.repository.credentials import KeyFile, Passphrase, RoleCredential, Shares, read_secret_file
+from holdfast.repository.home_copy import require_current
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.listing import list_snapshots
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
+from holdfast.runs.home_copies import opened_or_healed, promote_copy
 from holdfast.runs.trail import Trail
 from holdfast.stores.assembly import assemble, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from holdfast.base.environment import Environment
     from holdfast.config import StoreSettings
     from holdfast.reliability.breaker import BreakerPolicy
-    from holdfast.reliability.retry import RetryPolicy
-    from holdfast.repository.credentials import Credential
+    from holdfast.repository.credentials import Credential, KeyService, Secret
     from holdfast.repository.indexes import IndexView
     from holdfast.repository.repository import ClassSecrets
     from holdfast.repository.types import SnapshotInfo
@@ -54,8 +57,11 @@ class OpenVault:
         limits: engine.Limits,
         tiers: Tiers | None = None,
         open_other: Callable[[str], CountingStore] | None = None,
+        secret: Secret | None = None,
     ) -> None:
         """Use :func:`open_vault` or :func:`create_vault`. With `tiers` the home becomes one of several stores."""
+        self.secret = secret
+        """What opened the vault, if it was a key slot's: a rotation seals to it first."""
         self.home_url = store.url
         self.store: CountingStore | PlacedStore = store
         self.tiers = tiers
@@ -70,6 +76,7 @@ class OpenVault:
                 store, tiers, state=self.folder("tiers"), vault_id=self.vault_id, env=env, open_store=open_other
             )
             repository.use_store(self.store)
+        self.epoch = require_current(repository.home)
         self.indexes = Indexes(repository, self.folder("index"))
         self._view: IndexView | None = None
         self._covered: set[str] = set()
@@ -79,6 +86,8 @@ class OpenVault:
         self.trail = Trail(self)
         self.governor: Callable[[], GovernorPlan] = GovernorPlan
         """How runs are governed, made anew for each run: its probes have connections."""
+        self.parity_rows = PARITY_ROWS
+        """Parity objects of each group of packs that exist once."""
 
     @property
     def vault_id(self) -> str:
@@ -165,7 +174,11 @@ class OpenVault:
         return self.keyring() if self._readable() else None
 
     def _readable(self) -> list[ClassSecrets]:
-        return [secrets for secrets in self.repository.all_secrets() if self.repository.can_read(secrets.class_id)]
+        return [
+            secrets
+            for secrets in self.repository.all_secrets()
+            if self.repository.can_open(secrets.class_id, secrets.generation)
+        ]
 
     def source(self) -> engine.PackSource:
         """Return where the engine reads packs: files if the store has any, else through the store."""
@@ -229,6 +242,10 @@ class Resilience:
     breaker: BreakerPolicy | None = None
 
 
+ONE_TRY = Resilience({kind: RetryPolicy(attempts=1) for kind in ("store-unreachable", "store-throttled")})
+"""For a store that is only glanced at: one that is down is passed over at once."""
+
+
 def open_store(
     url: str,
     env: Environment,
@@ -259,27 +276,32 @@ def create_vault(
     *,
     key_file: PathLike | None,
     passphrase: str | None,
+    key_service: str | None = None,
     label: str,
     env: Environment | None,
     stores: Mapping[str, StoreSettings] | None = None,
     tiers: Tiers | None = None,
 ) -> OpenVault:
     """Make a vault and open it; see `Vault.create`."""
-    if key_file is None and passphrase is None:
+    if key_file is None and passphrase is None and key_service is None:
         raise UsageError(
             "a vault needs a secret that opens it", next="give --key-file FILE (it is made if it is not there)"
         )
     env = env or environment.system()
     limits = engine.Limits()
     store = open_store(os.fsdecode(url), env, limits, stores)
-    secrets: list[KeyFile | Passphrase] = []
+    secrets: list[Secret] = []
     if key_file is not None:
         secrets.append(_key_file_read_or_made(Path(os.fsdecode(key_file)), env))
     if passphrase is not None:
         secrets.append(Passphrase(passphrase))
+    if key_service is not None:
+        secrets.append(_service(key_service, env))
     store.create()
     repository = Repository.create(store, env, secrets=secrets, label=label)
-    made = OpenVault(store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores))
+    made = OpenVault(
+        store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores), secrets[0]
+    )
     if isinstance(made.store, PlacedStore):
         for other in made.store.stores.values():
             other.create()
@@ -301,6 +323,8 @@ def open_vault(
     key_file: PathLike | None,
     passphrase: str | None,
     credential: PathLike | None,
+    shares: Sequence[PathLike] = (),
+    key_service: str | None = None,
     env: Environment | None,
     stores: Mapping[str, StoreSettings] | None = None,
     resilience: Resilience | None = None,
@@ -308,27 +332,81 @@ def open_vault(
 ) -> OpenVault:
     """Open a vault by its store and one secret; see `Vault.open`."""
     env = env or environment.system()
-    secret = _one_secret(key_file, passphrase, credential)
+    secret = _one_secret(key_file, passphrase, credential, shares, key_service, env)
     limits = engine.Limits()
     store = open_store(os.fsdecode(url), env, limits, stores, resilience)
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
-    repository = Repository.open(store, secret, env)
+
+    def other(place: str) -> CountingStore:
+        return open_store(place, env, limits, stores, resilience)
+
+    def glance(place: str) -> CountingStore:
+        return open_store(place, env, limits, stores, ONE_TRY)
+
+    repository = opened_or_healed(store, secret, env, tiers, glance)
     return OpenVault(
-        store, repository, env, limits, tiers, lambda place: open_store(place, env, limits, stores, resilience)
+        store, repository, env, limits, tiers, other, None if isinstance(secret, RoleCredential) else secret
     )
 
 
-def _one_secret(key_file: PathLike | None, passphrase: str | None, credential: PathLike | None) -> Credential:
-    given = [secret for secret in (key_file, passphrase, credential) if secret is not None]
+def promote_home(
+    url: PathLike,
+    *,
+    key_file: PathLike | None = None,
+    passphrase: str | None = None,
+    old: PathLike | None = None,
+    stores: Mapping[str, StoreSettings] | None = None,
+    env: Environment | None = None,
+) -> int:
+    """Make the store that holds the copy of a lost home the vault's home; return the vault's new epoch.
+
+    From then on the old home is refused wherever this store is known; with `old`, its URL, also by who knows only it. What
+    the old home had and the copy had not yet is lost with it. Needs a secret of the root; idempotent after a crash.
+    `VaultMissingError` if the store holds no copy, `WrongKeyError`, `DamageError`.
+    """
+    env = env or environment.system()
+    limits = engine.Limits()
+    secret = _one_secret(key_file, passphrase, None, (), None, env)
+    copy = open_store(os.fsdecode(url), env, limits, stores)
+    former = open_store(os.fsdecode(old), env, limits, stores) if old is not None else None
+    try:
+        return promote_copy(copy, secret, env, former)
+    finally:
+        copy.close()
+        if former is not None:
+            former.close()
+
+
+def _one_secret(
+    key_file: PathLike | None,
+    passphrase: str | None,
+    credential: PathLike | None,
+    shares: Sequence[PathLike],
+    key_service: str | None,
+    env: Environment,
+) -> Credential:
+    given = [secret for secret in (key_file, passphrase, credential, shares or None, key_service) if secret is not None]
     if len(given) != 1:
         raise UsageError(
-            "a vault is opened with one secret: a key file, a passphrase or a writer's credential"
+            "a vault is opened with one secret: a key file, a passphrase, shares, a key service or a credential"
             + ("" if given else "; none was given"),
             next="give --key-file FILE, or set HOLDFAST_KEY_FILE",
         )
     if key_file is not None:
         return KeyFile.read(Path(os.fsdecode(key_file)))
     if credential is not None:
-        return WriterCredential.read(Path(os.fsdecode(credential)))
+        return RoleCredential.read(Path(os.fsdecode(credential)))
+    if shares:
+        sheets = (read_secret_file(Path(os.fsdecode(path))).decode("ascii", "replace") for path in shares)
+        return Shares(tuple(sheets))
+    if key_service is not None:
+        return _service(key_service, env)
     return Passphrase(passphrase or "")
+
+
+def _service(uri: str, env: Environment) -> KeyService:
+    """Return a key service by its URI. Imported when asked: few vaults have one."""
+    from holdfast.repository.key_services import key_service
+
+    return key_service(uri, env)

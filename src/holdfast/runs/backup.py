@@ -30,7 +30,9 @@ from holdfast.runs.catalog import after_backup
 from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_evidence
 from holdfast.runs.draft import part_findings, stored_refs
 from holdfast.runs.governed import GovernedRun, governed
+from holdfast.runs.home_copies import copy_after
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
+from holdfast.runs.protection import Protection
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
 from holdfast.runs.suspicion import facts_of, judged
@@ -81,10 +83,9 @@ class _Run:
     started: datetime
     began: float
     raised: RaisedFolders
+    protection: Protection
     findings: list[Finding] = field(default_factory=list)
     told: set[Finding] = field(default_factory=set)
-    packs: int = 0
-    stored_bytes: int = 0
     content: Counter[int] = field(default_factory=Counter)  # bytes of data packs by class
     fences: dict[int, tuple[int, ...]] = field(
         default_factory=dict
@@ -136,6 +137,7 @@ def _attempts(
                 vault.env.now(),
                 vault.env.monotonic(),
                 RaisedFolders.read(caches.raised),
+                Protection(vault, events),
             )
             return _attempt(run)
 
@@ -178,9 +180,11 @@ def _attempt(run: _Run) -> BackupResult:
     judgement = judged(run.caches.history, facts, parent, history) if request.judged else None
     anomaly = judgement.anomaly if judgement is not None else Anomaly()
     info = session.commit(_draft(run, finished, parent, end, anomaly.score))
+    run.protection.finish()
     run.caches.accept()
     if judgement is not None:
         judgement.committed(info, history, run.events)
+    copy_after(vault, run.events)
     if request.options.update_catalog:
         after_backup(vault, run.events)
     counts = vault.store.counts()
@@ -207,7 +211,9 @@ def _pass(run: _Run, session: Session, class_ids: Sequence[int]) -> engine.Finis
     """Read everything that is not known, store it, and make it known."""
     run.fences.clear()
     ingest = _ingest(run, engine_index(session.view), class_ids)
-    with Uploads(session.put_pack, ingest.pack_stored, run.request.options.upload_threads) as uploads:
+    with Uploads(
+        run.protection.around(session.put_pack), ingest.pack_stored, run.request.options.upload_threads
+    ) as uploads:
         try:
             finished = _pump(run, session, ingest, uploads)
         except BaseException:
@@ -356,8 +362,6 @@ def _store(
 ) -> None:
     """Store what the engine hands out to be stored."""
     if isinstance(event, engine.PackReady):
-        run.packs += 1
-        run.stored_bytes += len(event.data)
         run.content[event.class_id] += len(event.data) * (event.kind == DATA_KIND)
         uploads.submit(event.name, event.kind, event.data)
     elif isinstance(event, engine.CheckpointReady):

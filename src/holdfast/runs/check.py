@@ -1,4 +1,4 @@
-"""A check as a run: the repository's findings as one report."""
+"""A check as a run: the repository's findings as one report, and what the packs concerned cost."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Progress, ignore
-from holdfast.repository.check import check
+from holdfast.errors import DamageError, NotPermittedError
+from holdfast.repository.check import CheckOutcome, check
+from holdfast.repository.rounds import read_damaged
+from holdfast.runs.damage import attribute
 from holdfast.runs.migrate import copy_problems
+from holdfast.runs.protection import parity_problems
 from holdfast.runs.results import CheckReport
 
 if TYPE_CHECKING:
     from holdfast.base.events import Events
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.results import DamagedPack
+
+_REASONS = {"pack-missing": "missing", "pack-size": "size"}
 
 
-def run_check(vault: OpenVault, *, events: Events = ignore) -> CheckReport:
+def run_check(vault: OpenVault, *, show_paths: bool = False, events: Events = ignore) -> CheckReport:
     """Check; see `Vault.check`."""
     began = vault.env.monotonic()
 
@@ -25,12 +32,29 @@ def run_check(vault: OpenVault, *, events: Events = ignore) -> CheckReport:
     with engine.translated():
         outcome = check(vault.repository, progress=progress)
         problems, notes = copy_problems(vault)
+        parity, unprotected = parity_problems(vault)
+        damaged = _damaged(vault, outcome, show_paths=show_paths)
     return CheckReport(
         objects=outcome.objects,
         packs=outcome.packs,
         bytes=outcome.bytes,
         snapshots=outcome.snapshots,
-        problems=(*outcome.problems, *problems),
-        notes=(*outcome.notes, *notes),
+        problems=(*outcome.problems, *problems, *parity),
+        notes=(*outcome.notes, *notes, *unprotected),
+        damaged=damaged,
         seconds=vault.env.monotonic() - began,
     )
+
+
+def _damaged(vault: OpenVault, outcome: CheckOutcome, *, show_paths: bool) -> tuple[DamagedPack, ...]:
+    """Return what the packs cost that a check found bad, and those that are known to be."""
+    bad = {f.object.rpartition("/")[2]: _REASONS[f.kind] for f in outcome.findings if f.kind in _REASONS}
+    known = read_damaged(vault.repository.home)
+    if not bad and not known:
+        return ()
+    try:
+        rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
+        wanted = dict.fromkeys(sorted(known & rows.keys()), "known") | bad
+        return attribute(vault, wanted, rows, show_paths=show_paths)
+    except (DamageError, NotPermittedError):
+        return ()

@@ -91,6 +91,11 @@ class _Comparing:
         info = describe(repository, snapshot, HoldState(), None)
         verdicts: dict[bool | None, set[str]] = {True: set(), False: set(), None: set()}
         for part in info.classes:
+            known = repository.generation(part.class_id, part.generation)
+            if known is not None and known.erased:
+                verdicts[None].add(part.refs)  # nobody can ever compare it: its set is taken at its word
+                self.unread += 1
+                continue
             if not repository.can_read(part.class_id):
                 continue
             try:

@@ -102,7 +102,7 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
         key_slots=_slots(vault),
         writers=len(writers),
         writers_revoked=sum(writer.revoked for writer in writers),
-        opened_as="root" if repository.is_root else "writer",
+        opened_as=repository.role,
         key_beside_vault=_key_beside(vault, settings),
         stores=(vault.store.url.partition(":")[0] if ":" in vault.store.url else "local",),
         retention=_retention(settings),

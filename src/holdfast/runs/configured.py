@@ -49,6 +49,8 @@ class Access:
     key_file: str | None = None
     passphrase: str | None = None
     credential: str | None = None
+    shares: tuple[str, ...] = ()
+    key_service: str | None = None
     stores: Mapping[str, StoreSettings] = field(default_factory=dict)
     """The tables that `store:NAME` refers to."""
     tiers: Tiers | None = None
@@ -73,6 +75,7 @@ def access(config: Config, environ: Mapping[str, str]) -> Access:
         key_file=_file(vault.key_file, "vault.key_file"),
         passphrase=vault.passphrase.reveal(environ) if vault.passphrase else None,
         credential=_file(vault.credential, "vault.credential"),
+        key_service=vault.key_service or None,
         stores=config.settings.stores,
         tiers=tiers(config.settings),
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.base.data_classes import class_rank
-from holdfast.errors import LocalStateError
+from holdfast.errors import LocalStateError, NotPermittedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,10 @@ class Source:
 def identify(repository: Repository, paths: Sequence[bytes], label: str, host: str = "") -> Source:
     """Return the source: the same host and label (the same host and paths, if there is no label) give the same id."""
     host = host or socket.gethostname()
-    secrets = min(repository.all_secrets(), key=lambda row: (class_rank(row.class_id), row.generation))
+    known = [row for row in repository.generations() if row.dedup_key]
+    if not known:
+        raise NotPermittedError(f"a {repository.role}'s credential holds no key to store anything with")
+    secrets = min(known, key=lambda row: (class_rank(row.id), row.generation))
     key = hmac.digest(secrets.dedup_key, b"holdfast source" + repository.vault_id, hashlib.sha256)
     name = [b"label", label.encode()] if label else [b"paths", *sorted(set(paths))]
     text = b"".join(len(part).to_bytes(4, "little") + part for part in (host.encode(), *name))

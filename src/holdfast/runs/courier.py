@@ -31,6 +31,7 @@ from holdfast.repository.transfer import (
     open_receipt,
     seal_manifest,
 )
+from holdfast.repository.wraps import note_medium
 from holdfast.runs.medium import COURIER, HEADER, OBJECTS, Full, Medium, find_material
 from holdfast.runs.operations import audited
 from holdfast.runs.tier_results import CourierSet, CourierStatus, ExportResult, ReceiptResult
@@ -211,11 +212,22 @@ class Courier:
         waiting = self._waiting()
         if not waiting:
             return None
+        if any(name.startswith("keyring/") for name, _ in waiting):
+            self._enter_into_ledger(len(self._sets) + 1)
+            waiting = self._waiting()
         row = _SetRecord(len(self._sets) + 1, self._vault.env.timestamp())
         self._keep_plan(row.number, [SetObject(name, size, "") for name, size in waiting])
         self._sets.append(row)
         self._save()
         return row
+
+    def _enter_into_ledger(self, number: int) -> None:
+        """Write down, before it leaves, that the media of a set hold a copy of the keyring."""
+        repository = self._vault.repository
+        name = f"courier {self.name}, set {number}"
+        entry = sha256(f"{repository.home.vault} {name}".encode())[:32]
+        epoch = repository.require_keyring().epoch
+        note_medium(repository.home, repository.root, entry, name, self._vault.env.now(), epoch)
 
     def _open_medium(self, row: _SetRecord, medium: Medium, marker: dict[str, str] | None) -> _MediumRecord:
         """Return the record of the medium to write: the one that was begun, or the next. `MediumError` if it was swapped."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.base.plain_json import read_json
 from holdfast.errors import MediumError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Medium:
             with path.open("rb") as file:
                 text = file.read(MARKER_BYTES_MAX)
         try:
-            found = json.loads(text)
+            found = read_json(text)
             return {"vault": str(found["vault"]), "medium": str(found["medium"])}
         except (ValueError, KeyError, TypeError):
             raise MediumError(

@@ -13,6 +13,8 @@ from holdfast.governor.budget import UNLIMITED, Budget
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Overwrite = Literal["never", "older", "always"]
+Damaged = Literal["keep", "skip"]
+"""What becomes of a file of which bytes are lost: the rest as `NAME.damaged` with a map beside it, or nothing."""
 
 MIB = 1 << 20
 

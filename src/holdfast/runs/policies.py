@@ -42,7 +42,8 @@ def tiers(settings: Settings) -> Tiers | None:
     book = policy_book(settings)
     named = frozenset[str]().union(*(policy.named for policy in book.policies.values()))
     urls = {name: f"{_STORE}{name}" for name in settings.stores if name in named and name != _home_name(settings)}
-    return Tiers(book, urls, settings.spool.folder, settings.spool.bytes_max, settings.spool.alarm_seconds)
+    spool = settings.spool
+    return Tiers(book, urls, spool.folder, spool.bytes_max, spool.alarm_seconds, settings.vault.home_copy)
 
 
 def policy_book(settings: Settings) -> PolicyBook:
@@ -95,6 +96,7 @@ def _policy(name: str, given: PolicySettings | None, home: str) -> ClassPolicy:
         retain_seconds=given.retain_seconds,
         spool=given.spool,
         single_copy_accepted=given.unsafe_single_copy,
+        parity=given.parity,
     )
 
 

@@ -13,6 +13,8 @@ from holdfast.repository import prune
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.stock import known_facts
 from holdfast.runs.compare import comparer
+from holdfast.runs.home_copies import copy_after
+from holdfast.runs.protection import protected_anew
 from holdfast.runs.results import PruneResult
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
         patience=timedelta(0) if request.revoke_silent else prune.PATIENCE,
         unsafe_undo_delay=max(timedelta(days=request.undo_days), _longest_lock(vault)),
         keep_whole=_dear(vault),
+        before_deletion=lambda: protected_anew(vault, events),
         compare=comparer(vault, events),
     )
     events(Progress(phase="mark"))
@@ -69,6 +72,8 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
                 seconds=vault.env.monotonic() - began,
             )
         done = prune.prune(vault.repository, options)
+        protected_anew(vault, events)
+        copy_after(vault, events)
         vault.refresh_index()  # packs were rewritten or deleted: what this vault reads next must not look for them
     return PruneResult(
         phase=done.phase,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from holdfast.base.events import Events
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
-    from holdfast.runs.options import Cancel, Limits, Overwrite
+    from holdfast.runs.options import Cancel, Damaged, Limits, Overwrite
 
 POLL_SECONDS = 0.25
 RESUME_NAME = b".holdfast-restore"
@@ -38,6 +38,7 @@ class RestoreRequest:
     exclude: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     overwrite: Overwrite = "never"
+    damaged: Damaged = "keep"
     in_place: bool = False
     dry_run: bool = False
     owners: bool | None = None
@@ -90,6 +91,7 @@ def _restored(
                 overwrite=request.overwrite,
                 owners=os.geteuid() == 0 if request.owners is None else request.owners,
                 dry_run=request.dry_run,
+                keep_damaged=request.damaged == "keep",
             ),
             limits=vault.limits,
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.base.events import Finding
-    from holdfast.runs.tier_results import RestorePlan
+    from holdfast.runs.tier_results import CopyRepair, RestorePlan
 
 __all__ = [
     "Anomaly",
@@ -34,7 +34,9 @@ __all__ = [
     "ForgetPlan",
     "ForgetResult",
     "FoundEntry",
+    "PackRepair",
     "PruneResult",
+    "RepairReport",
     "RepairResult",
     "RestoreResult",
     "RetentionPolicy",
@@ -178,6 +180,8 @@ class CheckReport:
     """Sentences that name objects, never paths. Empty: sound."""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    damaged: tuple[DamagedPack, ...] = ()
+    """Packs that are missing, of another size than the index says, or known to be damaged, and what they cost."""
 
     @property
     def sound(self) -> bool:
@@ -212,6 +216,8 @@ class VerifyReport:
     """Further copies of these packs, on other stores, that were read and hashed."""
     cold: int = 0
     """Packs that were not read because every copy must be thawed first."""
+    parity: int = 0
+    """Parity objects that were read and hashed."""
     sets_compared: int = 0
     """Reference sets that were compared with their trees now; what was compared before is not compared again."""
     runs_countersigned: int = 0
@@ -274,6 +280,58 @@ class RepairResult:
     runs_dropped: int
     """Index runs that could not be read, and were replaced."""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PackRepair:
+    """One pack of which no sound copy is where it should be, and how it comes back."""
+
+    pack: str
+    reason: str
+    """`missing` or `hash`."""
+    source: str
+    """`parity`; or empty if nothing brings it back."""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """A repair of everything, or after a dry run what it would do. What nothing brings back is named, and never deleted."""
+
+    dry_run: bool
+    index: RepairResult
+    packs_read: int
+    packs: tuple[PackRepair, ...] = ()
+    """Every pack that was damaged or missing."""
+    lost: tuple[DamagedPack, ...] = ()
+    """Packs beyond repair and what they cost: they stay as they are, listed; what is sound in them is still restored."""
+    parity_groups: int = 0
+    """Parity groups made, or to be made."""
+    parity_damaged: int = 0
+    """Parity objects that were damaged; their groups were made anew."""
+    unprotected: int = 0
+    """Packs that had no parity and want it."""
+    copies: CopyRepair | None = None
+    """What was done about copies on several stores; None with a single store."""
+    damaged_list: str = ""
+    """Name of the `damaged/N` object that tells writers what is lost, if it changed."""
+    catalog: str = ""
+    """`current`, `rebuilt`, or empty if there was no key to read it with."""
+    problems: tuple[str, ...] = ()
+    """What could not be done, as sentences."""
+    seconds: float = 0.0
+
+    @property
+    def healed(self) -> int:
+        """Packs that are whole again."""
+        return sum(pack.done for pack in self.packs)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all is whole; 4 something is damaged: after a dry run also what a repair would bring back."""
+        left = [pack for pack in self.packs if not pack.done]
+        lost_copies = self.copies is not None and self.copies.exit_code != 0
+        return 4 if left or self.lost or self.problems or lost_copies or self.index.packs_damaged else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.runs.assembly import OpenVault
-    from holdfast.runs.options import Cancel, Limits, Overwrite, PathLike
+    from holdfast.runs.options import Cancel, Damaged, Limits, Overwrite, PathLike
     from holdfast.runs.results import Change, EntryInfo, RestoreResult, SnapshotInfo
     from holdfast.runs.tier_results import RestorePlan, ThawResult
 
@@ -52,6 +52,7 @@ class Snapshot:
         exclude: Sequence[str] = (),
         classes: Sequence[str] = (),
         overwrite: Overwrite = "never",
+        damaged: Damaged = "keep",
         in_place: bool = False,
         dry_run: bool = False,
         owners: bool | None = None,
@@ -66,6 +67,10 @@ class Snapshot:
         is whole and every byte verified; what cannot be restored is a finding, and the rest is restored. Never writes
         outside `to`, whatever symlinks are there. An interrupted restore goes on where it stopped when called again.
 
+        Of a file that is damaged in the vault, what is whole becomes `NAME.damaged`, zeros where bytes are lost, and
+        `NAME.damaged.map` (JSON) lists those ranges; with `damaged="skip"` it is a finding only. Nothing that is there is
+        touched by it: a name that is taken gets a number.
+
         `owners` None: restore owners if root. `break_glass` is the reason for going without the approvals that the access
         policy asks for: it always works, and always alerts.
 
@@ -79,6 +84,7 @@ class Snapshot:
             exclude=tuple(exclude),
             classes=tuple(classes),
             overwrite=overwrite,
+            damaged=damaged,
             in_place=in_place,
             dry_run=dry_run,
             owners=owners,

@@ -12,7 +12,7 @@ from holdfast.base import environment
 from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, KitNotRehearsedError
 from holdfast.runs.alerting import open_book, open_desk
 from holdfast.runs.assembly import open_vault
 from holdfast.runs.configured import access, configured_resilience
@@ -39,6 +39,7 @@ def read_vault(config: Config, env: Environment) -> VaultFacts:
             key_file=known.key_file,
             passphrase=known.passphrase,
             credential=known.credential,
+            key_service=known.key_service,
             env=env,
             stores=known.stores,
             resilience=configured_resilience(config.settings),
@@ -76,10 +77,22 @@ def status(config: Config, *, env: Environment | None = None) -> StatusReport:
         return make_report(config.settings, entries_of(config.settings), facts, book, alerts.live(), env.now())
 
 
+def _require_rehearsal(config: Config, env: Environment) -> None:
+    """Refuse to run unattended while nobody knows that a recovery kit opens the vault. `KitNotRehearsedError`.
+
+    A vault that cannot be read now is no reason: the service is there to tell people.
+    """
+    if config.settings.scheduler.unsafe_unrehearsed:
+        return
+    facts = read_vault(config, env)
+    if not facts.error and facts.kit_rehearsed is None:
+        raise KitNotRehearsedError("no recovery kit ever opened this vault, so nothing runs unattended yet")
+
+
 def run_service(config: Config, path: str, stop: Stop, *, env: Environment | None = None) -> None:
     """Run the schedule until `stop` is set. `path` is the configuration's file, which runs are started with.
 
-    `ScheduleBusyError` if it runs on this host already; `LocalStateError`.
+    `ScheduleBusyError` if it runs on this host already; `LocalStateError`; `KitNotRehearsedError`.
     """
     env = env or environment.system()
     settings = config.settings
@@ -88,6 +101,7 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
         sys.stderr.write(line)
         sys.stderr.flush()
 
+    _require_rehearsal(config, env)
     with ExitStack() as stack:
         stack.enter_context(service_lock(runs_folder()))
         service = Service(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from holdfast.classes.routing import MovePlan
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.courier import Courier
+    from holdfast.runs.home_copies import HomeRepaired
     from holdfast.runs.options import Cancel, Limits
     from holdfast.runs.tier_results import CopyRepair, Exposure, MigrateResult, Pending
 
@@ -63,6 +64,17 @@ class TierSurface:
         from holdfast.runs import migrate
 
         return migrate.run_repair_copies(self._vault, dry_run=dry_run, events=events)
+
+    @audited("repair")
+    def repair_home(self, *, dry_run: bool = False) -> HomeRepaired:
+        """Put back from the home's copy what the home has lost or what does not verify, then bring the copy up to date.
+
+        Each object is verified before it is put back, and what was deleted on purpose stays away. Needs the root key.
+        `UsageError` for a vault whose home has no copy, `StoreUnreachableError` if the copy's store does not answer.
+        """
+        from holdfast.runs.home_copies import run_repair_home
+
+        return run_repair_home(self._vault, dry_run=dry_run)
 
     def pending(self) -> Pending | None:
         """Return what waits because a store was down, by this host's ledger; None for a vault with one store."""

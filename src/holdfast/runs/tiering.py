@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LEDGER_FILE", "Tiers", "open_placed"]
 
 LEDGER_FILE = "placement.sqlite"
+AUTO = "auto"
 SPOOL_BYTES_MAX = 10 << 30
 SPOOL_ALARM_SECONDS = 4 * 3600
 
@@ -36,6 +37,27 @@ class Tiers:
     """None: in the local state."""
     spool_bytes_max: int = SPOOL_BYTES_MAX
     spool_alarm_seconds: int = SPOOL_ALARM_SECONDS
+    home_copy: str = AUTO
+    """The store that the home's objects are copied to: `auto` the best one that may hold them, `none`, or its name."""
+
+    @property
+    def copy_name(self) -> str:
+        """The store that the home is copied to; empty if there is none.
+
+        One whose objects can be deleted (wrapped keys must not lie under a lock), that every class may lie on, and that
+        answers at once.
+        """
+        if self.home_copy != AUTO:
+            return self.home_copy if self.home_copy in self.urls else ""
+        fit = (
+            facts
+            for name, facts in self.book.stores.items()
+            if name in self.urls
+            and not facts.lock_seconds
+            and facts.tier in {"hot", "warm"}
+            and all(name in self.book.allowed(class_name) for class_name in self.book.policies)
+        )
+        return min((facts.name for facts in fit), key=lambda name: (self.book.tier_rank(name), name), default="")
 
 
 def open_placed(

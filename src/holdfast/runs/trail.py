@@ -94,13 +94,12 @@ class Trail:
     ) -> AuditRecord:
         """Return a record of now, by this process and credential."""
         repository = self._vault.repository
-        role = "root" if repository.is_root else "writer"
         return AuditRecord(
             kind=kind,
             phase=phase,
             operation=operation,
             time=self._vault.env.now(),
-            actor=this_actor(os.uname().nodename, role, repository.writer_id),
+            actor=this_actor(os.uname().nodename, repository.role, repository.writer_id),
             vault=self._vault.vault_id,
             outcome=outcome,
             subject=subject,

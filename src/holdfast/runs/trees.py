@@ -28,7 +28,7 @@ class Trees:
         self.parts: dict[int, SealedPart] = {}
         self.trees: dict[int, engine.Tree] = {}
         for row in wanted:
-            if vault.repository.can_read(row.class_id):
+            if vault.repository.can_open(row.class_id, row.generation):
                 part = read_part(vault.repository, info, row.class_id)
                 self.parts[row.class_id] = part
                 self.trees[row.class_id] = self.reader.tree(part.root)

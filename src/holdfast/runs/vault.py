@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Self
 from holdfast.base.defaults import UNDO_DAYS
 from holdfast.base.events import Alert, Events, ignore
 from holdfast.errors import UsageError
-from holdfast.repository import forget, writers
-from holdfast.repository.credentials import Passphrase
+from holdfast.repository import forget
 from holdfast.repository.holds import set_hold
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs import configured
@@ -18,9 +17,11 @@ from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.surface import DrillSurface
+from holdfast.runs.key_surface import KeySurface
 from holdfast.runs.mount_surface import MountSurface
 from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
+from holdfast.runs.repair_surface import RepairSurface
 from holdfast.runs.results import ForgetResult
 from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
 from holdfast.runs.suspicion_surface import SuspicionSurface
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         ForgetPlan,
         FoundEntry,
         PruneResult,
-        RepairResult,
         RetentionPolicy,
         VaultStats,
         VerifyReport,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from holdfast.runs.tiering import Tiers
 
 
-class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
+class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurface, TierSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the
@@ -65,6 +65,7 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
         self._config = config
         if config is not None:
             vault.governor = lambda: configured.governor_plan(config.settings, os.environ)
+            vault.parity_rows = config.settings.vault.parity
 
     @classmethod
     def create(
@@ -73,6 +74,7 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
         *,
         key_file: PathLike | None = None,
         passphrase: str | None = None,
+        key_service: str | None = None,
         label: str = "",
         stores: Mapping[str, StoreSettings] | None = None,
         tiers: Tiers | None = None,
@@ -80,12 +82,19 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
     ) -> Vault:
         """Make a vault and open it. A key file that does not exist is made (mode 0600); one that exists is used.
 
-        Either or both secrets may be given: each becomes a key slot. The keyring is durable before the vault header
+        Each secret given becomes a key slot; `key_service` is the URI of one. The keyring is durable before the vault header
         is: a crash leaves no vault or a whole one. `stores`: the tables that a URL `store:NAME` refers to; `tiers`: the
         stores of packs beside the home, and which go where. `VaultExistsError`; `UsageError` if no secret is given.
         """
         made = create_vault(
-            url, key_file=key_file, passphrase=passphrase, label=label, env=env, stores=stores, tiers=tiers
+            url,
+            key_file=key_file,
+            passphrase=passphrase,
+            key_service=key_service,
+            label=label,
+            env=env,
+            stores=stores,
+            tiers=tiers,
         )
         vault = cls(made)
         with operation(vault._vault, "init"):
@@ -99,6 +108,8 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
         key_file: PathLike | None = None,
         passphrase: str | None = None,
         credential: PathLike | None = None,
+        shares: Sequence[PathLike] = (),
+        key_service: str | None = None,
         stores: Mapping[str, StoreSettings] | None = None,
         tiers: Tiers | None = None,
         config: Config | None = None,
@@ -106,7 +117,8 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
     ) -> Vault:
         """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
 
-        `credential` is a writer's: it can back up and nothing else. `VaultMissingError`, `WrongKeyError`.
+        `credential` is a role's: a writer's can back up and nothing else. `shares` are files of sheets that make a key,
+        `key_service` is the URI of one. `VaultMissingError`, `WrongKeyError`, `KeyServiceError`.
 
         A secret given here goes before the configured one.
         """
@@ -115,8 +127,9 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
         if named is not None:
             known = configured.access(named, os.environ)
             url, stores, tiers = known.url, known.stores, known.tiers
-            if key_file is None and passphrase is None and credential is None:
+            if not any((key_file, passphrase, credential, shares, key_service)):
                 key_file, passphrase, credential = known.key_file, known.passphrase, known.credential
+                key_service = known.key_service
         resilience = None if config is None else configured.configured_resilience(config.settings)
         with denials_noted(url, env):
             opened = open_vault(
@@ -124,6 +137,8 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
                 key_file=key_file,
                 passphrase=passphrase,
                 credential=credential,
+                shares=shares,
+                key_service=key_service,
                 env=env,
                 stores=stores,
                 resilience=resilience,
@@ -360,23 +375,15 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
             authorise(self._vault, "prune", {"undo_days": undo_days})
         return run_prune(self._vault, request, events=events)
 
-    @audited("repair")
-    def repair_index(self, *, everything: bool = False, dry_run: bool = False, events: Events = ignore) -> RepairResult:
-        """List again the packs that no readable index run lists, by the packs' own directories.
-
-        Safe at any time: nothing but index runs that cannot be read is deleted, after what replaces them is durable.
-        `everything` reads all packs. Needs the root key. Packs that are damaged themselves are counted, not listed.
-        """
-        from holdfast.runs.repair import run_repair_index
-
-        return run_repair_index(self._vault, everything=everything, dry_run=dry_run, events=events)
-
     @audited("check")
-    def check(self, *, events: Events = ignore) -> CheckReport:
-        """Check the structure: every object's frame and signature, every reference, presence and size of each pack."""
+    def check(self, *, show_paths: bool = False, events: Events = ignore) -> CheckReport:
+        """Check the structure: every object's frame and signature, every reference, presence and size of each pack.
+
+        What a missing or known bad pack costs is said: class, snapshots, count of files, and with `show_paths` which ones.
+        """
         from holdfast.runs.check import run_check
 
-        return run_check(self._vault, events=events)
+        return run_check(self._vault, show_paths=show_paths, events=events)
 
     @audited("verify")
     def verify(
@@ -462,29 +469,3 @@ class Vault(DrillSurface, SuspicionSurface, TierSurface, MountSurface):
             events=events,
             stop=stop,
         )
-
-    @audited("enroll")
-    def enroll_writer(self, label: str, classes: Sequence[str] = (), *, group: str = "") -> bytes:
-        """Make a writer that can add to the classes (none: all) and read nothing; return its credential's bytes.
-
-        Writers of one `group` do not store again what another of them stored, once `verify` has countersigned it.
-        """
-        repository = self._vault.repository
-        chosen = [repository.class_id(name) for name in classes]
-        return writers.enrol(repository, label, chosen, group=group).encode()
-
-    @audited("revoke")
-    def revoke_writer(self, writer: str) -> None:
-        """Revoke a writer by id or label: its index runs are no longer trusted, its open sessions end."""
-        repository = self._vault.repository
-        writers.revoke(repository, writers.find_writer(repository, writer).id)
-
-    @audited("key")
-    def recovery_kit(self) -> bytes:
-        """Make a new key slot and return it as a recovery kit: a key file with instructions for people."""
-        return writers.make_recovery_kit(self._vault.repository)
-
-    @audited("key")
-    def add_passphrase(self, passphrase: str) -> str:
-        """Add a key slot; return its id."""
-        return self._vault.repository.add_slot(Passphrase(passphrase))

@@ -15,6 +15,7 @@ from holdfast.base.events import Note, Progress, ignore
 from holdfast.errors import DamageError, HoldfastError, StoreUnreachableError
 from holdfast.repository import names
 from holdfast.repository.check import check
+from holdfast.repository.roles import VOUCH
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.repository.snapshots import select
 from holdfast.repository.vouching import vouch
@@ -23,10 +24,11 @@ from holdfast.runs.copies import due_packs, scrub_copies, within_reach
 from holdfast.runs.damage import attribute, packs_needed
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.ledger import Ledger
+from holdfast.runs.protection import ParityScrubbed, scrub_parity
 from holdfast.runs.results import VerifyReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from holdfast.base.events import Events
     from holdfast.runs.assembly import OpenVault
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 LEDGER_FILE = "verified"
+_PARITY_DAYS = 30.0
+"""With `due`, parity is read back as often as patient data."""
 LEDGER_EVERY_PACKS = 64
 """The ledger is saved after so many packs: an interrupted verification goes on where it stopped."""
 
@@ -96,8 +100,9 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         proof = _Proof(ledger)
         _read(vault, chosen, proof, events, steered)
         further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
+        parity = _parity(vault, request, ledger)
         ledger.forget(proof.damaged)
-        ledger.save(live)
+        ledger.save(live | parity.listed)
         damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
         listed = _publish(vault, proof, events) if request.mark_damaged else ""
         said = _sign(vault, request, ledger, events)
@@ -108,7 +113,8 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         bytes=proof.bytes,
         segments=proof.segments,
         damaged=damaged,
-        problems=(*structure.problems, *further.problems, *said.problems),
+        problems=(*structure.problems, *further.problems, *parity.problems, *said.problems),
+        parity=parity.objects,
         oldest_days=ledger.oldest_days(live, vault.env.now()),
         damaged_list=listed,
         seconds=vault.env.monotonic() - began,
@@ -118,6 +124,21 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         runs_countersigned=said.runs_countersigned,
         classes_missing=sum(not vault.repository.can_read(class_id) for class_id in classes),
     )
+
+
+def _parity(vault: OpenVault, request: VerifyRequest, ledger: Ledger) -> ParityScrubbed:
+    """Read back as large a part of the parity objects as of the packs; none where snapshots were asked for."""
+    if request.snapshots:
+        return ParityScrubbed()
+    now = vault.env.now()
+
+    def chosen(shas: Sequence[str]) -> list[str]:
+        due = replace(request, older_than_days=_PARITY_DAYS) if request.due else request
+        return choose(shas, ledger, {sha: ledger.age_days(sha, now) for sha in shas}, due)
+
+    scrubbed = scrub_parity(vault, chosen)
+    ledger.note(scrubbed.sound, now)
+    return scrubbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +152,7 @@ class _Said:
 
 def _sign(vault: OpenVault, request: VerifyRequest, ledger: Ledger, events: Events) -> _Said:
     """Compare reference sets with trees, and vouch for index runs whose packs are proved. Only with the root key."""
-    if not vault.repository.is_root or not request.mark_damaged:
+    if not vault.repository.may(VOUCH) or not request.mark_damaged:
         return _Said()
     chosen = {select(vault.snapshots(), snapshot).id for snapshot in request.snapshots}
     found = compare_all(vault, chosen, events=events)
@@ -213,7 +234,7 @@ def _read(vault: OpenVault, chosen: list[str], proof: _Proof, events: Events, st
 def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     """Put the list of damaged packs if it grew, or shrank because a pack is whole again; return its name."""
     repository = vault.repository
-    if not repository.is_root:
+    if not repository.may(VOUCH):
         return ""
     if repository.store.size(names.VAULT) is None:
         raise StoreUnreachableError(
@@ -226,7 +247,7 @@ def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     if now == known:
         return ""
     try:
-        return write_damaged(repository.home, repository.root, frozenset(now))
+        return write_damaged(repository.home, repository.signer(VOUCH), frozenset(now))
     except HoldfastError as error:
         events(Note(f"the list of damaged packs could not be stored: {error.what}", error.code))
         return ""

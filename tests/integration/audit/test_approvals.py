@@ -206,3 +206,41 @@ def test_what_nobody_could_satisfy_is_refused():
     ):
         with pytest.raises(UsageError):
             call()
+
+
+def test_handing_out_keys_erasing_and_shortening_need_two_people(vault, clock, place):
+    """What carries its approvals in the vault is obeyed by whoever reads it; what needs none goes on as before."""
+    vault.rotate_classes(["phi"])
+    vault.set_minimum_retention({"imaging": 30})
+    vault.approvals.set_policy(replace(POLICY, delay_seconds=0, operations=("export", "shred", "floor")))
+    asked = {
+        "kit": vault.recovery_kit,
+        "passphrase": lambda: vault.add_passphrase("correct horse"),
+        "shares": lambda: vault.split_key(2, 3),
+        "restorer": lambda: vault.issue_credential("restorer", "anna", ["phi"]),
+        "root": lambda: vault.issue_credential("root", "second"),
+        "erase": lambda: vault.shred("phi", 0, reason="end", with_snapshots=True),
+        "shorten": lambda: vault.set_minimum_retention({"imaging": 1}),
+    }
+    for operation in asked.values():
+        with pytest.raises(ApprovalMissingError):
+            operation()
+    assert vault.minimum_retention == {"imaging": 30}
+    assert vault._vault.repository.can_open(1, 0)
+    vault.issue_credential("writer", "ward7")
+    vault.issue_credential("auditor", "tax office")
+    vault.set_minimum_retention({"imaging": 60})
+    sign(vault, clock, "alice", "bob")
+    vault.recovery_kit()
+    assert vault.shred("phi", 0, reason="end", with_snapshots=True).erased
+    assert not vault._vault.repository.can_open(1, 0)
+    # The statements were over 1 day while 30 were in force; they serve for exactly that, once.
+    assert vault.set_minimum_retention({"imaging": 1}) == {"imaging": 1}
+    vault.set_minimum_retention({"imaging": 9})
+    with pytest.raises(ApprovalMissingError):
+        vault.set_minimum_retention({"imaging": 1})
+    assert {each.record.kind for each in vault.audit.records() if each.record.outcome == "denied"} >= {
+        "key",
+        "shred",
+        "floor",
+    }

@@ -32,10 +32,6 @@ def vault(tmp_path, monkeypatch):
         yield made
 
 
-def told(*answers: int) -> Any:
-    return Told(*answers)
-
-
 class Told:
     """A mount of the engine's that answers as told."""
 
@@ -70,20 +66,22 @@ def test_how_a_mount_is_ended(tmp_path):
     folder = upper_of(tmp_path / "m", None)
     said: list[str] = []
     hear = lambda event: said.append(event.code)  # noqa: E731
-    idle = told()
+    idle: Any = Told()
     assert runs._end(idle, None, hear, told=False) is False
     assert idle.asked == [False]
-    looked_into = told(errno.EBUSY)
+    looked_into: Any = Told(errno.EBUSY)
     assert runs._end(looked_into, None, hear, told=False) is True
     assert looked_into.asked == [False, True]
     assert said == []
-    in_use = told(errno.EBUSY, errno.EBUSY)
+    in_use: Any = Told(errno.EBUSY, errno.EBUSY)
     assert runs._end(in_use, folder, hear, told=False) is True
     assert runs._end(in_use, folder, hear, told=True) is True
     assert said == ["mount-busy"]
-    assert runs._end(told(errno.EINVAL), folder, hear, told=False) is False
+    gone: Any = Told(errno.EINVAL)
+    broken: Any = Told(errno.EIO)
+    assert runs._end(gone, folder, hear, told=False) is False
     with pytest.raises(MountError):
-        runs._end(told(errno.EIO), folder, hear, told=False)
+        runs._end(broken, folder, hear, told=False)
 
 
 def test_a_second_signal_detaches(vault, tmp_path):

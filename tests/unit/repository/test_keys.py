@@ -22,7 +22,7 @@ from holdfast.errors import (
 )
 from holdfast.repository import slots, writers
 from holdfast.repository.check import check
-from holdfast.repository.credentials import KeyFile, Passphrase, WriterCredential
+from holdfast.repository.credentials import KeyFile, Passphrase, RoleCredential
 from holdfast.repository.repository import Repository
 from holdfast.stores.layers import Wrapper
 from holdfast.stores.memory import MemoryStore
@@ -147,7 +147,7 @@ def test_a_writer_adds_and_reads_nothing(
 ) -> None:
     path = tmp_path / "credential"
     writers.enrol(repository, "ehr-1", [1]).write(path)
-    opened = Repository.open(store, WriterCredential.read(path), env)
+    opened = Repository.open(store, RoleCredential.read(path), env)
     assert (opened.is_root, opened.can_read(1), opened.classes) == (False, False, {1: "phi"})
     run = opened.new_run_key(1)
     assert opened.open_envelope(1, 0, run.map_envelope) == run.map_key, "its own page maps"
@@ -178,7 +178,7 @@ def test_a_credential_fits_one_vault(repository: Repository, env: Environment) -
         Repository.open(other, credential, env)
     for text in (b"", b"{}", b'{"format":"holdfast-credential-1"}'):
         with pytest.raises(WrongKeyError):
-            WriterCredential.parse(text)
+            RoleCredential.parse(text)
     with pytest.raises(UsageError):
         writers.enrol(repository, "x", [99])
 

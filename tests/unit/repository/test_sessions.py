@@ -26,7 +26,7 @@ from holdfast.repository.repository import Repository
 from holdfast.repository.retention import RetentionPolicy
 from holdfast.repository.rounds import read_damaged, write_damaged
 from holdfast.repository.session import bucket
-from holdfast.repository.states import read_state
+from holdfast.repository.states import CHAIN_LINKS, collect_states, is_long, next_number, read_state
 from holdfast.repository.types import SnapshotDraft
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine, FakeIndex
@@ -173,11 +173,22 @@ def test_a_missing_pack_stops_the_commit(host: FakeHost, store: MemoryStore) -> 
 
 def test_own_state_comes_back(host: FakeHost, repository: Repository, store: MemoryStore) -> None:
     session = host.begin()
-    for number, payload in enumerate((b"base", b"delta", b"delta2")):
+    base, first, second, again = b"\1\0base", b"\1\1delta", b"\1\1delta2", b"\1\0again"
+    for number, payload in enumerate((base, first, second)):
         session.put_state(host.source, number, payload)
-    assert read_state(repository, host.source) == [b"base", b"delta", b"delta2"]
+    assert read_state(repository, host.source) == [base, first, second]
+    assert collect_states(repository) == 0, "a short chain is left alone"
     damage(store, names.numbered("state", repository.writer_id, host.source, 1))
-    assert read_state(repository, host.source) == [b"base"]
+    assert read_state(repository, host.source) == [base]
+    damage(store, names.numbered("state", repository.writer_id, host.source, 0))
+    assert read_state(repository, host.source) == []
+    for number in range(3, CHAIN_LINKS + 2):
+        session.put_state(host.source, number, again if number == CHAIN_LINKS else second)
+    assert is_long(repository, host.source) is False
+    assert read_state(repository, host.source) == [again, second]
+    assert collect_states(repository) == CHAIN_LINKS
+    assert read_state(repository, host.source) == [again, second]
+    assert next_number(repository, host.source) == CHAIN_LINKS + 2
 
 
 def test_a_writer_trusts_its_own_runs_and_countersigned_ones(

@@ -1,4 +1,5 @@
 //! The engine from outside: round trips, damage, hostile bytes, limits. All inputs are seeded.
+mod bombs;
 mod chunks;
 mod constants;
 mod contents;

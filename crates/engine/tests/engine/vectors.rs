@@ -11,6 +11,7 @@ use holdfast_engine::directory::ChunkInfo;
 use holdfast_engine::entry::{Entry, EntryKind};
 use holdfast_engine::group::{Extent, PageGroup};
 use holdfast_engine::pack::{Envelope, FinishedPack, PackBuilder, PackHeader, Recipient};
+use holdfast_engine::parity::{ParityCode, add};
 use holdfast_engine::record::encode_run;
 use holdfast_engine::refs::RefSet;
 use holdfast_engine::repack::RepackBuilder;
@@ -297,6 +298,8 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("pack", pack.bytes.clone()),
         ("repacked_name", second.name.0.to_vec()),
         ("repacked", second.bytes.clone()),
+        ("parity_0", parity(&[(0, &pack), (5, &second)], 0)),
+        ("parity_1", parity(&[(0, &pack), (5, &second)], 1)),
         ("index_run", encode_run(&[pack.record, second.record])),
         ("leaf", small.0[0].clone()),
         ("root_of_300", large.0.last().cloned().unwrap_or_default()),
@@ -326,6 +329,32 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("writer_state", state().encode().unwrap()),
     ]
+}
+
+/// A row of a group of two, as `docs/format/parity.md` lays it out.
+fn parity(members: &[(u8, &FinishedPack)], row: u8) -> Vec<u8> {
+    let code = ParityCode::new(2).unwrap();
+    let length = members
+        .iter()
+        .map(|(_, pack)| pack.bytes.len())
+        .max()
+        .unwrap();
+    let mut object = b"\x89HFPR\r\n\x1a\x01\0".to_vec();
+    object.extend([row, 2]);
+    object.extend([1; 16]);
+    object.extend([1, 0, 1, 16, members.len() as u8, 0, 0, 0]);
+    object.extend((length as u32).to_le_bytes());
+    let mut bytes = vec![0; length];
+    for (slot, pack) in members {
+        object.extend([*slot, 0, 0, 0]);
+        object.extend((pack.bytes.len() as u32).to_le_bytes());
+        object.extend(pack.name.0);
+        let mut products = vec![Vec::new(); 2];
+        code.products(usize::from(*slot), &pack.bytes, &mut products)
+            .unwrap();
+        add(&mut bytes, &products[usize::from(row)]);
+    }
+    [object, bytes].concat()
 }
 
 #[test]

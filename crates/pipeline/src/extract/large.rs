@@ -19,6 +19,10 @@ const OPEN_MAX: usize = 128;
 const WRITEBACK_BYTES: u64 = 16 << 20;
 /// Names that are tried for what could be saved of a damaged file.
 const DAMAGED_NAMES_MAX: u32 = 1000;
+/// The longest name that file systems take.
+const NAME_BYTES_MAX: usize = 255;
+/// The end of the name of the map of a damaged file.
+const MAP_TAIL: &str = ".map";
 
 /// A file of many pieces.
 pub struct LargeFile {
@@ -62,16 +66,18 @@ pub enum Ending {
 pub struct Staging {
     folder: OwnedFd,
     device: u64,
+    keeps_damaged: bool,
     open: Mutex<VecDeque<Weak<LargeFile>>>,
 }
 
 impl Staging {
-    /// Temporaries go into this folder.
-    pub fn new(folder: OwnedFd) -> Result<Self, Errno> {
+    /// Temporaries go into this folder. `keeps_damaged`: what could be saved of a damaged file gets a name of its own.
+    pub fn new(folder: OwnedFd, keeps_damaged: bool) -> Result<Self, Errno> {
         let device = rustix::fs::fstat(&folder)?.st_dev;
         Ok(Self {
             folder,
             device,
+            keeps_damaged,
             open: Mutex::default(),
         })
     }
@@ -244,7 +250,7 @@ impl LargeFile {
                 self.publish(parent, &name, folder, file.as_fd())
             } else {
                 let lost = std::mem::take(&mut state.lost);
-                self.publish_damaged(parent, &name, folder, file.as_fd(), lost)
+                self.publish_damaged(staging, (parent, &name), folder, file.as_fd(), lost)
             }
         });
         if !matches!(ended, Ok(Ending::Whole(_) | Ending::Damaged(_, Some(_)))) {
@@ -277,20 +283,31 @@ impl LargeFile {
 
     fn publish_damaged(
         &self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
+        staging: &Staging,
+        (parent, name): (BorrowedFd<'_>, &[u8]),
         folder: BorrowedFd<'_>,
         file: BorrowedFd<'_>,
         lost: Vec<(u64, u64)>,
     ) -> Result<Ending, Errno> {
         let lost = merge_ranges(lost);
-        if lost.iter().map(|(_, len)| len).sum::<u64>() >= self.size {
+        let is_all = lost.iter().map(|(_, len)| len).sum::<u64>() >= self.size;
+        if is_all || !staging.keeps_damaged {
             return Ok(Ending::Damaged(lost, None));
         }
         let _ = self.attributes.set(file, false);
         for attempt in 0..DAMAGED_NAMES_MAX {
-            let to = damaged_name(&self.place.name, attempt);
-            match rename_new(parent, name, folder, &to) {
+            let (to, map) = damaged_names(&self.place.name, attempt);
+            // The map first: what is not whole never stands without it.
+            match write_new(folder, &map, damaged_map(self.size, &lost).as_bytes()) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(errno) => return Err(errno),
+            }
+            let renamed = rename_new(parent, name, folder, &to);
+            if renamed.is_err() {
+                let _ = rustix::fs::unlinkat(folder, map.as_slice(), AtFlags::empty());
+            }
+            match renamed {
                 Ok(()) => return Ok(Ending::Damaged(lost, Some(to))),
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
@@ -300,15 +317,39 @@ impl LargeFile {
     }
 }
 
-/// `NAME.damaged`, `NAME.damaged.1`, …, shortened to what file systems take.
-fn damaged_name(name: &[u8], attempt: u32) -> Vec<u8> {
+/// `NAME.damaged` and its map `NAME.damaged.map`; then `NAME.damaged.1` and so on. Shortened to what file systems take.
+fn damaged_names(name: &[u8], attempt: u32) -> (Vec<u8>, Vec<u8>) {
     let tail = if attempt == 0 {
         ".damaged".to_owned()
     } else {
         format!(".damaged.{attempt}")
     };
-    let head = name.get(..name.len().min(255 - tail.len())).unwrap_or(name);
-    [head, tail.as_bytes()].concat()
+    let room = NAME_BYTES_MAX - tail.len() - MAP_TAIL.len();
+    let head = name.get(..name.len().min(room)).unwrap_or(name);
+    let damaged = [head, tail.as_bytes()].concat();
+    let map = [&damaged, MAP_TAIL.as_bytes()].concat();
+    (damaged, map)
+}
+
+/// Which ranges of a damaged file are lost, and read as zeros: JSON on one line, in order.
+fn damaged_map(size: u64, lost: &[(u64, u64)]) -> String {
+    let ranges: Vec<String> = lost
+        .iter()
+        .map(|(offset, length)| format!("{{\"offset\":{offset},\"length\":{length}}}"))
+        .collect();
+    format!(
+        "{{\"format\":\"holdfast-damaged-1\",\"size\":{size},\"lost\":[{}]}}\n",
+        ranges.join(",")
+    )
+}
+
+/// Writes a small file that is not there yet, readable by its owner.
+fn write_new(folder: BorrowedFd<'_>, name: &[u8], bytes: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+    pwrite_all(file.as_fd(), bytes, 0).inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+    })
 }
 
 /// Renames without replacing anything.

@@ -75,6 +75,8 @@ pub struct Request {
     pub workers: usize,
     /// The file system is synced before the end is told.
     pub sync: bool,
+    /// What could be saved of a damaged file gets a name of its own.
+    pub keep_damaged: bool,
 }
 
 /// A restore in threads of its own.
@@ -243,7 +245,7 @@ fn open(
             began_s = birth(&folder).unwrap_or(began_s);
             clear(folder.as_fd());
         }
-        Some(Staging::new(folder).step("stat")?)
+        Some(Staging::new(folder, request.keep_damaged).step("stat")?)
     };
     let run = Run {
         reader: Arc::clone(reader),

@@ -475,7 +475,7 @@ pub fn finish_large(
                 .collect();
             let more = if ranges.len() > 16 { ", …" } else { "" };
             let kept = if kept.is_some() {
-                "the rest is in NAME.damaged"
+                "the rest is in NAME.damaged, and what is lost of it in NAME.damaged.map"
             } else {
                 "nothing was written"
             };

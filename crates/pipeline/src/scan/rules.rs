@@ -139,6 +139,9 @@ fn raised(folders: &[(Vec<u8>, u16)], roots: &[Vec<u8>]) -> HashMap<Vec<u8>, (u1
         while !root(path) {
             let place = found.entry(path.to_vec()).or_insert((u16::MAX, u16::MAX));
             place.0 = place.0.min(*class);
+            if path.is_empty() {
+                break; // No path was asked for: a run of streams alone.
+            }
             let end = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
             path = path.get(..end).unwrap_or_default();
         }
@@ -230,6 +233,19 @@ mod tests {
         assert_eq!(rules.raised(b"srv/share/ash", 0), (0, 0));
         assert_eq!(rules.class_from_top(b"srv/share/ash/stream"), 1);
         assert_eq!(rules.class_from_top(b"srv/other/stream"), 4);
+    }
+
+    #[test]
+    fn a_run_of_streams_alone_raises_up_to_the_root_folder() {
+        let config = RuleConfig {
+            default_class: 5,
+            raised: vec![(b"dumps/ehr".to_vec(), 1)],
+            ..RuleConfig::default()
+        };
+        let rules = Rules::new(&config, HashSet::new()).expect("patterns");
+        assert_eq!(rules.raised(b"dumps/ehr", 5), (1, 1));
+        assert_eq!(rules.raised(b"dumps", 5), (1, 5));
+        assert_eq!(rules.raised(b"", 5), (1, 5));
     }
 
     #[test]

@@ -54,6 +54,14 @@ class PolicySettings(Section):
         0, "No snapshot with files of the class is forgotten before it is so old.", unit="seconds", ge=0, le=200 * YEAR
     )
     spool: StrictBool = option(True, "While no store answers, packs of the class may wait in the spool.")
+    parity: StrictInt | None = option(
+        None,
+        "Parity objects for each group of up to sixteen packs of the class: so many lost packs of a group come back. 0 for"
+        " none. Without a value: that of `vault.parity` where a pack has one copy, none where it has several.",
+        unit="objects",
+        ge=0,
+        le=4,
+    )
     unsafe_single_copy: StrictBool = option(
         False, "Accept a single copy of patient data: one lost disk is then the loss of it."
     )

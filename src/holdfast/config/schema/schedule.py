@@ -22,6 +22,10 @@ class SchedulerSettings(Section):
     concurrent: StrictInt = option(2, "Runs at the same time.", unit="runs", ge=1, le=256)
     keep_days: StrictInt = option(400, "How long ended runs are remembered.", unit="days", ge=1, le=36_500)
     log: Literal["human", "json"] = option("human", "How the service writes its log.")
+    unsafe_unrehearsed: StrictBool = option(
+        False,
+        "Run although no recovery kit was ever tried out (`holdfast key rehearse`): nobody knows that one opens the vault.",
+    )
 
 
 class ScheduleSettings(Section):

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from pydantic.types import StrictBool, StrictFloat, StrictInt, StrictStr
 
 from holdfast.base.data_classes import DEFAULT_CLASS
-from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, UNDO_DAYS
+from holdfast.base.defaults import PACK_BYTES, PACK_BYTES_MAX, PARITY_ROWS, UNDO_DAYS
 from holdfast.config.schema.fields import DAY, GIB, MIB, Name, Seconds, Secret, Section, Size, Text, Texts, option
 from holdfast.config.schema.governor import LimitSettings
 
@@ -39,10 +39,27 @@ class VaultSettings(Section):
     passphrase: Secret | None = option(
         None, "A passphrase that opens the vault, as `file:/path` or `env:NAME`.", unit="reference"
     )
+    home_copy: Name = option(
+        "auto",
+        "The store that a copy of the home's own objects is kept on: a name, `none`, or `auto`: a store of any tier that"
+        " answers at once, without object lock, that every data class may lie on.",
+    )
     credential: Secret | None = option(
         None,
         "A writer's credential, as `file:/path`: it can add backups and read none, which is all a backed-up host needs.",
         unit="reference",
+    )
+    parity: StrictInt = option(
+        PARITY_ROWS,
+        "Parity objects for each group of up to sixteen packs, where a pack has one copy: so many lost packs of a group come"
+        " back by `holdfast repair`. 0 for none.",
+        unit="objects",
+        ge=0,
+        le=4,
+    )
+    key_service: Annotated[StrictStr, StringConstraints(max_length=4096)] = option(
+        "",
+        "A PKCS#11 token or transit engine whose key opens the vault, as `pkcs11:…` or `transit:…`; empty: none.",
     )
 
 

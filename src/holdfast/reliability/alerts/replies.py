@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.base.environment import Environment
+from holdfast.base.plain_json import read_json
 from holdfast.errors import AlertMissingError, LocalStateError, ReplyRefusedError, UsageError
 from holdfast.reliability.alerts.book import AlertBook
 from holdfast.reliability.alerts.messages import reference
@@ -98,7 +99,7 @@ def sign_reply(alert: str, action: str, by: str, note: str, *, key: str, env: En
 
 def _parse(content: bytes) -> tuple[Reply, bytes]:
     try:
-        found = json.loads(content)
+        found = read_json(content)
         if set(found) != {"head", "reference", "action", "by", "note", "nonce", "signature"} or found["head"] != _HEAD:
             raise ValueError  # noqa: TRY301 - what is no reply is refused in one place
         reply = Reply(*(str(found[name]) for name in ("reference", "action", "by", "note", "nonce")))

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.base.plain_json import read_json
 from holdfast.errors import AuditDamagedError
 from holdfast.reliability.audit.head import PublicKey, SignedHead
 from holdfast.reliability.audit.merkle import HASH_BYTES, MerkleTree
@@ -66,7 +66,7 @@ def read_meta(folder: Path) -> LogMeta:
     """Read `log.json`. `FileNotFoundError`; `AuditDamagedError` if it cannot be read."""
     data = (folder / META).read_bytes()
     try:
-        body = json.loads(data)
+        body = read_json(data)
         return LogMeta(str(body["log"]), str(body["algorithm"]), PublicKey(str(body["public"])), str(body["created"]))
     except (ValueError, KeyError, TypeError):
         raise AuditDamagedError("the description of the audit log cannot be read") from None

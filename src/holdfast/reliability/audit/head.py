@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from holdfast.base.environment import Environment, format_time, parse_time
+from holdfast.base.plain_json import read_json
 from holdfast.errors import AuditDamagedError, UsageError
 from holdfast.reliability.audit.record import canonical
 
@@ -44,7 +44,7 @@ def read_key(pem: bytes) -> PrivateKey:
     """Read a private key. `AuditDamagedError` if it is none of ours."""
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except ValueError:
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
         raise AuditDamagedError("the audit log's signing key cannot be read")
@@ -75,7 +75,7 @@ class PublicKey:
     def _load(self) -> Ed25519PublicKey | ec.EllipticCurvePublicKey:
         try:
             key = serialization.load_pem_public_key(self.pem.encode())
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             key = None
         if not isinstance(key, Ed25519PublicKey | ec.EllipticCurvePublicKey):
             raise UsageError(
@@ -132,7 +132,7 @@ class SignedHead:
     def decode(cls, text: str | bytes) -> Self:
         """Read a head; its signature is not checked. `AuditDamagedError` if it is none."""
         try:
-            return cls.of_fields(json.loads(text))
+            return cls.of_fields(read_json(text))
         except (ValueError, TypeError, KeyError):
             raise AuditDamagedError("a head of the audit log cannot be read") from None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from holdfast.base.plain_json import read_json
 from holdfast.errors import AuditDamagedError, UsageError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.head import PublicKey, SignedHead, genesis
@@ -142,7 +143,7 @@ def _leaves(folder: Path) -> Iterator[bytes]:
 def check_proof(proof: bytes, public: PublicKey) -> ProofChecked:
     """Check a proof with the public key alone. `AuditDamagedError` if it does not hold, `UsageError` if it is none."""
     try:
-        body = json.loads(proof[:PROOF_BYTES_MAX])
+        body = read_json(proof[:PROOF_BYTES_MAX])
         kind = str(body["proof"])
         head = SignedHead.of_fields(body["head"])
         path = [bytes.fromhex(part) for part in body["path"]]

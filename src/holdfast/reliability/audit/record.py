@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from holdfast.base.environment import format_time, parse_time
+from holdfast.base.plain_json import read_json
 from holdfast.errors import AuditDamagedError, InternalError
 
 __all__ = ["RECORD_BYTES_MAX", "Actor", "AuditRecord", "Fact", "canonical", "digest_of", "this_actor"]
@@ -142,7 +143,7 @@ class AuditRecord:
     def decode(cls, data: bytes) -> AuditRecord:
         """Read a record. `AuditDamagedError` if it is none."""
         try:
-            body = json.loads(data)
+            body = read_json(data)
             who = body["who"]
             return cls(
                 kind=str(body["kind"]),

@@ -26,7 +26,7 @@ from holdfast.errors import (
     StoreError,
     TargetError,
 )
-from holdfast.repository.repository import read_keyring
+from holdfast.repository.opening import read_keyring
 from holdfast.runs.assembly import STATE_VARIABLE, open_vault
 from holdfast.runs.drill.compare import compare
 from holdfast.runs.drill.options import DrillOptions, Setting

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
+from holdfast.base.plain_json import read_json
 from holdfast.errors import EvidenceError
 from holdfast.repository.objects import canonical
 from holdfast.services.forecast import Forecast
@@ -144,9 +145,9 @@ def sign_record(record: DrillRecord, signer: Signs) -> SignedRecord:
 def read_record(data: bytes) -> SignedRecord:
     """Parse a record's file. `EvidenceError` if it is none; the signature is not looked at yet."""
     try:
-        body = json.loads(data[:RECORD_BYTES_MAX])
+        body = read_json(data[:RECORD_BYTES_MAX])
         return SignedRecord(_made(DrillRecord, body["record"]), str(body["key"]), str(body["signature"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise EvidenceError("the file is no drill record") from None
 
 
@@ -158,7 +159,7 @@ def check_record(signed: SignedRecord, public: bytes | None = None) -> None:
     try:
         key, signature = bytes.fromhex(signed.public), bytes.fromhex(signed.signature)
         Ed25519PublicKey.from_public_bytes(key).verify(signature, MESSAGE + digest_of(signed.record).encode())
-    except (InvalidSignature, ValueError):
+    except (InvalidSignature, ValueError, OverflowError):
         raise EvidenceError(
             "the drill record is not what was signed: it was changed, or its signature is forged"
         ) from None

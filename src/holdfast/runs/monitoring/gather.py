@@ -24,7 +24,9 @@ from holdfast.reliability.objectives import (
     days_until_full,
     endangered,
 )
+from holdfast.repository.rehearsals import last_rehearsal
 from holdfast.repository.retention import suspicious
+from holdfast.repository.writers import list_writers
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.monitoring.report import EntryStatus, SourceStatus, StatusReport, StoreStatus
 from holdfast.runs.pending import overdue_alert, pending
@@ -83,6 +85,10 @@ class VaultFacts:
     packs_pending: int = 0
     """Packs that wait on this host because a store was down."""
     bytes_pending: int = 0
+    expiries: tuple[tuple[str, datetime], ...] = ()
+    """Credentials in force with when they end."""
+    kit_rehearsed: datetime | None = None
+    """When a recovery kit, or shares, last opened the vault."""
 
 
 def unreadable(error: HoldfastError, now: datetime) -> VaultFacts:
@@ -114,6 +120,9 @@ def vault_facts(vault: OpenVault) -> VaultFacts:
         packs = [row.name.hex() for row in vault.refresh_index().packs()]
         free, total = _room(vault.home_folder)
         waits = pending(vault)
+        holders = list_writers(vault.repository)
+        expiries = tuple((w.label, w.expires) for w in holders if w.expires is not None and not w.revoked)
+        rehearsed = last_rehearsal(vault.repository.home)
     except HoldfastError as error:
         return unreadable(error, now)
     first = min((info.finished for info in snapshots), default=now)
@@ -128,6 +137,8 @@ def vault_facts(vault: OpenVault) -> VaultFacts:
         packs_pending=waits.packs if waits else 0,
         bytes_pending=waits.bytes if waits else 0,
         alerts=(overdue_alert(waits),) if waits and waits.overdue else (),
+        expiries=expiries,
+        kit_rehearsed=rehearsed.opened if rehearsed else None,
     )
 
 
@@ -211,6 +222,7 @@ def vault_alerts(settings: Settings, facts: VaultFacts, book: ScheduleBook) -> t
     """Return the alerts that only the vault can tell of. Call it only where its facts could be read."""
     watch = settings.monitoring
     found: list[Facts] = [CopyFacts("vault", facts.copies, watch.copies)]
+    found += [ExpiryFacts(label, "key", expires, watch.expiry_days) for label, expires in facts.expiries]
     if facts.ages_days:
         oldest = _oldest(facts.ages_days)
         found.append(ProofFacts("vault", "verification", oldest, watch.verification_days, facts.first_days))
@@ -319,4 +331,5 @@ def make_report(
         dangers=tuple(f"{alert.code} {alert.subject}" for alert in seen),
         scheduler_seen=scheduler,
         scheduler_silent=silent,
+        kit_rehearsed=facts.kit_rehearsed,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import DrillError
 from holdfast.repository import slots
 from holdfast.repository.credentials import KeyFile
+from holdfast.repository.keyring import public_of
 from holdfast.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def copied(vault: OpenVault, folder: str, name: str = "vault-copy") -> VaultCopy
     secret.write(key_file)
     slot = f"key/{vault.env.random_id()}"
     repository = vault.repository
-    made = slots.wrap(repository.root_key, secret, repository.vault_id, vault.env)
+    keyring = repository.require_keyring()
+    empty, public = slots.make(secret, public_of(keyring.root_signing), repository.vault_id, vault.env)
+    made = slots.seal(empty, public, repository.root_key, keyring.epoch, repository.vault_id)
     store.put(slot, repository.home.encode(slot, made, None))
     return VaultCopy(target, str(key_file), slot)
 

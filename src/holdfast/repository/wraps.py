@@ -1,0 +1,130 @@
+"""The ledger: every place where a key of the vault was ever written, as `wrap/ID/N` signed by root, of which the highest N counts.
+
+An entry is written before what it tells of is handed out, so that nothing is ever out that the ledger does not know. Its
+`public` is what the root key is sealed to anew when it is replaced; it comes from here and not from a slot, which nobody signs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from holdfast.errors import DamageError, MissingError, UsageError
+from holdfast.repository.bodies import Body, GenerationRef, Slot
+from holdfast.repository.home import ROOT
+from holdfast.repository.hpke import ClassPublic
+from holdfast.repository.objects import of_other_vault
+
+if TYPE_CHECKING:
+    from holdfast.repository.home import Home, Signer
+
+SLOT, CREDENTIAL, MEDIUM = "slot", "credential", "medium"
+LIVE, REVOKED, DESTROYED = "live", "revoked", "destroyed"
+
+
+@dataclass(frozen=True, slots=True)
+class WrapBody(Body):
+    """`wrap/ID/N`: where a key was written, and what has become of it."""
+
+    kind: ClassVar[str] = "wrap"
+    form: str
+    """`slot` (opens the vault), `credential` (a role's file), or `medium` (a copy of the keyring outside the home)."""
+    role: str
+    """`root` for a slot, else the role; empty for a medium."""
+    method: str
+    """How a slot is opened: `keyfile`, `kit`, `passphrase`, `shares`, `pkcs11`, `transit`."""
+    label: str
+    made: datetime
+    state: str
+    """`live`, `revoked` (it opens nothing new), or `destroyed` (somebody said that every copy of it is gone)."""
+    expires: datetime | None = None
+    private: tuple[GenerationRef, ...] = ()
+    """Generations whose private half is in it; a slot or a medium leads to all of its time."""
+    slot: str = ""
+    """The slot object that it opens at present."""
+    epoch: int = 0
+    """Of a slot: which root key that object holds. Of a medium: which one its keyring is sealed with."""
+    mlkem: bytes = b""
+    p384: bytes = b""
+    shape: tuple[Slot, ...] = ()
+    """Of a slot: the object without the root key, to be sealed anew."""
+    statement: str = ""
+    """What was said when its state changed: who destroyed what, how."""
+
+    @property
+    def public(self) -> ClassPublic:
+        """What the root key is sealed to."""
+        return ClassPublic(self.mlkem, self.p384)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrap:
+    """An entry of the ledger."""
+
+    id: str
+    number: int
+    body: WrapBody
+
+    @property
+    def live(self) -> bool:
+        """Whether it opens what it was made for."""
+        return self.body.state == LIVE
+
+
+def read_wraps(home: Home) -> tuple[Wrap, ...]:
+    """Return all entries, oldest first. `DamageError` if the newest word on one cannot be read: nothing is known to be gone then."""
+    found, bad = readable_wraps(home)
+    if bad:
+        raise DamageError(
+            f"{bad} entries of the key ledger cannot be read, so where keys are is not known",
+            next="run `holdfast check` for their names; put them back from a copy of the home.",
+        )
+    return found
+
+
+def readable_wraps(home: Home) -> tuple[tuple[Wrap, ...], int]:
+    """Return the entries that can be read, oldest first, and how many cannot."""
+    found, bad = [], 0
+    for entry in home.ids("wrap"):
+        for number in reversed(home.numbers(f"wrap/{entry}")):
+            name = f"wrap/{entry}/{number:08d}"
+            data = home.store.get(name)
+            try:
+                read, body = home.verify(name, data, WrapBody)
+            except DamageError:
+                # One that another vault left is nobody's: a creation in the same place that never finished.
+                bad += not of_other_vault(data, home.vault_id)
+                break
+            if read.signer == ROOT:
+                found.append(Wrap(entry, number, body))
+                break
+    return tuple(sorted(found, key=lambda wrap: (wrap.body.made, wrap.id))), bad
+
+
+def write_wrap(home: Home, signer: Signer, entry: str, body: WrapBody) -> Wrap:
+    """Put the next word on an entry."""
+    number, _ = home.append(f"wrap/{entry}", body, signer)
+    return Wrap(entry, number, body)
+
+
+def note_medium(home: Home, signer: Signer, entry: str, label: str, made: datetime, epoch: int) -> None:
+    """Enter a copy of the keyring outside the home, before it is written. Idempotent by its id."""
+    if not home.numbers(f"wrap/{entry}"):
+        write_wrap(home, signer, entry, WrapBody(MEDIUM, "", "", label, made, LIVE, epoch=epoch))
+
+
+def find_wrap(wraps: tuple[Wrap, ...], name: str) -> Wrap:
+    """Return an entry by id, unique beginning of it, or label. `MissingError`, `UsageError` if several fit."""
+    live = [wrap for wrap in wraps if wrap.body.label == name and wrap.live]
+    fits = [wrap for wrap in wraps if wrap.id.startswith(name)] or live or [w for w in wraps if w.body.label == name]
+    if not fits:
+        raise MissingError("there is no such key in the ledger", next="`holdfast key list` shows it.")
+    if len(fits) > 1:
+        raise UsageError("several keys fit; give the id", fits=len(fits))
+    return fits[0]
+
+
+def with_state(body: WrapBody, state: str, statement: str) -> WrapBody:
+    """Return the entry with another state."""
+    return replace(body, state=state, statement=statement)

@@ -1,0 +1,1 @@
+../../../../../rescue/rescue_parity.py
