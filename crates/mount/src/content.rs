@@ -131,7 +131,7 @@ impl Lower {
             Layout::Map { log2, .. } => {
                 let number = (at / group_bytes(*log2)) as usize;
                 let group = self.group(segments, number)?;
-                self.read_pages(
+                Self::read_pages(
                     segments,
                     &group,
                     at - number as u64 * group_bytes(*log2),
@@ -143,7 +143,6 @@ impl Lower {
 
     /// Fills the front of `out` from the extent of a group that holds its byte `at`.
     fn read_pages(
-        &self,
         segments: &Segments,
         group: &Arc<PageGroup>,
         at: u64,

@@ -96,10 +96,13 @@ pub struct Listing {
     is_lost: bool,
 }
 
+/// A child's name, and its entry unless the tree does not hold it itself.
+type Head = (Vec<u8>, Option<Entry>);
+
 struct Children {
     cursor: Cursor,
     /// Its next child: the name, and the entry unless the tree does not hold it itself.
-    head: Option<(Vec<u8>, Option<Entry>)>,
+    head: Option<Head>,
     is_begun: bool,
     /// Only once: a second seek would go back to the root.
     is_sought: bool,
@@ -162,11 +165,7 @@ impl Children {
         }
     }
 
-    fn step(
-        &mut self,
-        folder: &[u8],
-        segments: &Segments,
-    ) -> Result<Option<(Vec<u8>, Option<Entry>)>, EngineError> {
+    fn step(&mut self, folder: &[u8], segments: &Segments) -> Result<Option<Head>, EngineError> {
         let mut nodes = Nodes(segments);
         if !self.is_sought {
             self.is_sought = true;

@@ -88,6 +88,9 @@ struct OpenFolder {
     pending: Option<(Vec<u8>, Child)>,
 }
 
+/// Takes a child with its place and name; true if there is no room for it.
+type Add<'a> = dyn FnMut(&ReadOnly, u64, &[u8], &Child) -> Result<bool, Errno> + 'a;
+
 enum Children {
     Virtual(std::vec::IntoIter<Vec<u8>>, Vec<u8>),
     Tree(Box<Listing>, usize, Vec<u8>),
@@ -356,7 +359,7 @@ impl ReadOnly {
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
-        add: &mut dyn FnMut(&Self, u64, &[u8], &Child) -> Result<bool, Errno>,
+        add: &mut Add<'_>,
     ) -> Result<(), Errno> {
         let known = self.open_folders.lock().get(&handle.0).cloned();
         let folder = known.ok_or(Errno::EBADF)?;

@@ -19,7 +19,7 @@ use crate::read_only::{ask_for, give_xattr};
 
 /// Everything goes through the kernel: it may remember until it is the one that changes it.
 pub(super) const KEPT: Duration = Duration::from_mins(1);
-/// Largest answer to a write; PostgreSQL writes up to 1 MiB at once.
+/// Largest answer to a write; a database writes up to 1 MiB at once.
 const WRITE_BYTES: u32 = 1 << 20;
 
 /// The file system of a writable mount.
@@ -132,10 +132,10 @@ impl Filesystem for Overlay {
         reply: ReplyEntry,
     ) {
         let (mode, who) = (mode & !umask, (req.uid(), req.gid()));
-        let made = self
+        let done = self
             .0
             .make(parent.0, bytes(name), mode, device_parts(rdev), who);
-        entry(reply, made);
+        entry(reply, done);
     }
 
     fn mkdir(
@@ -223,10 +223,10 @@ impl Filesystem for Overlay {
         reply: ReplyCreate,
     ) {
         let who = (req.uid(), req.gid());
-        let made = self
+        let done = self
             .0
             .create(parent.0, bytes(name), mode & !umask, flags, who);
-        match made.map(|(ino, stat, handle)| (of_stat(ino, &stat), handle)) {
+        match done.map(|(ino, stat, handle)| (of_stat(ino, &stat), handle)) {
             Ok((Some(attr), handle)) => reply.created(
                 &KEPT,
                 &attr,

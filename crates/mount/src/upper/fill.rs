@@ -80,10 +80,9 @@ impl Filler {
                     self.progress.stuck.store(0, Ordering::Relaxed);
                     let still = moves == self.core.moves.load(Ordering::Acquire);
                     if pass.lost == 0 && pass.lacking == 0 && still {
-                        if rustix::fs::syncfs(self.core.root()).is_ok() {
-                            self.core.whole.store(true, Ordering::Release);
-                            return;
-                        }
+                        // Each file was synced before it said that it is whole, each folder before it showed its children.
+                        self.core.whole.store(true, Ordering::Release);
+                        return;
                     } else if pass.lost > 0 {
                         self.rest(AGAIN);
                     }
@@ -191,13 +190,16 @@ impl Filler {
         let ino = self.core.ino_of(&stat);
         let partial = self.core.partial(ino, file)?;
         let lacked = match &partial {
+            // An application may keep open for days what became whole long ago.
+            Some(partial) if partial.is_whole() => false,
             Some(partial) => {
                 self.fill(partial)?;
                 true
             }
             None => false,
         };
-        if (is_first || lacked) && self.core.seen.lock().insert(ino) {
+        let became_whole = partial.is_some();
+        if (is_first || became_whole) && self.core.seen.lock().insert(ino) {
             let size = u64::try_from(stat.st_size).unwrap_or(0);
             self.progress.here_bytes.fetch_add(size, Ordering::Relaxed);
             self.progress.here_files.fetch_add(1, Ordering::Relaxed);

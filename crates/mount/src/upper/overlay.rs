@@ -258,7 +258,7 @@ impl Core {
     }
 
     /// Attributes of a local file as the kernel is told: without our own link to it.
-    fn adjusted(&self, mut stat: Stat, open: impl FnOnce() -> Result<OwnedFd, Errno>) -> Stat {
+    fn adjusted(mut stat: Stat, open: impl FnOnce() -> Result<OwnedFd, Errno>) -> Stat {
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if is_file && stat.st_nlink > 1 {
             let mut none = [0_u8; 64];
@@ -296,7 +296,7 @@ impl Core {
                 node.names.push((parent, name.to_vec()));
             }
         }
-        let stat = self.adjusted(stat, || self.open_path(path, OFlags::PATH));
+        let stat = Self::adjusted(stat, || self.open_path(path, OFlags::PATH));
         (ino, self.partial_stat(ino).unwrap_or(stat))
     }
 
@@ -304,7 +304,7 @@ impl Core {
         let partial = self.partials.lock().get(&ino).and_then(Weak::upgrade)?;
         let stat = partial.stat().ok()?;
         let path = self.path(ino).ok();
-        Some(self.adjusted(stat, || {
+        Some(Self::adjusted(stat, || {
             self.open_path(&path.ok_or(Errno::STALE)?, OFlags::PATH)
         }))
     }
@@ -327,11 +327,13 @@ impl Core {
         }
         if let Some(handle) = handle.and_then(|handle| self.handle(handle).ok()) {
             let stat = fstat(&handle.file)?;
-            return Ok(self.adjusted(stat, || rustix::io::fcntl_dupfd_cloexec(&handle.file, 0)));
+            return Ok(Self::adjusted(stat, || {
+                rustix::io::fcntl_dupfd_cloexec(&handle.file, 0)
+            }));
         }
         let opened = self.descriptor(ino)?;
         let stat = fstat(opened.as_fd())?;
-        let stat = self.adjusted(stat, || rustix::io::fcntl_dupfd_cloexec(opened.as_fd(), 0));
+        let stat = Self::adjusted(stat, || rustix::io::fcntl_dupfd_cloexec(opened.as_fd(), 0));
         // Not open: whether content is lacking is said by the file itself, and where blocks are is not known.
         let mut stat = stat;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;

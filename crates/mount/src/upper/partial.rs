@@ -226,11 +226,11 @@ impl Partial {
         if inner.map.is_none() {
             return self.fill_small(inner);
         }
-        if offset % BLOCK_BYTES != 0 {
+        if !offset.is_multiple_of(BLOCK_BYTES) {
             let block = offset >> BLOCK_LOG2;
             self.fetch_exactly(inner, block, block + 1)?;
         }
-        if end % BLOCK_BYTES != 0 {
+        if !end.is_multiple_of(BLOCK_BYTES) {
             let block = end >> BLOCK_LOG2;
             self.fetch_exactly(inner, block, block + 1)?;
         }

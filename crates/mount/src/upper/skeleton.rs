@@ -115,9 +115,15 @@ impl Skeleton {
             }
         }
         match &entry.kind {
-            EntryKind::File { size, content } => {
-                self.file(folder, path, name, *size, content, &attributes, &first)
-            }
+            EntryKind::File { size, content } => self.file(
+                folder,
+                path,
+                name,
+                *size,
+                content,
+                &attributes,
+                first.as_ref(),
+            ),
             _ => Ok(special(folder, name, &entry, &attributes)?),
         }
     }
@@ -161,7 +167,7 @@ impl Skeleton {
         size: u64,
         content: &Content,
         attributes: &Attributes,
-        first: &Option<String>,
+        first: Option<&String>,
     ) -> Result<(), Trouble> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -15,7 +15,7 @@ use crate::read_only::join;
 use crate::upper::partial::Trouble;
 
 impl Core {
-    /// A name's owner as who made it, unless the folder hands its group on.
+    /// A name's owner as who created it, unless the folder hands its group on.
     fn own(&self, folder: &[u8], file: BorrowedFd<'_>, who: (u32, u32)) -> Result<bool, Errno> {
         let (parent, has_default) = self.at(folder, |fd, rest| {
             let parent = statat(fd, rest, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -58,7 +58,7 @@ impl Core {
         let wanted = OFlags::from_bits_retain(flags.cast_unsigned());
         let durable = wanted & (OFlags::DSYNC | OFlags::SYNC);
         let flags = (wanted & OFlags::RWMODE) | durable | OFlags::CREATE | OFlags::EXCL;
-        let made = self.at(&path, |folder, rest| {
+        let created = self.at(&path, |folder, rest| {
             openat(
                 folder,
                 rest,
@@ -66,12 +66,12 @@ impl Core {
                 Mode::from_raw_mode(mode & 0o7777),
             )
         })?;
-        if !self.own(&folder, made.as_fd(), who)? {
-            fchmod(&made, Mode::from_raw_mode(mode & 0o7777))?;
+        if !self.own(&folder, created.as_fd(), who)? {
+            fchmod(&created, Mode::from_raw_mode(mode & 0o7777))?;
         }
-        let stat = fstat(&made)?;
+        let stat = fstat(&created)?;
         let (ino, stat) = self.remember(parent, name, &path, stat);
-        let handle = self.opened(ino, Arc::new(File::from(made)), !durable.is_empty())?;
+        let handle = self.opened(ino, Arc::new(File::from(created)), !durable.is_empty())?;
         Ok((ino, stat, handle))
     }
 
@@ -96,13 +96,13 @@ impl Core {
                 mknodat(folder, rest, kind, bits, device)
             }
         })?;
-        let made = self.open_path(&path, OFlags::PATH)?;
-        let hands_on = kind == FileType::Directory && fstat(&made)?.st_mode & 0o2000 != 0;
-        if !self.own(&folder, made.as_fd(), who)? {
+        let created = self.open_path(&path, OFlags::PATH)?;
+        let hands_on = kind == FileType::Directory && fstat(&created)?.st_mode & 0o2000 != 0;
+        if !self.own(&folder, created.as_fd(), who)? {
             let bits = if hands_on { bits | Mode::SGID } else { bits };
-            rustix::fs::chmod(proc_path(made.as_fd()), bits)?;
+            rustix::fs::chmod(proc_path(created.as_fd()), bits)?;
         }
-        let stat = fstat(&made)?;
+        let stat = fstat(&created)?;
         Ok(self.remember(parent, name, &path, stat))
     }
 
@@ -117,9 +117,9 @@ impl Core {
         let folder = self.expand(parent)?;
         let path = join(&folder, name);
         self.at(&path, |folder, rest| symlinkat(target, folder, rest))?;
-        let made = self.open_path(&path, OFlags::PATH)?;
-        self.own(&folder, made.as_fd(), who)?;
-        let stat = fstat(&made)?;
+        let created = self.open_path(&path, OFlags::PATH)?;
+        self.own(&folder, created.as_fd(), who)?;
+        let stat = fstat(&created)?;
         Ok(self.remember(parent, name, &path, stat))
     }
 
