@@ -6,16 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from holdfast.errors import LocalStateError
+from holdfast.errors import LocalStateError, NotPermittedError
 from holdfast.runs.continuity import held, identify
 
 
 def repository(key=b"k" * 32):
     def secrets(class_id, generation, dedup_key):
-        return SimpleNamespace(class_id=class_id, generation=generation, dedup_key=dedup_key)
+        return SimpleNamespace(id=class_id, generation=generation, dedup_key=dedup_key)
 
     rows = (secrets(7, 0, b"p" * 32), secrets(1, 1, b"n" * 32), secrets(1, 0, key))
-    return SimpleNamespace(vault_id=b"v" * 16, all_secrets=lambda: rows)
+    return SimpleNamespace(vault_id=b"v" * 16, generations=lambda: rows, role="writer")
 
 
 def test_the_same_label_is_the_same_source_whatever_its_paths():
@@ -25,6 +25,11 @@ def test_the_same_label_is_the_same_source_whatever_its_paths():
     assert first.id != identify(repository(), [b"/a"], "pacs", "host").id
     assert first.id != identify(repository(b"o" * 32), [b"/a"], "ehr", "host").id
     assert len(bytes.fromhex(first.id)) == 16
+
+
+def test_who_holds_no_key_to_store_with_has_no_source():
+    with pytest.raises(NotPermittedError):
+        identify(SimpleNamespace(generations=tuple, role="auditor"), [b"/a"], "ehr", "host")
 
 
 def test_without_a_label_the_paths_are_the_source():

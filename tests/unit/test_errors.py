@@ -29,6 +29,12 @@ CODES = {
     "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1, "paused": 9, "probe-unusable": 2,
     "run-missing": 5, "steering": 1, "enrolment": 6, "key-erased": 6, "key-replaced": 6, "key-rotation": 6,
     "key-service": 1, "key-share": 6, "kit-not-rehearsed": 2, "shred-refused": 6,
+    "fuse-missing": 1,
+    "mount": 1,
+    "mount-busy": 1,
+    "mount-missing": 5,
+    "mount-not-whole": 1,
+    "rolled-back": 4,
 }  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     if not made.condemned:
         return None
     home = repository.home
-    number = home.next_number("condemn", repository.root)
+    number = home.next_number("condemn", repository.signer(PRUNE))
     body = CondemnBody(made.condemned, tuple(repacked))
     home.create(names.numbered("condemn", number), body, repository.signer(PRUNE))
     # If another pruner was quicker, its round is the one to roll forward; our copies are found to be copies later.

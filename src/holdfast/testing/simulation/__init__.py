@@ -1,7 +1,7 @@
 """Seeded worlds in which everything goes wrong, and an oracle that says what must be true all the same.
 
 `simulate` runs one world on the stand-in engine: hosts and pruners that interleave at every operation on the store
-(:mod:`.world`). `simulate_whole` runs one on the whole product, engine included, with several stores (:mod:`.whole`).
+(:mod:`.world`). The real engine is struck command by command in :mod:`holdfast.testing.sweep`.
 
 A seed that breaks an invariant is named by the error, and comes again by one command::
 
