@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,9 @@ def test_the_same_label_is_the_same_source_whatever_its_paths():
 
 
 def test_who_holds_no_key_to_store_with_has_no_source():
+    auditor: Any = SimpleNamespace(generations=tuple, role="auditor")
     with pytest.raises(NotPermittedError):
-        identify(SimpleNamespace(generations=tuple, role="auditor"), [b"/a"], "ehr", "host")
+        identify(auditor, [b"/a"], "ehr", "host")
 
 
 def test_without_a_label_the_paths_are_the_source():
