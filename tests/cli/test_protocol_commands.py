@@ -62,7 +62,7 @@ def test_the_home_is_healed_and_its_copy_promoted(run, config: str, tmp_path: Pa
 def test_groups_and_classes_are_said_on_the_command_line(run, config: str, tmp_path: Path) -> None:
     run("init", "--config", config)
     run("backup", str(tmp_path / "srv"), "--config", config)
-    run("enroll", "ward", "--out", str(tmp_path / "credential"), "--group", "wards", "--config", config)
+    run("enroll", "create", "ward", "--out", str(tmp_path / "credential"), "--group", "wards", "--config", config)
     planned = run("forget", "latest", "--class", "phi", "--dry-run", "--config", config)
     assert planned["dry_run"] is True
     assert run("forget", "--dry-run", "--config", config)["dry_run"] is True

@@ -287,7 +287,7 @@ def test_a_running_backup_acknowledges_a_round_and_is_not_revoked(
 
     began = once_at_checkpoint(monkeypatch, 2, other)
     # Slow enough that most of it is still to be read when the round begins.
-    slow = replace(SMALL, limits=Limits(read_bytes_per_s=6_000_000))
+    slow = replace(SMALL, limits=Limits(read_bytes_per_s=2_000_000))
     result = vault.backup([source], label="ehr", options=slow)
     assert result.snapshot is not None
     assert [getattr(row, "phase", "") for row in began] == ["condemned"]

@@ -15,7 +15,7 @@ fn leaf(entries: usize) -> Vec<u8> {
         let tail = [b'a' + (number / 25) as u8, b'a' + (number % 25) as u8];
         if number == 0 {
             put_varint(&mut out, 0);
-            put_bytes(&mut out, &[&[b'p'; PATH_BYTES][..], &tail].concat());
+            put_bytes(&mut out, &[vec![b'p'; PATH_BYTES], tail.to_vec()].concat());
         } else {
             put_varint(&mut out, PATH_BYTES as u64);
             put_bytes(&mut out, &tail);
@@ -46,7 +46,7 @@ fn first_paths_of_children_are_counted_too() {
     for number in 0..600_u32 {
         let tail = [b'a' + (number / 25) as u8, b'a' + (number % 25) as u8];
         put_varint(&mut inner, if number == 0 { 0 } else { PATH_BYTES as u64 });
-        let path = [&[b'p'; PATH_BYTES][..], &tail].concat();
+        let path = [vec![b'p'; PATH_BYTES], tail.to_vec()].concat();
         put_bytes(&mut inner, if number == 0 { &path } else { &tail });
         inner.extend_from_slice(&[0, 0, 0, 1, 0]);
     }

@@ -56,6 +56,10 @@ const EVENTS_MAX: usize = 4096;
 const WORKERS: usize = 2;
 
 /// What to restore, where to, and how.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four wishes that have nothing to do with each other"
+)]
 pub struct Request {
     /// (class, root of its tree), the class with the lowest rank first.
     pub trees: Vec<(u16, Location)>,

@@ -82,6 +82,10 @@ pub(super) struct Context {
 }
 
 impl Context {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one caller; each is a part of its own"
+    )]
     pub fn new(
         packer: Packer,
         pace: Pace,
