@@ -198,9 +198,9 @@ def test_a_lost_set_is_a_gap_and_is_written_anew(place: Place, vault: holdfast.V
     assert courier.export(anew, again=2).set == 2
     holdfast.courier_import(anew, far(place))
     holdfast.courier_import(third, far(place))
-    beyond, here = objects(far(place)), objects(place.vault)
+    there, here = objects(far(place)), objects(place.vault)
     assert {name: there.get(name) for name in here} == here
-    assert {name.split("/")[0] for name in beyond.keys() - here.keys()} <= {"parity"}, (
+    assert {name.split("/")[0] for name in there.keys() - here.keys()} <= {"parity"}, (
         "rows of groups that were gone on with"
     )
     courier.receipt(receipt_of(anew))
