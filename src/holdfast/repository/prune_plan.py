@@ -76,6 +76,18 @@ def assign(table: PackTable, live: Segments, names: Iterable[str]) -> dict[str, 
     return loads
 
 
+def _carried(table: PackTable, names: Iterable[str]) -> Segments:
+    """Return the segments that those of the packs carry which can be relied on."""
+    rows = (row for name in names if table.carries(name) for row in table.packs[name].record.segments)
+    return Segments.of([(row.origin, row.ordinal) for row in rows])
+
+
+def _needed(pack: Pack, live: Segments, carried: Segments) -> bool:
+    """Return whether something live of a pack is carried by no other."""
+    keys = ((row.origin, row.ordinal) for row in pack.record.segments)
+    return any(key in live and key not in carried for key in keys)
+
+
 def _live_bytes(pack: Pack, live: Segments) -> int:
     return sum(row.stored_bytes for row in pack.record.segments if (row.origin, row.ordinal) in live)
 
@@ -109,12 +121,13 @@ def plan_prune(
     """
     require_known(table, live)
     loads = assign(table, live, table.packs)
+    carried = _carried(table, table.packs)
     dead, candidates = [], []
     for name, pack in sorted(table.packs.items()):
         if name in protected:
             continue
         if name not in table.stored:
-            if not _live_bytes(pack, live):
+            if not _needed(pack, live, carried):
                 dead.append(name)  # a lost pack that nothing needs: its rows go, else it is missed for ever
             continue
         load = loads.get(name)
@@ -166,17 +179,5 @@ def plan_deletion(table: PackTable, live: Segments, condemned: Iterable[str]) ->
     """
     listed = sorted(set(condemned))
     require_known(table, live)
-    others = set(table.packs).difference(listed)
-    carried = Segments.of(
-        [(r.origin, r.ordinal) for name in others if table.carries(name) for r in table.packs[name].record.segments]
-    )
-    return tuple(
-        name
-        for name in listed
-        if name not in table.packs
-        or all(
-            (row.origin, row.ordinal) in carried
-            for row in table.packs[name].record.segments
-            if (row.origin, row.ordinal) in live
-        )
-    )
+    carried = _carried(table, set(table.packs).difference(listed))
+    return tuple(name for name in listed if name not in table.packs or not _needed(table.packs[name], live, carried))

@@ -70,7 +70,7 @@ class Disk(MemoryStore):
         self.full = 0
         """So many puts to come find no room."""
         self.torn: set[str] = set()
-        """Objects that a power cut tore: `check` may speak of them for ever."""
+        """Objects that a power cut tore or took: `check` may speak of them for as long as a session without an end keeps its packs."""
         self.on_the_way: list[Callable[[], object]] = []
         self.watch: Callable[[str, bytes], None] = lambda _name, _data: None
         self._durable: dict[str, bytes] = dict(objects)
@@ -106,6 +106,7 @@ class Disk(MemoryStore):
                 fate = self.dice.choice(("kept", "lost-unsynced", "torn-unsynced"))
                 if fate == "lost-unsynced":
                     del now[name]
+                    self.torn.add(name)
                 elif fate == "torn-unsynced":
                     now[name] = now[name][: self.dice.randrange(len(now[name]))]
                     self.torn.add(name)
