@@ -128,7 +128,7 @@ impl IngestOptions {
     #[pyo3(signature = (*, level=1, workers=0, pack_bytes=33_554_432, checkpoint_bytes=1_073_741_824,
         checkpoint_seconds=300.0, paranoid=false, audit_files=16, dry_run=false, detect=false, state_base=false))]
     // The parameters are those of the Python class.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn new(
         level: i32,
         workers: usize,

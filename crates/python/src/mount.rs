@@ -64,8 +64,7 @@ impl Opener for Asking {
     fn open(&self, snapshot: usize) -> Result<Vec<Location>, pipeline::Error> {
         Python::attach(|py| {
             let answer = self.0.call1(py, (snapshot,));
-            let trees: PyResult<Vec<Py<Tree>>> =
-                answer.and_then(|answer| answer.extract(py).map_err(Into::into));
+            let trees: PyResult<Vec<Py<Tree>>> = answer.and_then(|answer| answer.extract(py));
             match trees {
                 Ok(trees) => Ok(trees.iter().map(|tree| tree.get().root).collect()),
                 Err(error) => Err(errors::passed_through(error).into()),

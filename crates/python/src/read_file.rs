@@ -40,6 +40,10 @@ fn read_file(
                 pipeline::read_file::read_file(reader, entry, out, limits, stop)
             });
             while end.recv_timeout(LOOK_AGAIN) == Err(RecvTimeoutError::Timeout) {
+                #[allow(
+                    clippy::redundant_closure_for_method_calls,
+                    reason = "the method is not general over lifetimes"
+                )]
                 let signal = Python::attach(|py| py.check_signals());
                 if let Err(error) = signal {
                     raised.lock().get_or_insert(error);
