@@ -281,14 +281,11 @@ def test_a_running_backup_acknowledges_a_round_and_is_not_revoked(
     monkeypatch.setattr(Session, "settle", settled)
     write(source, range(FILES, 160))
 
-    def other() -> object:
-        with holdfast.Vault.open(tmp_path / "vault", key_file=tmp_path / "key") as pruner:
-            return pruner.prune(undo_days=0)
-
-    began = once_at_checkpoint(monkeypatch, 2, other)
     # Slow enough that most of it is still to be read when the round begins.
     slow = replace(SMALL, limits=Limits(read_bytes_per_s=2_000_000))
-    result = vault.backup([source], label="ehr", options=slow)
+    with holdfast.Vault.open(tmp_path / "vault", key_file=tmp_path / "key") as pruner:
+        began = once_at_checkpoint(monkeypatch, 2, lambda: pruner.prune(undo_days=0))
+        result = vault.backup([source], label="ehr", options=slow)
     assert result.snapshot is not None
     assert [getattr(row, "phase", "") for row in began] == ["condemned"]
     assert acknowledged, "no list was acknowledged while the run went on"
