@@ -284,7 +284,16 @@ def test_a_running_backup_acknowledges_a_round_and_is_not_revoked(
     # Slow enough that most of it is still to be read when the round begins.
     slow = replace(SMALL, limits=Limits(read_bytes_per_s=2_000_000))
     with holdfast.Vault.open(tmp_path / "vault", key_file=tmp_path / "key") as pruner:
-        began = once_at_checkpoint(monkeypatch, 2, lambda: pruner.prune(undo_days=0))
+
+        def prune() -> object:
+            # The run holds still meanwhile: however long it takes here, most of it is still to be read afterwards.
+            holdfast.pause_runs(reason="a prune begins")
+            try:
+                return pruner.prune(undo_days=0)
+            finally:
+                holdfast.resume_runs()
+
+        began = once_at_checkpoint(monkeypatch, 2, prune)
         result = vault.backup([source], label="ehr", options=slow)
     assert result.snapshot is not None
     assert [getattr(row, "phase", "") for row in began] == ["condemned"]
