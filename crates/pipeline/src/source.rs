@@ -69,23 +69,28 @@ impl LocalSource {
 impl PackSource for LocalSource {
     fn read(&self, name: &str, offset: u64, len: u64) -> Result<Vec<u8>, Error> {
         let file = self.file(name)?;
-        let mut bytes = vec![0; len as usize];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(system("read pack", &error)),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        read_up_to(&file, offset, len as usize).map_err(|error| system("read pack", &error))
     }
 
     fn span_bytes(&self) -> u64 {
         0
     }
+}
+
+/// The bytes of a file from `offset` on: `len` of them, or fewer if it ends before.
+pub fn read_up_to(file: &File, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// Whether an `errno` speaks of one object: it is not there, or cannot be read back. Anything else (a mount that went away,

@@ -10,14 +10,14 @@ import click
 
 from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
 from holdfast.cli.records import digest, line, path_text, record
-from holdfast.errors import HoldfastError, Interrupted, PausedError, Retry, Safety, UsageError
+from holdfast.errors import HoldfastError, Interrupted, PausedError, UsageError
 
 __all__ = ["Output", "alert_of"]
 
 FINDINGS_SHOWN_MAX = 20
 PROGRESS_SECONDS = 1.0
 DAMAGE = 4
-FAILED = (1, 6, 7)
+FAILED = (1, DAMAGE, 6, 7)
 UNATTENDED = frozenset({"backup", "check", "export", "import", "migrate", "prune", "repair", "verify", "wal store"})
 """Runs that timers and scripts start: a failure that nobody watches is told. A restore or a drill has its own ways."""
 _KINDS = {Finding: "finding", Note: "note", Alert: "alert"}
@@ -118,10 +118,17 @@ class Output:
             return
         from holdfast.runs.alerting import note_end
 
-        try:
+        with self._in_book("the alert could not be kept"):
             note_end(self._run, alert)
+
+    @staticmethod
+    @contextmanager
+    def _in_book(failure: str) -> Iterator[None]:
+        """Do something to the alert book. One that cannot be written stops no run: it is said instead."""
+        try:
+            yield
         except HoldfastError as error:
-            click.echo(f"note: the alert could not be kept: {error.what}", err=True)
+            click.echo(f"note: {failure}: {error.what}", err=True)
 
     @contextmanager
     def _heard(self, title: str) -> Iterator[Events]:
@@ -162,23 +169,19 @@ class Output:
             click.echo(line(record(kind, event, show_paths=self.show_paths)))
 
     def _keep(self, event: Event) -> None:
-        """Put an alert into the book. A book that cannot be written stops no run: it is said instead."""
+        """Put an alert into the book."""
         if isinstance(event, Alert):
             from holdfast.runs.alerting import keep_alert
 
-            try:
+            with self._in_book("the alert could not be kept"):
                 keep_alert(event)
-            except HoldfastError as error:
-                click.echo(f"note: the alert could not be kept: {error.what}", err=True)
 
     def end_alerts(self, subject: str, codes: frozenset[str], note: str) -> None:
-        """Resolve alerts of a subject whose cause is gone. A book that cannot be written is said."""
+        """Resolve alerts of a subject whose cause is gone."""
         from holdfast.runs.alerting import end_alerts
 
-        try:
+        with self._in_book("earlier alerts could not be resolved"):
             end_alerts(subject, codes, note=note)
-        except HoldfastError as error:
-            click.echo(f"note: earlier alerts could not be resolved: {error.what}", err=True)
 
     def _print_event(self, event: Event) -> None:
         self._keep(event)
@@ -201,14 +204,10 @@ class Output:
 
 def alert_of(run: str, exit_code: int) -> Alert | None:
     """Return the alert that a run's exit code is worth by itself: what is missing from a backup or was paused has its own words."""
-    if exit_code == DAMAGE:
-        return Alert(
-            "damage-found", run, "damage was found", Safety.DEGRADED, Retry.NEVER,
-            "no damaged byte was passed on.", "`holdfast verify` names every snapshot that is touched.",
-        )  # fmt: skip
-    if exit_code in FAILED:
-        return Alert(
-            "run-failed", run, f"the run ended with exit code {exit_code}", Safety.INTACT, Retry.NEVER,
-            "every snapshot acknowledged before is as it was.", "start it by hand to see why.",
-        )  # fmt: skip
-    return None
+    if exit_code not in FAILED:
+        return None
+    from holdfast.runs.schedule.launch import outcome_of_code
+
+    found = outcome_of_code(exit_code)
+    code = "damage-found" if exit_code == DAMAGE else "run-failed"
+    return Alert(code, run, found.what, found.safety, found.retry, found.safe, found.next)

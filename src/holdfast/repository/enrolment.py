@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from holdfast.errors import EnrolmentError, ObjectMissingError, WrongKeyError
-from holdfast.repository import names
 from holdfast.repository.bodies import JoinedBody, WriterCertificate
 from holdfast.repository.credentials import RoleCredential
 from holdfast.repository.home import Home, Signer
@@ -78,12 +77,12 @@ def join(
 
 def _certificate(home: Home, credential: RoleCredential, env: Environment) -> WriterCertificate:
     """Return the certificate as root stated it. `EnrolmentError` if it lets nobody join."""
-    numbers = home.numbers(f"writer/{credential.id}")
-    if not numbers:
+    newest = home.newest(f"writer/{credential.id}", WriterCertificate)
+    if newest is None:
         raise WrongKeyError(
             "the vault knows nothing of this enrolment", next="check that file and vault belong together."
         )
-    _, found = home.read(names.numbered("writer", credential.id, numbers[-1]), WriterCertificate)
+    found = newest[1]
     if found.revoked:
         raise EnrolmentError("the enrolment was withdrawn")
     if not found.joining:

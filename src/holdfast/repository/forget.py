@@ -150,11 +150,8 @@ def _forget(repository: Repository, snapshot: str, *, reason: str) -> None:
     sha = _require_forgettable(repository, snapshot)
     name = f"forgotten/{snapshot}"
     stone = ForgottenBody(reason, sha)
-    if not home.create(name, stone, signer) and not is_forgotten(home, snapshot):
-        # Torn, rotten, or a squatter's: it counts for nobody, and must not keep anybody from forgetting.
-        repository.store.delete(name)
-        if not home.create(name, stone, signer) and not is_forgotten(home, snapshot):
-            raise InternalError(f"object {name} is taken by bytes that are no tombstone")
+    if not home.create_or_replace(name, stone, signer, lambda: is_forgotten(home, snapshot)):
+        raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     remove_content(repository, snapshot)
 
 

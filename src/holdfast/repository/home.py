@@ -240,6 +240,16 @@ class Home:
         """Create a control object; return whether it is there as written here, by this call or its lost twin."""
         return create(self.store, name, self.encode(name, body, signer))
 
+    def create_or_replace(self, name: str, body: Body, signer: Signer, counts: Callable[[], bool]) -> bool:
+        """Create a control object in place of what counts for nobody there: torn, rotten, or a squatter's.
+
+        Return whether it is there as written, or another that `counts`.
+        """
+        if self.create(name, body, signer) or counts():
+            return True
+        self.store.delete(name)
+        return self.create(name, body, signer) or counts()
+
     def append(self, prefix: str, body: Body, signer: Signer) -> tuple[int, str]:
         """Create a control object under the next free number of `prefix/N`; return number and hash."""
         while True:

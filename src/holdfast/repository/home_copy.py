@@ -12,7 +12,7 @@ not the `home/ID` that the newest epoch names is no home any more: the old one i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -110,7 +110,8 @@ def plan_repair(home: Home, copy: Store) -> HomeRepair:
     lacking = (name for name in sorted(_sizes(copy)) if name != HEADER and name not in here and names.is_known(name))
     newest = _newest_keyring(home.store)
     lacking = (name for name in lacking if not _below(name, newest))
-    lost = [name for name in lacking if _is_lost(home, name) and _verifies(home, name, copy)]
+    gone = _gone(home)
+    lost = [name for name in lacking if _is_lost(home, name, gone) and _verifies(home, name, copy)]
     if names.VAULT not in here and copy.size(HEADER) is not None:
         lost.append(names.VAULT)
     return HomeRepair(tuple(lost), tuple(damaged), tuple(beyond))
@@ -230,21 +231,35 @@ def _verifies(home: Home, name: str, store: Store) -> bool:
     return True
 
 
-def _is_lost(home: Home, name: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """What the protocol took from the home."""
+
+    packs: frozenset[str]
+    parts: Mapping[str, frozenset[int]]
+    """Classes that snapshots have no more."""
+
+
+def _gone(home: Home) -> _Gone:
+    from holdfast.repository.listing import read_dropped
+    from holdfast.repository.rounds import read_rounds
+
+    return _Gone(read_rounds(home).deleted, read_dropped(home))
+
+
+def _is_lost(home: Home, name: str, gone: _Gone) -> bool:
     """Return whether an object that the home lacks should be there."""
     from holdfast.repository.decisions import Verdict, outcome, owner_of
-    from holdfast.repository.listing import is_forgotten, read_dropped
-    from holdfast.repository.rounds import read_rounds
+    from holdfast.repository.listing import is_forgotten
 
     kind, _, rest = name.partition("/")
     if kind in KEPT or kind in KEPT_TOO:
         return True
     if kind in {"snapshot", "part"}:
         snapshot, _, class_id = rest.partition("/")
-        gone = is_forgotten(home, snapshot) or class_id in {str(c) for c in read_dropped(home).get(snapshot, ())}
-        return not gone and outcome(home, snapshot, owner_of(home, snapshot)).verdict is not Verdict.REVOKED
-    if kind in {"index", "countersign"}:
-        return not read_rounds(home).deleted  # after a deletion it cannot be told from a replaced run: see repair index
+        taken = is_forgotten(home, snapshot) or class_id in {str(c) for c in gone.parts.get(snapshot, ())}
+        return not taken and outcome(home, snapshot, owner_of(home, snapshot)).verdict is not Verdict.REVOKED
     if kind == "meta":
-        return rest.rpartition("/")[2] not in read_rounds(home).deleted
-    return kind == "refs" and not read_rounds(home).deleted
+        return rest.rpartition("/")[2] not in gone.packs
+    # After a deletion a run cannot be told from one that was replaced: see repair index.
+    return kind in {"index", "countersign", "refs"} and not gone.packs

@@ -328,13 +328,13 @@ def _mark_again(repository: Repository, current: Round, options: PruneOptions) -
     table = read_packs(repository, read_rounds(home).deleted)
     condemned = current.condemned.packs if current.condemned else ()
     body = PlanBody(plan_deletion(table, live, condemned), repository.env.now() + options.unsafe_undo_delay)
-    name, signer = names.numbered("plan", current.number), repository.signer(PRUNE)
-    home.create(name, body, signer)
-    made = _round(repository, current.number)
-    if made is not None and made.plan is None and not made.closed:
-        # Torn by a medium that lied, or rotten: nobody can act by it, and any mark after all have decided is as good.
-        repository.store.delete(name)
-        home.create(name, body, signer)
+
+    def stands() -> bool:
+        made = _round(repository, current.number)
+        return made is None or made.plan is not None or made.closed
+
+    # A plan that cannot be read: nobody can act by it, and any mark after all have decided is as good.
+    home.create_or_replace(names.numbered("plan", current.number), body, repository.signer(PRUNE), stands)
 
 
 def _apply(repository: Repository, delete: frozenset[str]) -> int:

@@ -121,7 +121,8 @@ def plan_prune(
     """
     require_known(table, live)
     loads = assign(table, live, table.packs)
-    carried = _carried(table, table.packs)
+    # Only for packs that are lost: all that the others carry is a long list.
+    carried = _carried(table, table.packs) if table.packs.keys() - table.stored.keys() else Segments.of([])
     dead, candidates = [], []
     for name, pack in sorted(table.packs.items()):
         if name in protected:

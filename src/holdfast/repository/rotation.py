@@ -251,9 +251,10 @@ def renew(repository: Repository, plan: RenewalPlan) -> Renewal:
 def _tell_ledger(repository: Repository, keyring: Keyring, entry: WriterEntry) -> None:
     """Say, before it is so, which private halves a credential leads to."""
     home = repository.home
-    private, numbers = private_generations(keyring, entry), home.numbers(f"wrap/{entry.id}")
-    if private and numbers:
-        body = home.read(names.numbered("wrap", entry.id, numbers[-1]), WrapBody)[1]
+    private = private_generations(keyring, entry)
+    listed = home.newest(f"wrap/{entry.id}", WrapBody) if private else None
+    if listed is not None:
+        body = listed[1]
         # What it once had it may have kept.
         merged = tuple(dict.fromkeys((*body.private, *private)))
         write_wrap(home, repository.root, entry.id, replace(body, private=merged))

@@ -255,9 +255,9 @@ def revoke(repository: Repository, writer: str, *, distrust_all: bool = True) ->
 def _say_revoked(repository: Repository, writer: str, certificate: WriterCertificate) -> None:
     """Tell the ledger. A credential from before there was a ledger gets its entry now."""
     home = repository.home
-    numbers = home.numbers(f"wrap/{writer}")
-    if numbers:
-        body = home.read(names.numbered("wrap", writer, numbers[-1]), WrapBody)[1]
+    listed = home.newest(f"wrap/{writer}", WrapBody)
+    if listed is not None:
+        body = listed[1]
     else:
         body = WrapBody(CREDENTIAL, certificate.role, "", certificate.label, repository.env.now(), LIVE)
     if body.state == LIVE:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.mounts.mount import MountRequest
     from holdfast.runs.mounts.results import MountResult
     from holdfast.runs.options import Cancel, Limits, PathLike
     from holdfast.runs.snapshot import Snapshot, SnapshotList
@@ -52,15 +53,9 @@ class MountSurface:
         Errors: `FuseMissingError`, `MountError`, `MountBusyError`, `TargetNotEmptyError`, `TargetInsideVaultError`,
         `NotPermittedError`, `ApprovalMissingError`, `StoreRefusedError` (what is needed lies cold).
         """
-        from holdfast.runs.mounts.mount import MountRequest, mount_snapshots
+        from holdfast.runs.mounts.mount import mount_snapshots
 
-        request = MountRequest(
-            Path(os.path.abspath(os.fsdecode(place))),
-            classes=tuple(classes),
-            allow_other=allow_other,
-            owners=owners,
-            break_glass=break_glass,
-        )
+        request = _request(place, classes, allow_other=allow_other, owners=owners, break_glass=break_glass)
         infos = [self.snapshot(snapshot).info] if snapshot else [each.info for each in self.snapshots()]
         return mount_snapshots(self._vault, infos, request, alone=bool(snapshot), events=events, stop=stop)
 
@@ -89,24 +84,32 @@ class MountSurface:
 
         The vault is only read. Errors: as of :meth:`mount`; `UsageError` if the folder was begun with another snapshot.
         """
-        from holdfast.runs.mounts.mount import MountRequest, mount_writable
+        from holdfast.runs.mounts.mount import mount_writable
 
-        request = MountRequest(
-            Path(os.path.abspath(os.fsdecode(place))),
-            classes=tuple(classes),
-            allow_other=allow_other,
-            owners=owners,
-            break_glass=break_glass,
-        )
+        request = _request(place, classes, allow_other=allow_other, owners=owners, break_glass=break_glass)
         known = self.snapshots()
         return mount_writable(
             self._vault,
             self.snapshot(snapshot).info if snapshot else None,
             request,
-            upper=None if upper is None else Path(os.path.abspath(os.fsdecode(upper))),
+            upper=None if upper is None else _absolute(upper),
             newest=known.latest().info if len(known) and not snapshot else None,
             fill=fill,
             events=events,
             limits=limits,
             stop=stop,
         )
+
+
+def _absolute(path: PathLike) -> Path:
+    return Path(os.path.abspath(os.fsdecode(path)))
+
+
+def _request(
+    place: PathLike, classes: Sequence[str], *, allow_other: bool, owners: bool | None, break_glass: str
+) -> MountRequest:
+    from holdfast.runs.mounts.mount import MountRequest
+
+    return MountRequest(
+        _absolute(place), classes=tuple(classes), allow_other=allow_other, owners=owners, break_glass=break_glass
+    )

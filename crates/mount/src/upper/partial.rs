@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use holdfast_pipeline::Error;
+use holdfast_pipeline::source::read_up_to;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{
     AtFlags, FallocateFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fallocate, fdatasync,
@@ -145,7 +146,7 @@ impl Partial {
 
     /// Keeps filling out while something else of the file is changed.
     pub fn hold(&self) -> impl Drop + '_ {
-        Held(self.inner.lock())
+        self.inner.lock()
     }
 
     /// Reads as from a file that is here.
@@ -416,26 +417,9 @@ impl Drop for Partial {
     }
 }
 
-struct Held<'a>(#[allow(dead_code, reason = "held")] MutexGuard<'a, Inner>);
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {}
-}
-
 /// Reads from a file that is here, up to its end.
 pub fn read_here(file: &File, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(system(error)),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
+    read_up_to(file, offset, len).map_err(system)
 }
 
 /// The system's number of an error.

@@ -1,16 +1,17 @@
 //! Folders as they are first looked into: their children appear with their attributes, and without their content.
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use holdfast_engine::content::Content;
 use holdfast_engine::entry::{Entry, EntryKind};
 use holdfast_pipeline::extract::attributes::{Attributes, Owners};
+use holdfast_pipeline::extract::special::make_at;
 use parking_lot::Mutex;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, XattrFlags, fgetxattr, fremovexattr, fsetxattr, fstat, fsync,
-    ftruncate, futimens, linkat, mkdirat, mknodat, openat, symlinkat, unlinkat,
+    AtFlags, Mode, OFlags, XattrFlags, fgetxattr, fremovexattr, fsetxattr, fstat, fsync, ftruncate,
+    futimens, linkat, mkdirat, openat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -204,35 +205,11 @@ fn special(
     entry: &Entry,
     attributes: &Attributes,
 ) -> Result<(), Errno> {
-    let (kind, device) = match &entry.kind {
-        EntryKind::Symlink { target } => {
-            symlinkat(target.as_slice(), folder, name)?;
-            drop(attributes.set_link(folder, name));
-            return Ok(());
-        }
-        EntryKind::Fifo => (FileType::Fifo, 0),
-        EntryKind::CharDevice { major, minor } => (
-            FileType::CharacterDevice,
-            rustix::fs::makedev(*major, *minor),
-        ),
-        EntryKind::BlockDevice { major, minor } => {
-            (FileType::BlockDevice, rustix::fs::makedev(*major, *minor))
-        }
-        EntryKind::File { .. } | EntryKind::Folder => return Err(Errno::INVAL),
-    };
-    match mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device) {
-        Err(Errno::PERM) => return Ok(()),
-        other => other?,
+    let link = matches!(entry.kind, EntryKind::Symlink { .. });
+    match make_at(folder, name, attributes, entry) {
+        Err(Errno::PERM) if !link => Ok(()),
+        done => done.map(drop),
     }
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = openat(folder, name, flags, Mode::empty())?;
-    drop(attributes.set_link(folder, name));
-    // What only names a pipe cannot change it; its path among our descriptors can.
-    let _ = rustix::fs::chmod(
-        format!("/proc/self/fd/{}", node.as_raw_fd()),
-        attributes.mode(),
-    );
-    Ok(())
 }
 
 /// The path of the snapshot whose children or content are lacking; `None`: nothing is.

@@ -31,14 +31,15 @@ pub fn make(
     if temporary.is_some() {
         let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
     }
-    let refused = make_as(folder, name, attributes, entry)?;
+    let refused = make_at(folder, name, attributes, entry)?;
     if temporary.is_some() {
         rustix::fs::renameat(folder, name, folder, &*place.name)?;
     }
     Ok(refused)
 }
 
-fn make_as(
+/// Makes a symbolic link, pipe or device under a name that is free, and sets what belongs to it.
+pub fn make_at(
     folder: BorrowedFd<'_>,
     name: &[u8],
     attributes: &Attributes,

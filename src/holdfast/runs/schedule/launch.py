@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from holdfast.runs.alerting import ENTRY_VARIABLE
 from holdfast.runs.schedule.kinds import arguments_of
 from holdfast.runs.schedule.records import Entry, Outcome, RunRecord
 
-__all__ = ["Ended", "Launcher", "ProcessLauncher", "outcome_of", "outcome_of_error"]
+__all__ = ["Ended", "Launcher", "ProcessLauncher", "outcome_of", "outcome_of_code", "outcome_of_error"]
 
 KILL_AFTER_SECONDS = 300.0
 _LINE_BYTES_MAX = 64 << 20
@@ -71,6 +71,20 @@ def outcome_of_error(error: HoldfastError) -> Outcome:
     return Outcome(error.exit_code or 1, error.code, error.what, error.safe, error.next, error.safety, error.retry)
 
 
+def outcome_of_code(exit_code: int) -> Outcome:
+    """Return the outcome of an attempt that failed by its exit code alone."""
+    damaged = exit_code == 4  # noqa: PLR2004 - damage found
+    return Outcome(
+        exit_code,
+        _WORDS.get(exit_code, "failed"),
+        "damage was found" if damaged else f"the run ended with exit code {exit_code}",
+        "no damaged byte was passed on." if damaged else "every snapshot acknowledged before is as it was.",
+        "`holdfast verify` names every snapshot that is touched." if damaged else "start it by hand to see why.",
+        Safety.DEGRADED if damaged else Safety.INTACT,
+        Retry.NEVER,
+    )
+
+
 def outcome_of(records: Sequence[dict[str, Any]], exit_code: int | None, *, unread: bool = False) -> Outcome:
     """Return how an attempt ended, by its last JSON records and its exit code (None: nobody saw it).
 
@@ -95,17 +109,7 @@ def outcome_of(records: Sequence[dict[str, Any]], exit_code: int | None, *, unre
     snapshot_id = str(snapshot.get("id", "")) if isinstance(snapshot, dict) else ""
     if found in (0, 3):
         return Outcome(found, snapshot=snapshot_id, incomplete=found == 3 and unread)  # noqa: PLR2004 - partial
-    damaged = found == 4  # noqa: PLR2004 - damage found
-    return Outcome(
-        found,
-        _WORDS.get(found, "failed"),
-        "damage was found" if damaged else f"the run ended with exit code {found}",
-        "no damaged byte was passed on." if damaged else "every snapshot acknowledged before is as it was.",
-        "`holdfast verify` names every snapshot that is touched." if damaged else "start it by hand to see why.",
-        Safety.DEGRADED if damaged else Safety.INTACT,
-        Retry.NEVER,
-        snapshot_id,
-    )
+    return replace(outcome_of_code(found), snapshot=snapshot_id)
 
 
 @dataclass(slots=True)
