@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,6 +198,24 @@ def test_a_name_that_is_taken_is_refused(tmp_path):
     (tmp_path / "x.sock").touch()
     with pytest.raises(OSError, match="in use"):
         ControlSocket(tmp_path, "x")
+
+
+def test_sockets_opened_at_once_are_the_owner_s_and_leave_the_process_s_umask_alone(tmp_path):
+    before = os.umask(0o027)
+    try:
+        for each in range(8):
+            (tmp_path / str(each)).mkdir()
+
+        def open_many(folder):
+            for each in range(100):
+                control = ControlSocket(folder, f"{each}")
+                assert (folder / f"{each}.sock").stat().st_mode & 0o777 == 0o600
+                control.close()
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(open_many, sorted(tmp_path.iterdir())))
+    finally:
+        assert os.umask(before) == 0o027
 
 
 # --- probes -----------------------------------------------------------------------------------------------------------

@@ -101,6 +101,17 @@ def test_time_and_randomness_come_through_one_door(path):
         assert not re.search(call, text), call
 
 
+PROGRAMS = {"src/holdfast/sources/watchdog_child.py"}
+"""Modules that are a process of their own."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_library_leaves_alone_what_belongs_to_the_whole_process(path):
+    """Threads share the umask and the working folder: who sets one and puts it back does so in the middle of another's work."""
+    if name_of(path) not in PROGRAMS:
+        assert not re.search(r"\bos\.(umask|chdir|fchdir)\(", path.read_text())
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_what_a_module_exports_is_what_it_has(path):
     names = [

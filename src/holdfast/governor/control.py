@@ -44,15 +44,14 @@ class ControlSocket:
         """Listen as `RUN.sock`. `OSError` if that cannot be."""
         self._path = folder / f"{run}.sock"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        before = os.umask(0o177)
         try:
+            # The file gets the mode of the unbound socket: no umask, which would be the whole process's.
+            os.fchmod(self._socket.fileno(), 0o600)
             with _short(folder) as name:
                 self._socket.bind(f"{name}/{self._path.name}")
         except OSError:
             self._socket.close()
             raise
-        finally:
-            os.umask(before)
         self._socket.listen(4)
         self._socket.setblocking(False)
 
