@@ -6,14 +6,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use holdfast_engine::cursor::{Cursor, lookup};
+use holdfast_engine::cursor::{Cursor, Lost, lookup};
 use holdfast_engine::diff::{Change as EngineChange, Diff};
 use holdfast_engine::entry::{Entry as EngineEntry, EntryKind, is_under};
 use holdfast_engine::tree::NodeSource;
 use holdfast_engine::{Error as EngineError, Location, Origin, Role};
 use holdfast_pipeline as pipeline;
 use holdfast_pipeline::affected::Affected;
-use holdfast_pipeline::reader::{CACHE_BYTES, SegmentCache};
+use holdfast_pipeline::reader::{CACHE_BYTES, SegmentCache, is_of_one_segment, unwrap_outside};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -226,6 +226,7 @@ impl Tree {
     fn diff(&self, other: &Self) -> Changes {
         Changes {
             state: Mutex::new((Diff::new(self.root, other.root), VecDeque::new())),
+            lost: Mutex::default(),
             cache: Arc::clone(&self.cache),
             other: Arc::clone(&other.cache),
         }
@@ -268,8 +269,36 @@ impl Tree {
         };
         Entries {
             state: Mutex::new((walk, VecDeque::new())),
+            lost: Mutex::default(),
             cache: Arc::clone(&self.cache),
         }
+    }
+}
+
+/// Why a walk had to leave something out, if it had to.
+#[derive(Default)]
+struct Left(Option<EngineError>);
+
+impl Left {
+    /// Notes a part if an error is of one part only, and hands back what must end the walk.
+    fn note(
+        &mut self,
+        error: EngineError,
+        skip: impl FnOnce() -> Option<Lost>,
+    ) -> Result<(), EngineError> {
+        if !is_of_one_segment(&unwrap_outside(error.clone())) {
+            return Err(error);
+        }
+        if skip().is_none() {
+            return Err(error);
+        }
+        self.0.get_or_insert(error);
+        Ok(())
+    }
+
+    /// The last answer of a walk that left something out: damage, once.
+    fn end(&mut self) -> Result<(), EngineError> {
+        self.0.take().map_or(Ok(()), Err)
     }
 }
 
@@ -305,34 +334,37 @@ impl Walk {
                 batch.push_back(entry);
                 continue;
             }
+            let path = entry.path.clone();
             let start = if self.path.is_empty() {
                 0
             } else {
                 self.path.len() + 1
             };
-            let below = entry.path.get(start..).unwrap_or_default();
+            let below = path.get(start..).unwrap_or_default();
             if below.is_empty() {
                 continue;
             }
             if let Some(end) = below.iter().position(|byte| *byte == b'/') {
                 // A child that this tree does not hold itself: its descendants are no children.
-                let child = entry.path.get(..start + end).unwrap_or_default().to_vec();
-                self.cursor.skip_under(&child, source)?;
+                let child = path.get(..start + end).unwrap_or_default();
+                self.cursor.skip_under(child, source)?;
                 continue;
             }
-            if matches!(entry.kind, EntryKind::Folder) {
-                self.cursor.skip_under(&entry.path, source)?;
-            }
+            let is_folder = matches!(entry.kind, EntryKind::Folder);
             batch.push_back(entry);
+            if is_folder {
+                self.cursor.skip_under(&path, source)?;
+            }
         }
         Ok(())
     }
 }
 
-/// Entries in order.
+/// Entries in order. Parts that cannot be read are passed over; damage is the last answer then.
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct Entries {
     state: Mutex<(Walk, VecDeque<EngineEntry>)>,
+    lost: Mutex<Left>,
     cache: Cache,
 }
 
@@ -353,8 +385,15 @@ impl Entries {
         let next = py.detach(|| {
             let mut state = self.state.lock();
             let (walk, batch) = &mut *state;
+            let mut lost = self.lost.lock();
+            while batch.is_empty() {
+                match walk.fill(batch, &mut Shared(Arc::clone(&self.cache))) {
+                    Ok(()) => break,
+                    Err(error) => lost.note(error, || walk.cursor.skip_lost())?,
+                }
+            }
             if batch.is_empty() {
-                walk.fill(batch, &mut Shared(Arc::clone(&self.cache)))?;
+                lost.end()?;
             }
             Ok(batch.pop_front())
         });
@@ -362,10 +401,11 @@ impl Entries {
     }
 }
 
-/// Differences in order.
+/// Differences in order. Parts that cannot be read are passed over, in both trees; damage is the last answer then.
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct Changes {
     state: Mutex<(Diff, VecDeque<EngineChange>)>,
+    lost: Mutex<Left>,
     cache: Cache,
     other: Cache,
 }
@@ -393,12 +433,17 @@ impl Changes {
         let next = py.detach(|| {
             let mut state = self.state.lock();
             let (diff, batch) = &mut *state;
+            let mut lost = self.lost.lock();
             let mut source = Either(Arc::clone(&self.cache), Arc::clone(&self.other));
             while batch.len() < BATCH {
-                match diff.next(&mut source)? {
-                    Some(change) => batch.push_back(change),
-                    None => break,
+                match diff.next(&mut source) {
+                    Ok(Some(change)) => batch.push_back(change),
+                    Ok(None) => break,
+                    Err(error) => lost.note(error, || diff.skip_lost())?,
                 }
+            }
+            if batch.is_empty() {
+                lost.end()?;
             }
             Ok(batch.pop_front())
         });
