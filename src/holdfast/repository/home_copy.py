@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 HEADER = "copy/vault"
 """The vault's header on the copy, where nobody takes it for a vault's."""
 NOT_COPIED = ("parity/", "data/", "probe/", "member/", "copy/", "home/")
-KEPT = ("keyring", "writer", "decision", "forgotten", "dropped", "hold", "admission", "condemn", "plan", "closed")
+KEPT = (
+    *("keyring", "writer", "decision", "committed", "forgotten", "dropped", "hold", "admission"),
+    *("condemn", "plan", "closed"),
+)
 KEPT_TOO = ("damaged", "access", "approval", "audit", "epoch", "wrap", "joined", "shred", "floor", "rehearsal")
 """Kinds that no step of the protocol deletes: one that the home lacks is lost."""
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.base.environment import parse_time
 from holdfast.errors import DamageError, HoldfastError, ObjectMissingError
 from holdfast.repository import names
 from holdfast.repository.bodies import COMMIT, DecisionBody, EnvelopeBody, SessionBody
+from holdfast.repository.decisions import copied_commit
 from holdfast.repository.listing import is_forgotten, read_dropped, with_main_part
 from holdfast.repository.roles import WRITE, may
 from holdfast.repository.types import ClassPart, SnapshotInfo
@@ -19,7 +21,7 @@ from holdfast.repository.types import ClassPart, SnapshotInfo
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from holdfast.repository.home import Home
+    from holdfast.repository.home import Home, Read
     from holdfast.repository.repository import Repository
 
 __all__ = ["salvaged"]
@@ -72,16 +74,28 @@ def _committed_by(home: Home, snapshot: str) -> tuple[str, datetime | None]:
         name = names.numbered("decision", snapshot, number)
         try:
             read, body = home.read(name, DecisionBody)
-            certificate = home.certificate(read.signer)
-            trusted = certificate is not None and may(certificate.role, WRITE)
-            if body.verdict != COMMIT or not trusted or certificate is None:
-                continue
-            if certificate.revoked and snapshot not in certificate.sessions:
-                continue
-            return read.signer, home.written(name)
         except DamageError:
             continue
-    return "", None
+        if body.verdict == COMMIT and _may_commit(home, read.signer, snapshot):
+            return read.signer, _time(read)
+    copied = copied_commit(home, snapshot)
+    if copied is None or not _may_commit(home, copied[0].signer, snapshot):
+        return "", None
+    return copied[0].signer, _time(copied[0])
+
+
+def _may_commit(home: Home, signer: str, snapshot: str) -> bool:
+    certificate = home.certificate(signer)
+    if certificate is None or not may(certificate.role, WRITE):
+        return False
+    return not certificate.revoked or snapshot in certificate.sessions
+
+
+def _time(read: Read) -> datetime | None:
+    try:
+        return parse_time(str(read.control.body.get("time")))
+    except ValueError:
+        return None
 
 
 def _classes(repository: Repository, snapshot: str, writer: str) -> tuple[ClassPart, ...]:

@@ -68,7 +68,7 @@ def packs_needed(vault: OpenVault, snapshots: Sequence[str]) -> frozenset[str]:
 def _segments(vault: OpenVault, packs: Mapping[str, str]) -> dict[str, frozenset[Segment]]:
     """Return the segments that the index says each pack holds."""
     found: dict[str, frozenset[Segment]] = {pack: frozenset() for pack in packs}
-    for _run, records in read_runs(vault.repository):
+    for _run, records in read_runs(vault.repository, []):
         for record in records:
             if record.name in found:
                 found[record.name] |= frozenset((row.origin, row.ordinal) for row in record.segments)
