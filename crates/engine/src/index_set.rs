@@ -178,16 +178,18 @@ impl IndexSet {
         let mut found = BTreeMap::new();
         for member in read(&self.members).iter() {
             let mut last = None;
-            member.index.each_between(origin, ordinals.clone(), &mut |row| {
-                if last.replace(row.pack) == Some(row.pack) {
-                    return Ok(());
-                }
-                let pack = member.index.pack(row.pack.into())?;
-                if !excluded.contains(&pack.name) {
-                    found.entry(pack.name).or_insert(pack);
-                }
-                Ok(())
-            })?;
+            member
+                .index
+                .each_between(origin, ordinals.clone(), &mut |row| {
+                    if last.replace(row.pack) == Some(row.pack) {
+                        return Ok(());
+                    }
+                    let pack = member.index.pack(row.pack.into())?;
+                    if !excluded.contains(&pack.name) {
+                        found.entry(pack.name).or_insert(pack);
+                    }
+                    Ok(())
+                })?;
         }
         Ok(found.into_values().collect())
     }

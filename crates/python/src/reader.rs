@@ -6,14 +6,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use holdfast_engine::cursor::{Cursor, Lost, lookup};
+use holdfast_engine::cursor::{Cursor, lookup};
 use holdfast_engine::diff::{Change as EngineChange, Diff};
 use holdfast_engine::entry::{Entry as EngineEntry, EntryKind, is_under};
 use holdfast_engine::tree::NodeSource;
 use holdfast_engine::{Error as EngineError, Location, Origin, Role};
 use holdfast_pipeline as pipeline;
 use holdfast_pipeline::affected::Affected;
-use holdfast_pipeline::reader::{CACHE_BYTES, SegmentCache, is_of_one_segment, unwrap_outside};
+use holdfast_pipeline::reader::{CACHE_BYTES, SegmentCache};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -22,6 +22,7 @@ use crate::catalog::CatalogRows;
 use crate::errors;
 use crate::index::Index;
 use crate::keys::fixed;
+use crate::left::Left;
 use crate::refs::RefSet;
 use crate::source::{KeyRing, PackSource};
 
@@ -272,33 +273,6 @@ impl Tree {
             lost: Mutex::default(),
             cache: Arc::clone(&self.cache),
         }
-    }
-}
-
-/// Why a walk had to leave something out, if it had to.
-#[derive(Default)]
-struct Left(Option<EngineError>);
-
-impl Left {
-    /// Notes a part if an error is of one part only, and hands back what must end the walk.
-    fn note(
-        &mut self,
-        error: EngineError,
-        skip: impl FnOnce() -> Option<Lost>,
-    ) -> Result<(), EngineError> {
-        if !is_of_one_segment(&unwrap_outside(error.clone())) {
-            return Err(error);
-        }
-        if skip().is_none() {
-            return Err(error);
-        }
-        self.0.get_or_insert(error);
-        Ok(())
-    }
-
-    /// The last answer of a walk that left something out: damage, once.
-    fn end(&mut self) -> Result<(), EngineError> {
-        self.0.take().map_or(Ok(()), Err)
     }
 }
 

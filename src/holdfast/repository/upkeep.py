@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.base.values import dataclass
-from holdfast.errors import DamageError, NotPermittedError, ObjectMissingError
+from holdfast.errors import DamageError, NotPermittedError
 from holdfast.repository import rebuild
 from holdfast.repository.decisions import copied_bytes, is_kept, keep_twice, open_sessions, outcome, put_back
-from holdfast.repository.indexes import open_run
 from holdfast.repository.listing import read_envelopes
 from holdfast.repository.roles import PRUNE
 
@@ -57,28 +56,20 @@ def keep_decisions(repository: Repository, *, dry_run: bool = False) -> Kept:
 
 
 def mend_index(repository: Repository, engine: EnginePort | None = None) -> int:
-    """Make index runs that cannot be read anew, from the packs' own directories; return how many were.
+    """List packs that no readable index run lists, from their own directories, and drop runs that cannot be read.
 
-    Only while no session runs: what a running one stores and has not listed yet would be taken for what the lost run listed.
-    Until then a prune does without such a run, for it refuses by itself where a segment that a snapshot needs is in none.
-    Not without the root key, which signs what is rebuilt, nor where snapshots cannot be read: then more than a run is wrong.
+    Returns how many runs went and packs were listed. Only while no session runs: what a running one stores and has not listed
+    yet would be taken for what a lost run listed. Until then a prune does without such a run, for it refuses by itself where a
+    segment that a snapshot needs is in none. Not without the root key, which signs what is rebuilt, nor where snapshots cannot
+    be read: then more than a run is wrong.
     """
-    if not repository.is_root or not _broken(repository):
-        return 0
-    if open_sessions(repository.home) or read_envelopes(repository.home).problems:
+    if not repository.is_root or open_sessions(repository.home) or read_envelopes(repository.home).problems:
         return 0
     try:
-        return rebuild.apply(repository, rebuild.plan(repository), engine).runs_dropped
+        plan = rebuild.plan(repository)
+        if not plan.packs and not plan.broken_runs:
+            return 0
+        done = rebuild.apply(repository, plan, engine)
     except NotPermittedError:
         return 0
-
-
-def _broken(repository: Repository) -> bool:
-    for name in list(repository.home.listed("index")):
-        try:
-            open_run(repository, name.partition("/")[2])
-        except ObjectMissingError:
-            continue
-        except DamageError:
-            return True
-    return False
+    return done.runs_dropped + done.packs_listed

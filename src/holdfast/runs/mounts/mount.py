@@ -80,7 +80,7 @@ def mount_snapshots(
             refuse_cold(vault, infos[position], (), classes)
         trees = Trees(vault, infos[position], classes)
         if not alone:
-            lost.update(tell_lost(infos[position], trees, events))
+            lost.update(_tell_lost(infos[position], trees, events))
         return list(trees.trees.values())
 
     with engine.translated():
@@ -102,7 +102,7 @@ def mount_snapshots(
     except OSError as error:
         raise mounting(error) from error
     if first is not None:
-        lost.update(tell_lost(infos[0], first, events))
+        lost.update(_tell_lost(infos[0], first, events))
     notes = [Note("mounted read-only", "mounted")]
     if missing:
         notes.insert(
@@ -172,7 +172,7 @@ def mount_writable(
             )
         except OSError as error:
             raise mounting(error) from error
-        lost = tell_lost(chosen, trees, events)
+        lost = _tell_lost(chosen, trees, events)
         notes = [Note("mounted: the application can start", "mounted")]
         if trees.missing:
             notes.insert(
@@ -192,7 +192,7 @@ def mount_writable(
     )
 
 
-def tell_lost(info: SnapshotInfo, trees: Trees, events: Events) -> set[tuple[str, int]]:
+def _tell_lost(info: SnapshotInfo, trees: Trees, events: Events) -> set[tuple[str, int]]:
     """Return which data classes of a snapshot are not to be seen because their parts are damaged; each is an alert."""
     for part, error in trees.lost.items():
         what = f"snapshot {info.id}: data class {part.class_name} is not to be seen in the mount: {error.what}"
