@@ -150,9 +150,12 @@ def forged_index_run(folder: Path) -> None:
     assert set(view.untrusted) == {run, "0" * 64}
     scene.victim.backup(FILES | {"f0": 2})
     assert {"frame", "index"} <= {found.kind for found in check(scene.root).findings}
-    assert refused(lambda: prune(scene.root, NOW, FakeEngine())) in DAMAGE
-    apply(scene.root, plan(scene.root), FakeEngine())
-    assert prune(scene.root, NOW, FakeEngine()).packs_deleted == 0
+    with_session = scene.thief.begin()
+    assert prune(scene.root, NOW, FakeEngine()).packs_deleted == 0, "it holds up no prune while somebody backs up"
+    with_session.abandon()
+    prune(scene.root, NOW, FakeEngine())
+    assert not {f"index/{run}", f"index/{'0' * 64}"} & scene.store.objects.keys(), "and is gone when nobody does"
+    assert check(scene.root).problems == ()
     scene.all_is_well()
 
 
