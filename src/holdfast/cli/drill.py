@@ -102,14 +102,19 @@ def _options(
     limit_read: int | None,
     deep: bool,
     moment: str = "",
+    mounted: bool = False,
+    checks: Sequence[str] = (),
 ) -> DrillOptions:
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.options import Limits
 
     if (bare is None) != (kit is None):
         raise UsageError("a bare site needs both: --bare STORE and --kit FILE")
+    if partial and mounted:
+        raise UsageError("a drill is of a sample of files (--partial) or on a mount (--mounted)")
     return DrillOptions(
-        kind="partial" if partial else "full",
+        kind="partial" if partial else "mounted" if mounted else "full",
+        checks=tuple(checks),
         snapshot=snapshot,
         at=_moment(moment),
         bare=BareSite(bare, kit) if bare is not None else None,
@@ -126,6 +131,12 @@ def _options(
     "--time", "moment", default="", metavar="TIME", help="For a service that `recovers`: the moment to recover to."
 )
 @click.option("--partial", is_flag=True, help="Restore and compare a random sample of files; start nothing.")
+@click.option(
+    "--mounted", is_flag=True, help="Start the application on a mount, and fetch only what it and the checks touch."
+)
+@click.option(
+    "--check", "checks", multiple=True, metavar="NAME", help="Ask only this check: of one table, or one study."
+)
 @click.option(
     "--bare", metavar="STORE", help="Use only this copy of the store and --kit, as a bare recovery site would."
 )
@@ -147,6 +158,8 @@ def run_command(
     snapshot: str,
     moment: str,
     partial: bool,
+    mounted: bool,
+    checks: Sequence[str],
     bare: str | None,
     kit: str | None,
     drill_place: str | None,
@@ -163,6 +176,8 @@ def run_command(
     back and missed an objective, 1 if one did not come back as it should, 4 if the vault is damaged.
 
     Example: holdfast drill run ehr --config /etc/holdfast.toml
+
+    One table, within seconds: holdfast drill run ehr --mounted --check patients
     """
     options = _options(
         snapshot=snapshot,
@@ -173,6 +188,8 @@ def run_command(
         limit_read=limit_read,
         deep=deep,
         moment=moment,
+        mounted=mounted,
+        checks=checks,
     )
     config = place.load()
     with place.open() as vault, interruptible() as stop:
