@@ -53,7 +53,8 @@ def test_drills_run_one_after_another_and_the_worst_code_counts(vault, run, conf
     assert json.loads(out.splitlines()[-1])["verdict"] == "passed"
     assert vault.calls[-2][1]["args"][1].bare == BareSite("/copy", "/kit")
     assert vault.calls[-2][1]["args"][1].at.hour == 13
-    run("drill", "run", "ehr", "--mounted", "--check", "patients", "--check", "notes")
+    run("drill", "run", "ehr", "--mounted", "--thaw", "--check", "patients", "--check", "notes")
+    assert vault.calls[-2][1]["args"][1].thaw
     assert vault.calls[-2][1]["args"][1].kind == "mounted"
     assert vault.calls[-2][1]["args"][1].checks == ("patients", "notes")
 

@@ -104,6 +104,7 @@ def _options(
     moment: str = "",
     mounted: bool = False,
     checks: Sequence[str] = (),
+    thaw: bool = False,
 ) -> DrillOptions:
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.options import Limits
@@ -115,6 +116,7 @@ def _options(
     return DrillOptions(
         kind="partial" if partial else "mounted" if mounted else "full",
         checks=tuple(checks),
+        thaw=thaw,
         snapshot=snapshot,
         at=_moment(moment),
         bare=BareSite(bare, kit) if bare is not None else None,
@@ -149,6 +151,9 @@ def _options(
     metavar="NAME",
     help="Inject a failure into a copy first; see `drill scenarios`.",
 )
+@click.option(
+    "--thaw", is_flag=True, help="Ask for what lies cold, and wait for it: hours, and what the store charges."
+)
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second from the vault.")
 @click.option("--deep/--no-deep", default=True, help="Let the application's own tools look for damage.")
 @vault_options
@@ -160,6 +165,7 @@ def run_command(
     partial: bool,
     mounted: bool,
     checks: Sequence[str],
+    thaw: bool,
     bare: str | None,
     kit: str | None,
     drill_place: str | None,
@@ -190,6 +196,7 @@ def run_command(
         moment=moment,
         mounted=mounted,
         checks=checks,
+        thaw=thaw,
     )
     config = place.load()
     with place.open() as vault, interruptible() as stop:

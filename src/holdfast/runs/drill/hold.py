@@ -45,6 +45,7 @@ from holdfast.runs.drill.plan import Selected, choose, last_answers, locate, pro
 from holdfast.runs.drill.record import COUNTED, DrillRecord, Phase
 from holdfast.runs.drill.verdict import forecast_of, verdict_of
 from holdfast.runs.mounts.mount import mount_for
+from holdfast.runs.reading import thaw
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.wal import LOG_SUFFIX
 from holdfast.services.applications import named
@@ -55,6 +56,7 @@ from holdfast.services.judge import Outcome, judge
 if TYPE_CHECKING:
     from holdfast.base.events import Event, Events
     from holdfast.config import Settings
+    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel
     from holdfast.runs.results import EntryInfo, RestoreResult
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
 
 __all__ = ["hold"]
 
+THAW_DAYS = 1
+THAW_LOOK_SECONDS, THAW_LOOK_SECONDS_MAX = 0.5, 60.0
 RECOVERY_FILES = frozenset(
     {b"postgresql.auto.conf", b"tablespace_map", b"postmaster.pid", b"postmaster.opts", b"standby.signal"}
 )
@@ -221,6 +225,7 @@ def _drilled(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
 
 def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
     """Restore, compare, start, ask, verify."""
+    _rehydrate(drill, selected)
     with drill.phase("fetch"):
         _fetch(drill, folder, selected)
     _go_on(drill)
@@ -232,8 +237,29 @@ def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected)
         _with_application(drill, folder, selected)
 
 
+def _rehydrate(drill: _Drill, selected: Selected) -> None:
+    """Ask for what lies cold, and wait until it can be read."""
+    logs = [row for row in drill.vault.snapshots() if row.label == drill.service.recovers + LOG_SUFFIX]
+    needed = [(selected.info, selected.include), *((row, ()) for row in logs if drill.service.recovers)]
+    if not drill.options.thaw or not any(_asked(drill, info, include) for info, include in needed):
+        return
+    with drill.phase("rehydrate"):
+        pause = THAW_LOOK_SECONDS
+        while any(_asked(drill, info, include) for info, include in needed):
+            _go_on(drill)
+            drill.vault.env.sleep(pause)
+            pause = min(2 * pause, THAW_LOOK_SECONDS_MAX)
+
+
+def _asked(drill: _Drill, info: SnapshotInfo, include: tuple[bytes, ...]) -> bool:
+    """Ask for what of a snapshot lies cold; return whether something is awaited."""
+    found = thaw(drill.vault, info, include=include, days=THAW_DAYS)
+    return bool(found.asked or found.thawing)
+
+
 def _mounted_and_asked(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
     """Start the application on a mount of the snapshot, and ask it. Each byte that is read was proved before."""
+    _rehydrate(drill, selected)
     with contextlib.ExitStack() as stack:
         with drill.phase("fetch"):
             place = Path(folder.restored)

@@ -65,5 +65,8 @@ class DrillOptions:
     """Empty: as configured."""
     limits: Limits | None = None
     injection: Injection | None = None
+    thaw: bool = False
+    """Ask the stores for what lies cold and wait for it, as the phase `rehydrate`: that takes hours, and costs what they charge.
+    Otherwise a drill that needs it fails and says so."""
     deep: bool = True
     """Let the application's own tools look for damage (the longest part of a drill, and not counted)."""
