@@ -16,7 +16,7 @@ from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError, VersionError
 from holdfast.repository import names
 from holdfast.repository.bodies import Slot
-from holdfast.repository.decisions import is_kept
+from holdfast.repository.decisions import copied_bytes, is_kept
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
 from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
@@ -140,9 +140,12 @@ class _Check:
         forgotten = set(self.home.ids("forgotten"))
         lost = (kept - decided - forgotten) | {s.id for s in envelopes.committed if s.by_copy}
         for snapshot in sorted(lost):
-            name = f"decision/{snapshot}"
-            text = f"the decision of snapshot {snapshot} is lost; its copy counts, and `holdfast repair` puts it back"
-            self.found("decision", name, text)
+            copied = copied_bytes(self.home, snapshot)
+            if copied is not None:
+                text = (
+                    f"the decision of snapshot {snapshot} is lost; its copy counts, and `holdfast repair` puts it back"
+                )
+                self.found("decision", copied[0], text)
         writers = {s.id: s.writer for s in envelopes.committed}
         for snapshot in sorted(kept - lost - forgotten):
             if snapshot in writers and not is_kept(self.home, snapshot, writers[snapshot]):
