@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from holdfast.base.environment import parse_time
 from holdfast.errors import DamageError, HoldfastError, ObjectMissingError
 from holdfast.repository import names
-from holdfast.repository.bodies import COMMIT, DecisionBody, EnvelopeBody, SessionBody
+from holdfast.repository.bodies import COMMIT, REVOKED, DecisionBody, EnvelopeBody, SessionBody
 from holdfast.repository.decisions import copied_commit
 from holdfast.repository.listing import is_forgotten, read_dropped, with_main_part
-from holdfast.repository.roles import WRITE, may
+from holdfast.repository.roles import PRUNE, WRITE, may
 from holdfast.repository.types import ClassPart, SnapshotInfo
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def _committed_by(home: Home, snapshot: str) -> tuple[str, datetime | None]:
             read, body = home.read(name, DecisionBody)
         except DamageError:
             continue
+        if body.verdict == REVOKED and home.may(read.signer, PRUNE, name):
+            return "", None
         if body.verdict == COMMIT and _may_commit(home, read.signer, snapshot):
             return read.signer, _time(read)
     copied = copied_commit(home, snapshot)

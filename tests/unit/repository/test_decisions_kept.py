@@ -13,9 +13,12 @@ from holdfast.repository import names
 from holdfast.repository.bodies import COMMIT, REVOKED, CommittedBody, DecisionBody
 from holdfast.repository.check import check
 from holdfast.repository.decisions import Verdict, decide, keep_twice, outcome, put_back
+from holdfast.repository.forget import forget
 from holdfast.repository.listing import read_envelopes
+from holdfast.repository.repository import Repository
 from holdfast.repository.salvage import salvaged
 from holdfast.repository.upkeep import Kept, keep_decisions
+from holdfast.repository.writers import enrol, revoke
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.hosts import FakeHost
 
@@ -107,3 +110,50 @@ def test_a_copy_with_an_impossible_number_is_none(host: FakeHost, store: MemoryS
     assert keep_twice(repository.home, info.id, name, repository.writer) is False
     assert keep_twice(repository.home, info.id, name, repository.root, replace=True)
     assert check(repository).problems == ()
+
+
+def test_a_snapshot_is_put_together_from_what_is_signed_by_who_committed_it(host: FakeHost, store: MemoryStore) -> None:
+    info = host.backup({"a": 1})
+    repository = host.repository
+    assert salvaged(repository, info.id) is None, "its envelope is there"
+    del store.objects[f"snapshot/{info.id}"]
+    found = salvaged(repository, info.id)
+    assert found is not None
+    assert (found.source, found.label, found.salvaged) == (host.source, "ehr", True)
+    assert [part.class_id for part in found.classes] == [1]
+    good = dict(store.objects)
+    store.objects[f"session/{info.id}"] = b"torn"
+    again = salvaged(repository, info.id)
+    assert again is not None
+    assert again.source == ""
+    store.objects[f"part/{info.id}/1"] = b"torn"
+    torn = salvaged(repository, info.id)
+    assert torn is not None
+    assert (torn.label, torn.classes[0].part) == ("", ""), "it is named, and nothing of it is known"
+    del store.objects[f"part/{info.id}/1"]
+    assert salvaged(repository, info.id) is None, "nothing is left to be restored"
+    store.objects.update(good)
+    forget(repository, info.id, reason="a test")
+    assert salvaged(repository, info.id) is None
+
+
+def test_what_a_revoked_writer_put_later_is_not_put_together(host: FakeHost, store: MemoryStore) -> None:
+    credential = enrol(host.repository, "thief", [1])
+    thief = FakeHost(Repository.open(store, credential, host.repository.env), host.cache.parent / "thief", "cd" * 16)
+    before = thief.backup({"a": 1})
+    revoke(host.repository, thief.repository.writer_id)
+    fresh = thief.repository  # as it was opened: it goes on as if nothing had been
+    for name in (f"snapshot/{before.id}", names.numbered("decision", before.id, 0)):
+        del store.objects[name]
+    assert salvaged(host.repository, before.id) is not None, "what it committed before counts on"
+    session = host.repository.env.random_id()
+    for kind in ("part", "committed"):
+        for name in [name for name in store.objects if name.startswith(f"{kind}/{before.id}")]:
+            store.objects[name.replace(before.id, session)] = store.objects[name]
+    name = names.numbered("decision", session, 0)
+    store.objects[name] = fresh.home.encode(name, DecisionBody(COMMIT, "0" * 64), fresh.writer)
+    assert salvaged(host.repository, session) is None, "what it commits afterwards is none"
+    revoked = names.numbered("decision", session, 1)
+    store.objects[revoked] = store.objects.pop(name)
+    store.objects[name] = host.repository.home.encode(name, DecisionBody(REVOKED, ""), host.repository.root)
+    assert salvaged(host.repository, session) is None
