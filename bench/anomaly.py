@@ -1,20 +1,29 @@
 """How well the signs of ransomware tell attacks from ordinary days: simulated statistics of six kinds of trees.
 
-uv run python bench/anomaly.py [--seeds N] [--days N] [--jobs N]
+uv run python bench/anomaly.py [--seeds N] [--days N] [--jobs N] [--real N]
 
-Prints one row per tree and kind of attack. `bench/reliability.py` takes `figures`, `unseen` and `section` from here for its page.
+Prints one row per tree and kind of attack. With `--real`, so many trees of each kind are made of files, churned, encrypted and backed
+up, too. `bench/reliability.py` takes `figures`, `unseen` and `section` from here for its page.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from unittest.mock import patch
 
+import holdfast
+from holdfast.repository.retention import ANOMALY_PINS_FROM
+from holdfast.runs.options import BackupOptions
 from holdfast.testing.ransom import ATTACK, ATTACKS, ORDINARY, PLAIN, SLOW_DAYS, SLOW_PART, SLOWLY, TREES, Row
 from holdfast.testing.ransom import figures as _figures
+from holdfast.testing.ransom_trees import KINDS, WAYS, RealTree
 
 __all__ = ["figures", "section", "unseen"]
 
@@ -76,22 +85,60 @@ def _part(rows: Sequence[Row]) -> str:
     return f"{sum(row.found for row in rows)} of {sum(row.runs for row in rows)}"
 
 
+def real(kind: str, seed: int, days: int = 4) -> list[tuple[str, str, float, int, int]]:
+    """Live and attack real trees of one kind; return tree, way, part, highest score before and score of the attack."""
+    options, found = BackupOptions(update_catalog=False, paranoid=True), []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, {"HOLDFAST_STATE": f"{folder}/state"}),
+        holdfast.Vault.create(f"{folder}/vault", key_file=f"{folder}/key") as vault,
+    ):
+        for way, part in itertools.product(WAYS, (0.02, *PARTS[1:])):
+            tree = RealTree(Path(folder, f"{way} {part}"), kind, seed)
+            scores = []
+            for _ in range(days):
+                scores.append(vault.backup(tree.root, label=f"{way} {part}", options=options).anomaly.score)
+                tree.churn()
+            tree.attack(way, part)
+            score = vault.backup(tree.root, label=f"{way} {part}", options=options).anomaly.score
+            found.append((kind, way, part, max(scores), score))
+    return found
+
+
+def _real_lines(rows: Sequence[tuple[str, str, float, int, int]]) -> list[str]:
+    highest = max(row[3] for row in rows)
+    lines = [f"\nreal trees: {len(rows)}, highest score before an attack {highest}\n"]
+    parts = sorted({row[2] for row in rows})
+    lines += [_line(["encrypted", *(f"{part:.0%}" for part in parts)]) + "\n", "|---" * (len(parts) + 1) + "|\n"]
+    for way in WAYS:
+        scores = [[row[4] for row in rows if (row[1], row[2]) == (way, part)] for part in parts]
+        seen = [f"{sum(score >= ANOMALY_PINS_FROM for score in each)} of {len(each)}" for each in scores]
+        lines += [_line([way, *seen]) + "\n"]
+    return lines
+
+
 def main() -> int:
     """Print every row; 1 if something must not be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--days", type=int, default=100)
+    parser.add_argument("--real", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args()
     with ProcessPoolExecutor(asked.jobs) as pool:
         every = pool.map(figures, [asked.seeds] * len(TREES), TREES, [asked.days] * len(TREES))
+        kinds = [*KINDS, "mixed"] * asked.real
+        lived = pool.map(real, kinds, [at // (len(KINDS) + 1) for at in range(len(kinds))])
         rows = [row for part in every for row in part]
+        trees = [row for part in lived for row in part]
     for row in rows:
         what = row.what if row.what == ORDINARY else f"{row.what}: {row.part:.0%} {row.way}"
         sys.stdout.write(
             f"{row.tree:18} {what:50} {row.found:5} of {row.runs:5}  scores {row.lowest:4} to {row.highest}\n"
         )
     sys.stdout.write(section(rows))
+    if trees:
+        sys.stdout.writelines(_real_lines(trees))
     wrong = unseen(rows)
     sys.stderr.write("".join(f"WRONG: {line}\n" for line in wrong))
     return 1 if wrong else 0
