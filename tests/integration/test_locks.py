@@ -21,7 +21,7 @@ from holdfast.repository.locks import needed_objects
 from holdfast.runs import locking
 from holdfast.runs.compliance import gather
 from holdfast.runs.monitoring.gather import vault_facts
-from holdfast.runs.options import BackupOptions
+from holdfast.runs.options import BackupOptions, ClassRule
 from holdfast.runs.results import RetentionPolicy
 from holdfast.runs.trail import TrailOptions
 from holdfast.runs.watch import Watch
@@ -327,3 +327,33 @@ def test_a_real_s3_server_refuses_to_delete_what_is_pinned(tmp_path, monkeypatch
             vault.snapshot(good.id).restore(to=tmp_path / "out")
     back = tmp_path / "out" / str(source).lstrip("/")
     assert (back / "3.csv").read_text() == "3;Miller;21\n" * 900
+
+
+def test_a_first_backup_that_is_suspicious_pins_nothing_and_locks_nothing(ground):
+    ground.encrypt()
+    assert ground.backup().anomaly.suspicious
+    (row,) = ground.vault.suspicions()
+    assert (row.last_good, row.objects) == ("", 0)
+    assert ground.vault.extend_locks() == ()
+    assert ground.retained() == {}
+
+
+def test_what_is_gone_is_passed_over_and_progress_is_noted_on_the_way(ground, monkeypatch):
+    monkeypatch.setattr(locking, "NOTED_EVERY", 1)
+    ground.vault._vault.watch = Watch(lock_objects_max=1)
+    good, _ = ground.attacked()
+    lost = sorted(name for name in needed(ground.vault, good.id) if name.startswith("meta/"))[0]
+    del ground.store.objects[lost]
+    assert ground.vault.extend_locks()[0].complete, "check misses it, no lock does"
+    assert lost not in ground.retained()
+
+
+def test_a_forgotten_class_is_not_locked(ground):
+    rules = (ClassRule("*.log", "system"),)
+    (ground.source / "a.log").write_text("started\n" * 9000)
+    options = BackupOptions(update_catalog=False, paranoid=True, class_rules=rules)
+    good = ground.vault.backup(ground.source, label="ward", options=options).snapshot
+    system = next(part.class_id for part in good.classes if part.class_name == "system")
+    assert f"part/{good.id}/{system}" in needed(ground.vault, good.id)
+    ground.vault.forget(snapshots=[good.id], classes=["system"])
+    assert f"part/{good.id}/{system}" not in needed(ground.vault, good.id)

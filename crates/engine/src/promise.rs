@@ -200,7 +200,10 @@ impl Look {
 
     /// Looks at more of the file: up to `count` samples, evenly spread over `bytes`.
     pub fn feed(&mut self, bytes: &[u8], count: usize) {
-        let stride = bytes.len().div_ceil(count.max(1)).max(1);
+        if count == 0 {
+            return;
+        }
+        let stride = bytes.len().div_ceil(count).max(1);
         for part in bytes.chunks(stride) {
             let sample = part.get(..SAMPLE_BYTES).unwrap_or(part);
             if sample.len() >= NOISE_BYTES_MIN {
@@ -397,7 +400,9 @@ mod tests {
         whole.feed(&plain, 4);
         assert_eq!(whole.noise_bytes(1000), 0);
         assert!(!whole.is_defaced());
-        assert_eq!(Look::new(b"a.txt", b"").noise_bytes(7), 0);
+        let mut none = Look::new(b"a.txt", b"");
+        none.feed(&half, 0);
+        assert_eq!((none.noise_bytes(7), none.is_defaced()), (0, false));
         assert_eq!(Look::new(b"a.txt", &noise(300, 1)).noise_bytes(7), 7);
     }
 }

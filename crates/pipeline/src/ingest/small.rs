@@ -40,8 +40,10 @@ pub(super) fn read_batches(
     Ok(())
 }
 
-/// Samples of a small file that are looked at for noise.
-const SAMPLES: usize = 4;
+/// Samples of a small file that are looked at for noise, beside its first bytes.
+const SAMPLES_MAX: usize = 4;
+/// One of so many bytes.
+const SAMPLE_EVERY_BYTES: usize = 2048;
 
 /// Whether what is read of an entry was not known before.
 pub(super) fn is_news(past: Past) -> bool {
@@ -85,7 +87,7 @@ fn read_batch(
                 context.classes.look(item, bytes, bytes.len() as u64);
                 if is_news(item.past) {
                     let mut look = Look::new(name.to_bytes(), bytes);
-                    look.feed(bytes, SAMPLES);
+                    look.feed(bytes, SAMPLES_MAX.min(bytes.len() / SAMPLE_EVERY_BYTES));
                     item.scrambled = look.is_scrambled();
                     tally.file((item.class, item.past), &look, bytes.len() as u64);
                 }
