@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["KINDS", "WAYS", "RealTree"]
+__all__ = ["KINDS", "WAYS", "RealTree", "copied", "in_place", "known", "masked", "renamed", "striped"]
 
 PAGE = 8192
 BLOCK = 4096
