@@ -264,7 +264,7 @@ def command_verify(vault: Vault, _: argparse.Namespace, voice: Voice) -> None:
 
 
 CONTROL_FOLDERS = ("session", "checkpoint", "ack", "decision", "hold", "admission", "forgotten", "condemn", "plan", "closed",
-                   "damaged", "countersign", "audit", "access", "approval", "wrap", "joined", "shred", "rehearsal",
+                   "committed", "damaged", "countersign", "audit", "access", "approval", "wrap", "joined", "shred", "rehearsal",
                    "floor")  # fmt: skip
 SEALED_FOLDERS = {"keyring": 5, "refs": 2, "state": 3, "grant": 6}
 

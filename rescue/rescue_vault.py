@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from rescue_parity import Parity
 from rescue_signers import Signers
+from rescue_status import dropped_of, status_of
 from rescue_tree import Location
 from rescue_values import Pack, Part, Snapshot, check_chunk
 
@@ -141,7 +142,11 @@ class Vault:
 
     def control(self, name: str) -> f.Control:
         """A control object of this vault that one of its known signers signed."""
-        control = f.parse_control(self.get(name), name.split("/")[0], self.vault_id.hex(), name)
+        return self.checked(self.get(name), name)
+
+    def checked(self, data: bytes, name: str) -> f.Control:
+        """The bytes of a control object that stand under a name, or would."""
+        control = f.parse_control(data, name.split("/")[0], self.vault_id.hex(), name)
         if not any(control.signed_by(public) for public in self.signers.publics(control.body["signer"], name)):
             raise f.Damage(f"{name}: its signature does not hold, or its signer is unknown")
         return control
@@ -161,12 +166,12 @@ class Vault:
             sha = hashlib.sha256(self.get(name)).hexdigest()
         except f.Damage as failure:
             problems.append(str(failure))
-        status = self._status(snapshot_id, sha, envelope.get("signer", ""), problems)
+        status = status_of(self, snapshot_id, sha, envelope.get("signer", ""), problems)
         classes = envelope.get("classes")
         rows = classes if isinstance(classes, list) else []
         listed = {str(item.get("class")): item for item in rows if isinstance(item, dict)}
         parts = []
-        for number in sorted((set(listed) | set(self.names(f"part/{snapshot_id}"))) - self._dropped(snapshot_id)):
+        for number in sorted((set(listed) | set(self.names(f"part/{snapshot_id}"))) - dropped_of(self, snapshot_id)):
             try:
                 parts.append(
                     self._part(f"part/{snapshot_id}/{number}", listed.get(number), envelope_known=bool(envelope))
@@ -174,50 +179,6 @@ class Vault:
             except (f.Damage, f.WrongKey) as failure:
                 problems.append(str(failure))
         return Snapshot(snapshot_id, status, envelope, sorted(parts, key=lambda part: part.rank), problems)
-
-    def _dropped(self, snapshot_id: str) -> set[str]:
-        """Classes of a snapshot that root has forgotten: their trees may be gone."""
-        dropped = set()
-        for number in self.names(f"dropped/{snapshot_id}"):
-            try:
-                name = f"dropped/{snapshot_id}/{number}"
-                if self.signers.may_prune(self.control(name).body["signer"], name):
-                    dropped.add(number)
-            except f.Damage:
-                continue
-        return dropped
-
-    def _status(self, snapshot_id: str, sha: str, writer: str, problems: list[str]) -> str:
-        if os.path.exists(os.path.join(self.root, "forgotten", snapshot_id)):
-            try:
-                name = f"forgotten/{snapshot_id}"
-                if self.signers.may_prune(self.control(name).body["signer"], name):
-                    return "forgotten"
-                problems.append(f"forgotten/{snapshot_id}: signed by one who may not forget; ignored")
-            except f.Damage as failure:
-                problems.append(f"{failure}; ignored")
-        refused = self.signers.refusal(writer, snapshot_id)
-        if refused:
-            return refused
-        slots = self.names(f"decision/{snapshot_id}")
-        for slot in slots:
-            try:
-                body = self.control(f"decision/{snapshot_id}/{slot}").body
-            except f.Damage as failure:
-                problems.append(str(failure))
-                continue
-            said = f"decision/{snapshot_id}/{slot}"
-            if body.get("verdict") == "revoked" and (
-                body["signer"] == writer or self.signers.may_prune(body["signer"], said)
-            ):
-                return "revoked"
-            if body.get("verdict") != "commit" or (sha and body["signer"] != writer):
-                problems.append(f"decision/{snapshot_id}/{slot}: signed by one who may not decide this; ignored")
-                continue
-            if sha and body.get("snapshot") != sha:
-                problems.append(f"decision/{snapshot_id}/{slot}: names another envelope")
-            return "committed"
-        return "committed" if slots and sha else "uncommitted"
 
     def _part(self, what: str, listed: f.Body | None, *, envelope_known: bool) -> Part:
         data = self.get(what)

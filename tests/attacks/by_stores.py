@@ -52,6 +52,33 @@ def _told_and_kept(scene: Scene, name: str) -> None:
     _prunes_nothing(scene)
 
 
+def lost_decision(_folder: Path) -> None:
+    """By a host that never saw it: the copy counts and is put back; without the copy, the next snapshot tells."""
+    with ground() as place:
+        _filled(place)
+        objects = place.stores["home"].objects
+        place.write("phi/a", 2)
+        with place.open() as vault:
+            place.backup(vault)
+            first = vault.snapshots()[0].id
+        kept = dict(objects)
+        for name in [name for name in objects if name.startswith(f"decision/{first}/")]:
+            del objects[name]
+        shutil.rmtree(place.live / "state")
+        with place.open() as vault:
+            assert vault.snapshots()[0].id == first
+            assert any("its copy counts" in problem for problem in vault.check().problems)
+            assert vault.repair().decisions == 1
+            assert vault.check().sound
+        assert {name for name in kept if name.startswith("decision/")} <= objects.keys()
+        for name in [name for name in objects if name.startswith((f"decision/{first}/", f"committed/{first}"))]:
+            del objects[name]
+        shutil.rmtree(place.live / "state")
+        with place.open() as vault:
+            assert first not in {row.id for row in vault.snapshots()}
+            assert any("no decision is left" in problem for problem in vault.check().problems)
+
+
 def truncated_metadata(folder: Path) -> None:
     """Each control and sealed object in turn, cut at three places: check says so, and nothing is deleted for it."""
     scene = Scene(folder)

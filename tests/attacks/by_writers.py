@@ -15,6 +15,7 @@ from holdfast.repository.bodies import (
     COMMIT,
     REVOKED,
     ClosedBody,
+    CommittedBody,
     CondemnBody,
     DamagedBody,
     DecisionBody,
@@ -27,6 +28,7 @@ from holdfast.repository.bodies import (
 )
 from holdfast.repository.check import check
 from holdfast.repository.credentials import CREDENTIAL_FORMAT, RoleCredential
+from holdfast.repository.decisions import Verdict, decide, outcome
 from holdfast.repository.holds import read_hold, set_hold
 from holdfast.repository.indexes import Indexes
 from holdfast.repository.objects import INDEX_RUN, seal
@@ -148,9 +150,12 @@ def forged_index_run(folder: Path) -> None:
     assert set(view.untrusted) == {run, "0" * 64}
     scene.victim.backup(FILES | {"f0": 2})
     assert {"frame", "index"} <= {found.kind for found in check(scene.root).findings}
-    assert refused(lambda: prune(scene.root, NOW, FakeEngine())) in DAMAGE
-    apply(scene.root, plan(scene.root), FakeEngine())
-    assert prune(scene.root, NOW, FakeEngine()).packs_deleted == 0
+    with_session = scene.thief.begin()
+    assert prune(scene.root, NOW, FakeEngine()).packs_deleted == 0, "it holds up no prune while somebody backs up"
+    with_session.abandon()
+    prune(scene.root, NOW, FakeEngine())
+    assert not {f"index/{run}", f"index/{'0' * 64}"} & scene.store.objects.keys(), "and is gone when nobody does"
+    assert check(scene.root).problems == ()
     scene.all_is_well()
 
 
@@ -176,6 +181,31 @@ def squatted_decision(folder: Path) -> None:
 def decision(scene: Scene, session: str, slot: int, verdict: str) -> bytes:
     home, signer = scene.thief.repository.home, scene.thief.repository.writer
     return home.encode(names.numbered("decision", session, slot), DecisionBody(verdict, "0" * 64), signer)
+
+
+def forged_copy_of_a_decision(folder: Path) -> None:
+    """A copy is believed for the signature within it: no session becomes a snapshot by it that its writer did not commit."""
+    scene = Scene(folder)
+    home, signer = scene.thief.repository.home, scene.thief.repository.writer
+    session = scene.victim.begin()
+    where = scene.victim.store(session, FILES | {"f1": 2})
+    forged = decision(scene, session.id, 0, COMMIT)
+    body = CommittedBody(0, forged)
+    scene.plant(f"committed/{session.id}", home.encode(f"committed/{session.id}", body, signer))
+    assert outcome(home, session.id, scene.victim.repository.writer_id).verdict is Verdict.OPEN
+    assert {s.id for s in scene.root.snapshots()} == {scene.first.id}
+    info = scene.victim.commit(session, where)
+    assert any("copy of the decision" in problem for problem in check(scene.root).problems)
+    prune(scene.root, NOW, FakeEngine())
+    assert not check(scene.root).problems
+    # Its own session, revoked: the revocation stands, whatever copy it keeps.
+    session = scene.thief.begin()
+    own = decision(scene, session.id, 0, COMMIT)
+    decide(home, session.id, scene.thief.repository.writer_id, DecisionBody(REVOKED, ""), scene.root.root)
+    scene.plant(f"committed/{session.id}", home.encode(f"committed/{session.id}", CommittedBody(0, own), signer))
+    assert outcome(home, session.id, scene.thief.repository.writer_id).verdict is Verdict.REVOKED
+    assert {s.id for s in scene.root.snapshots()} == {scene.first.id, info.id}
+    scene.all_is_well()
 
 
 def forged_revocation(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -557,3 +558,60 @@ def test_a_repair_that_dies_at_any_change_of_the_store(sweep: Sweep) -> None:
             assert {name: sweep.bare.objects[name] for name in (*data, *meta)} == {n: good[n] for n in (*data, *meta)}
             assert restored(sweep.place, vault) == truth
         healed_by_repair(sweep, dice)
+
+
+def test_lightly_damaged_packs_of_one_group_come_back_together(full: tuple[Place, holdfast.Vault]) -> None:
+    """More packs than rows, each with a bad sector of its own: none counts as lost as a whole."""
+    place, vault = full
+    every = {path.name: path for path in packs(place, "data", "meta")}
+    good = {name: path.read_bytes() for name, path in every.items()}
+    spoiled: set[str] = set()
+    for one in groups(vault):
+        members = [member for member in one.group.members if member.size > 3 * 4096]
+        for number, member in enumerate(members[: 2 * one.group.rows + 1]):
+            flip(every[member.name], member.size * (number + 1) // (len(members) + 2))
+            spoiled.add(member.name)
+    assert len(spoiled) > sum(one.group.rows for one in groups(vault) if len(one.group.members) > one.group.rows)
+    would = vault.repair(dry_run=True)
+    assert {(pack.pack, pack.source) for pack in would.packs} == {(name, "parity") for name in spoiled}
+    report = vault.repair()
+    assert (report.exit_code, report.healed, report.lost) == (0, len(spoiled), ())
+    assert {name: path.read_bytes() for name, path in every.items()} == good
+
+
+def test_a_torn_pack_beside_one_with_a_bad_sector_comes_back(full: tuple[Place, holdfast.Vault]) -> None:
+    place, vault = full
+    group = next(one.group for one in groups(vault) if one.group.rows == 1 and len(one.group.members) > 1)
+    folder = "meta" if group.folder == META else "data"
+    first, second = (place.vault / folder / m.name[:2] / m.name for m in group.members[:2])
+    good = first.read_bytes(), second.read_bytes()
+    first.chmod(0o600)
+    first.write_bytes(good[0][: len(good[0]) - 3000])
+    flip(second, 100)
+    assert vault.repair().healed == 2
+    assert (first.read_bytes(), second.read_bytes()) == good
+
+
+def test_a_row_that_is_wrong_from_the_start_is_found_and_made_anew(full: tuple[Place, holdfast.Vault]) -> None:
+    """A parity object whose bytes hash to its name, and that is not what its packs make: forged, or a machine's fault."""
+    place, vault = full
+    assert vault.verify().sound
+    one = next(each for each in groups(vault) if each.group.rows == 1)
+    (row, sha) = one.rows[0]
+    path = place.vault / parity_name(sha)
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    forged = hashlib.sha256(data).hexdigest()
+    path.unlink()
+    (place.vault / parity_name(forged)).parent.mkdir(exist_ok=True)
+    (place.vault / parity_name(forged)).write_bytes(bytes(data))
+    report = vault.verify()
+    assert [problem for problem in report.problems if forged in problem] == [
+        f"parity is wrong: object {parity_name(forged)} is not what its packs make"
+    ]
+    assert not vault.verify().sound, "it is not taken for proved"
+    repaired = vault.repair()
+    assert (repaired.exit_code, repaired.parity_damaged) == (0, 1)
+    assert row == 0
+    assert vault.verify().sound
+    assert vault.verify(content=True).sound

@@ -35,6 +35,7 @@ CODES = {
     "mount-missing": 5,
     "mount-not-whole": 1,
     "rolled-back": 4,
+    "partly-lost": 4,
 }  # fmt: skip
 
 

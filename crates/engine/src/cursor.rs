@@ -20,7 +20,7 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    fn first_path(&self) -> &[u8] {
+    pub(crate) fn first_path(&self) -> &[u8] {
         match self {
             Self::Node(child, _) => &child.first_path,
             Self::Root(_) => &[],
@@ -59,6 +59,25 @@ impl Walk {
         {
             level.pop_front();
         }
+    }
+
+    /// Drops the next item if it is a node, and says what was under it. What is behind it is still in order.
+    pub(crate) fn skip_lost(&mut self) -> Option<Lost> {
+        let lost = match self.peek()? {
+            Item::Entry(_) => return None,
+            Item::Root(_) => Lost {
+                first_path: Vec::new(),
+                entries: None,
+                bytes: None,
+            },
+            Item::Node(child, _) => Lost {
+                first_path: child.first_path.clone(),
+                entries: Some(child.entries),
+                bytes: Some(child.bytes),
+            },
+        };
+        self.skip();
+        Some(lost)
     }
 
     /// Takes the next item, which must be an entry.
@@ -144,6 +163,21 @@ impl Walk {
 pub struct Cursor {
     root: Location,
     walk: Walk,
+    /// The path last sought: what is smaller was dropped, what is not is still to come, or lost.
+    sought: Option<Vec<u8>>,
+    /// All was dropped unread, by [`Self::skip_under`] of the root.
+    is_dropped: bool,
+}
+
+/// A subtree that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Its first path; of a whole tree empty.
+    pub first_path: Vec<u8>,
+    /// How many entries are under it; `None` for a whole tree: only its root could say.
+    pub entries: Option<u64>,
+    /// How many bytes of content its files have; `None` for a whole tree.
+    pub bytes: Option<u64>,
 }
 
 impl Cursor {
@@ -152,18 +186,25 @@ impl Cursor {
         Self {
             root,
             walk: Walk::new(root),
+            sought: None,
+            is_dropped: false,
         }
     }
 
     /// Moves before the first entry that is not smaller than `path`; only forward is cheap.
     pub fn seek(&mut self, path: &[u8], source: &mut dyn NodeSource) -> Result<()> {
-        let behind = self.walk.peek().is_none_or(|next| match next {
-            Item::Root(_) => false,
-            other => compare_paths(other.first_path(), path) != Ordering::Less,
-        });
-        if behind {
+        // Judged by what was passed, not by what comes next: a part that is lost must not send a seek back to the root.
+        let passed = |at: &Option<Vec<u8>>, order: Ordering| {
+            at.as_ref()
+                .is_some_and(|at| compare_paths(at, path) >= order)
+        };
+        if passed(&self.walk.last_path, Ordering::Equal)
+            || passed(&self.sought, Ordering::Greater)
+            || std::mem::take(&mut self.is_dropped)
+        {
             self.walk = Walk::new(self.root);
         }
+        self.sought = Some(path.to_vec());
         self.walk.seek_forward(path, source)
     }
 
@@ -171,22 +212,25 @@ impl Cursor {
     pub fn skip_under(&mut self, folder: &[u8], source: &mut dyn NodeSource) -> Result<()> {
         if folder.is_empty() {
             self.walk.levels.clear();
+            self.is_dropped = true;
             return Ok(());
         }
         // 1 is the smallest byte that a name may hold, and `/` is smaller: nothing lies between.
         let mut behind = folder.to_vec();
         behind.push(1);
+        if self
+            .sought
+            .as_ref()
+            .is_none_or(|at| compare_paths(at, &behind) == Ordering::Less)
+        {
+            self.sought = Some(behind.clone());
+        }
         self.walk.seek_forward(&behind, source)
     }
 
-    /// After an error: drops the subtree that cannot be read, and says what it was; `None` if that is the whole tree.
-    pub fn skip_lost(&mut self) -> Option<Child> {
-        let Some(Item::Node(child, _)) = self.walk.peek() else {
-            return None;
-        };
-        let child = child.clone();
-        self.walk.skip();
-        Some(child)
+    /// After an error: drops the subtree that cannot be read, and says what it was; `None` if nothing is left to drop.
+    pub fn skip_lost(&mut self) -> Option<Lost> {
+        self.walk.skip_lost()
     }
 
     /// The next entry. Refuses a tree whose order, levels or first paths are not as the format says.

@@ -1,7 +1,7 @@
 //! What changed between two trees, skipping what they share.
 use std::cmp::Ordering;
 
-use crate::cursor::{Item, Walk};
+use crate::cursor::{Item, Lost, Walk};
 use crate::entry::{Entry, compare_paths};
 use crate::error::Result;
 use crate::id::Location;
@@ -27,6 +27,10 @@ pub enum Change {
 pub struct Diff {
     old: Walk,
     new: Walk,
+    /// Which of the two was being opened last.
+    is_old: bool,
+    /// Stretches of paths, up to and not including an end, of which one tree cannot say what it has.
+    blind: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// What to do with the next items of both trees.
@@ -46,23 +50,67 @@ impl Diff {
         Self {
             old: Walk::new(old),
             new: Walk::new(new),
+            is_old: false,
+            blind: Vec::new(),
         }
+    }
+
+    /// After an error: drops the subtree that cannot be read, and says what it was; `None` if nothing is left to drop.
+    ///
+    /// Nothing is said from then on about paths that may have been in it: what the other tree has there may be unchanged.
+    pub fn skip_lost(&mut self) -> Option<Lost> {
+        let walk = if self.is_old {
+            &mut self.old
+        } else {
+            &mut self.new
+        };
+        let lost = walk.skip_lost()?;
+        let end = walk.peek().map(|next| next.first_path().to_vec());
+        self.blind.push((lost.first_path.clone(), end));
+        Some(lost)
     }
 
     /// The next difference.
     #[allow(clippy::should_implement_trait)] // Needs the source, which an iterator could not be given.
     pub fn next(&mut self, source: &mut dyn NodeSource) -> Result<Option<Change>> {
+        while let Some(change) = self.next_seen(source)? {
+            let path = match &change {
+                Change::Added(entry) | Change::Removed(entry) => &entry.path,
+                Change::Changed { new, .. } => &new.path,
+            };
+            let is_before = |a: &[u8], b: &[u8]| compare_paths(a, b) == Ordering::Less;
+            self.blind
+                .retain(|(_, end)| end.as_ref().is_none_or(|end| is_before(path, end)));
+            if self.blind.iter().all(|(first, _)| is_before(path, first)) {
+                return Ok(Some(change));
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_old(&mut self, source: &mut dyn NodeSource) -> Result<()> {
+        self.is_old = true;
+        self.old.open(source)
+    }
+
+    fn open_new(&mut self, source: &mut dyn NodeSource) -> Result<()> {
+        self.is_old = false;
+        self.new.open(source)
+    }
+
+    /// The next difference, stretches of which nothing can be said included.
+    fn next_seen(&mut self, source: &mut dyn NodeSource) -> Result<Option<Change>> {
         while let Some(step) = decide(self.old.peek(), self.new.peek()) {
             match step {
                 Step::SkipBoth => {
                     self.old.skip();
                     self.new.skip();
                 }
-                Step::OpenOld => self.old.open(source)?,
-                Step::OpenNew => self.new.open(source)?,
+                Step::OpenOld => self.open_old(source)?,
+                Step::OpenNew => self.open_new(source)?,
                 Step::OpenBoth => {
-                    self.old.open(source)?;
-                    self.new.open(source)?;
+                    self.open_old(source)?;
+                    self.open_new(source)?;
                 }
                 Step::TakeOld => return Ok(self.old.take_entry()?.map(Change::Removed)),
                 Step::TakeNew => return Ok(self.new.take_entry()?.map(Change::Added)),

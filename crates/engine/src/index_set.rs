@@ -166,6 +166,34 @@ impl IndexSet {
         Ok(false)
     }
 
+    /// The packs outside the excluded ones that hold segments of an origin within a range of ordinals, each once.
+    ///
+    /// Costs what the index lists of them, not the length of the range, which a stored set may claim to be anything.
+    pub fn packs_between(
+        &self,
+        origin: &Origin,
+        ordinals: std::ops::Range<u64>,
+    ) -> Result<Vec<PackRow>> {
+        let excluded = read(&self.excluded);
+        let mut found = BTreeMap::new();
+        for member in read(&self.members).iter() {
+            let mut last = None;
+            member
+                .index
+                .each_between(origin, ordinals.clone(), &mut |row| {
+                    if last.replace(row.pack) == Some(row.pack) {
+                        return Ok(());
+                    }
+                    let pack = member.index.pack(row.pack.into())?;
+                    if !excluded.contains(&pack.name) {
+                        found.entry(pack.name).or_insert(pack);
+                    }
+                    Ok(())
+                })?;
+        }
+        Ok(found.into_values().collect())
+    }
+
     /// All packs of all members, each once, excluded ones too, sorted by name.
     pub fn packs(&self) -> Result<Vec<PackRow>> {
         let mut all = BTreeMap::new();

@@ -201,19 +201,50 @@ impl SortedIndex {
     /// The rows of a segment: one per copy. Several nonces may begin with one origin, for an index believes what runs say:
     /// one that was forged must not hide the one that was made, so all of them are looked at.
     pub(crate) fn find_segment(&self, origin: &Origin, ordinal: u32) -> Result<Vec<SegmentRow>> {
-        let mut nonce = search(0..self.header.nonces, |at| {
-            Ok(self
-                .row(self.nonces_at, NONCE_ROW, at)?
-                .get(..16)
-                .ok_or(rotten())?
-                < origin.0.as_slice())
-        })?;
+        let mut nonce = self.first_nonce(origin)?;
         let mut found = Vec::new();
         while nonce < self.header.nonces && self.nonce(nonce)?.origin() == *origin {
             self.find_row(nonce as u32, ordinal, &mut found)?;
             nonce += 1;
         }
         Ok(found)
+    }
+
+    /// Calls with every row whose origin and ordinal are in a range of ordinals: as many steps as there are rows, however
+    /// long the range.
+    pub(crate) fn each_between(
+        &self,
+        origin: &Origin,
+        ordinals: Range<u64>,
+        found: &mut dyn FnMut(SegmentRow) -> Result<()>,
+    ) -> Result<()> {
+        let mut nonce = self.first_nonce(origin)?;
+        while nonce < self.header.nonces && self.nonce(nonce)?.origin() == *origin {
+            let key = |row: &SegmentRow| (u64::from(row.nonce), u64::from(row.ordinal));
+            let mut at = search(0..self.header.segments, |at| {
+                Ok(key(&self.segment(at)?) < (nonce, ordinals.start))
+            })?;
+            while at < self.header.segments {
+                let row = self.segment(at)?;
+                if key(&row) >= (nonce, ordinals.end) {
+                    break;
+                }
+                found(row)?;
+                at += 1;
+            }
+            nonce += 1;
+        }
+        Ok(())
+    }
+
+    fn first_nonce(&self, origin: &Origin) -> Result<u64> {
+        search(0..self.header.nonces, |at| {
+            Ok(self
+                .row(self.nonces_at, NONCE_ROW, at)?
+                .get(..16)
+                .ok_or(rotten())?
+                < origin.0.as_slice())
+        })
     }
 
     fn find_row(&self, nonce: u32, ordinal: u32, found: &mut Vec<SegmentRow>) -> Result<()> {

@@ -58,6 +58,33 @@ impl NodeSource for Memory {
     }
 }
 
+/// A memory of which some nodes are lost.
+struct Holes<'a>(&'a mut Memory, std::collections::BTreeSet<(u32, u32)>);
+
+impl NodeSource for Holes<'_> {
+    fn get(&mut self, role: Role, at: &Location) -> Result<Vec<u8>> {
+        if self.1.contains(&(at.segment, at.chunk)) {
+            return Err(Error::Missing { what: "node" });
+        }
+        self.0.get(role, at)
+    }
+}
+
+/// Does a step until nothing is in its way; stretches of paths that were lost on the way. A step that never ends fails.
+fn past_lost<T>(
+    cursor: &mut Cursor,
+    lost: &mut Vec<Vec<u8>>,
+    mut step: impl FnMut(&mut Cursor) -> Result<T>,
+) -> T {
+    for _ in 0..1000 {
+        match step(cursor) {
+            Ok(done) => return done,
+            Err(_) => lost.push(cursor.skip_lost().expect("a part to drop").first_path),
+        }
+    }
+    panic!("a step that never ends");
+}
+
 /// The path as the tree orders it.
 fn rank(path: &[u8]) -> Vec<u8> {
     path.iter()
@@ -196,6 +223,62 @@ proptest! {
                 prop_assert_eq!(cursor.next(&mut memory).unwrap(), expected.map(|pair| pair.1.clone()));
             }
         }
+    }
+
+    #[test]
+    fn what_is_lost_costs_what_is_under_it(model in model(300), holes in proptest::collection::btree_set(0..40_u32, 1..6), seeks in proptest::collection::vec("[a-dx/.-]{0,6}", 4)) {
+        let mut memory = Memory::default();
+        let root = build(&model, &mut memory);
+        let holes = holes.into_iter().map(|at| (at / 10, at % 10)).collect();
+        let mut source = Holes(&mut memory, holes);
+        let (mut cursor, mut lost) = (Cursor::new(root.location), Vec::new());
+        let mut found = Vec::new();
+        while let Some(entry) = past_lost(&mut cursor, &mut lost, |cursor| cursor.next(&mut source)) {
+            found.push(entry);
+        }
+        prop_assert!(found.iter().all(|entry| model.get(&rank(&entry.path)) == Some(entry)));
+        prop_assert_eq!(lost.is_empty(), found.len() == model.len());
+        // Seeking forward, path by path, gives the same as walking, and ends: a part that is lost sends nobody back to it.
+        let mut seeks: Vec<&[u8]> = seeks.iter().map(String::as_bytes).collect();
+        seeks.sort_by_key(|path| rank(path));
+        let (mut cursor, mut lost) = (Cursor::new(root.location), Vec::new());
+        for path in seeks {
+            past_lost(&mut cursor, &mut lost, |cursor| cursor.seek(path, &mut source));
+            let next = past_lost(&mut cursor, &mut lost, |cursor| cursor.next(&mut source));
+            let expected = found.iter().find(|entry| rank(&entry.path) >= rank(path));
+            prop_assert_eq!(next.as_ref(), expected);
+            past_lost(&mut cursor, &mut lost, |cursor| cursor.seek(path, &mut source));
+            let again = past_lost(&mut cursor, &mut lost, |cursor| cursor.next(&mut source));
+            prop_assert_eq!(again.as_ref(), expected);
+            past_lost(&mut cursor, &mut lost, |cursor| cursor.seek(path, &mut source));
+        }
+    }
+
+    #[test]
+    fn a_diff_says_nothing_of_what_is_lost(base in model(200), other in model(20), holes in proptest::collection::btree_set(0..60_u32, 1..8)) {
+        let mut new = base.clone();
+        new.extend(other);
+        let mut memory = Memory::default();
+        let (a, b) = (build(&base, &mut memory), build(&new, &mut memory));
+        let mut whole = Diff::new(a.location, b.location);
+        let every: Vec<Change> = std::iter::from_fn(|| whole.next(&mut memory).unwrap()).collect();
+        let mut source = Holes(&mut memory, holes.into_iter().map(|at| (at / 10, at % 10)).collect());
+        let mut diff = Diff::new(a.location, b.location);
+        let (mut found, mut lost) = (Vec::new(), 0);
+        loop {
+            match diff.next(&mut source) {
+                Ok(Some(change)) => found.push(change),
+                Ok(None) => break,
+                Err(_) => {
+                    diff.skip_lost().expect("a part to drop");
+                    lost += 1;
+                    prop_assert!(lost < 1000, "a comparison that never ends");
+                }
+            }
+        }
+        let mut rest = every.iter();
+        prop_assert!(found.iter().all(|change| rest.any(|known| known == change)), "in order, and nothing made up");
+        prop_assert!(lost > 0 || found == every);
     }
 
     #[test]

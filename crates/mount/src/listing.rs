@@ -46,26 +46,34 @@ impl TreeSet {
     }
 
     /// What is at a path; empty: the root folder, which is always there.
+    ///
+    /// A part of a tree that cannot be read is an error only where nothing else says what is there.
     pub fn lookup(&self, path: &[u8]) -> Result<Option<Found>, Error> {
         let mut nodes = Nodes(&self.segments);
+        let mut lost = None;
         for (position, root) in self.trees.iter().enumerate() {
-            if let Some(entry) = lookup(*root, path, &mut nodes).map_err(unwrap_outside)? {
-                check_path(&entry.path)?;
-                return Ok(Some(Found::Entry(Box::new(entry), position)));
+            match lookup(*root, path, &mut nodes).map_err(unwrap_outside) {
+                Ok(None) => {}
+                Ok(Some(entry)) => {
+                    check_path(&entry.path)?;
+                    return Ok(Some(Found::Entry(Box::new(entry), position)));
+                }
+                Err(error) if is_of_one_segment(&error) => lost = lost.or(Some(error)),
+                Err(error) => return Err(error),
             }
         }
         if path.is_empty() {
             return Ok(Some(Found::Implied));
         }
         for root in &self.trees {
-            let mut cursor = Cursor::new(*root);
-            cursor.seek(path, &mut nodes).map_err(unwrap_outside)?;
-            let next = cursor.next(&mut nodes).map_err(unwrap_outside)?;
-            if next.is_some_and(|entry| is_under(&entry.path, path)) {
-                return Ok(Some(Found::Implied));
+            match has_under(*root, path, &mut nodes) {
+                Ok(false) => {}
+                Ok(true) => return Ok(Some(Found::Implied)),
+                Err(error) if is_of_one_segment(&error) => lost = lost.or(Some(error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        lost.map_or(Ok(None), Err)
     }
 
     /// The children of a folder, by name.
@@ -86,6 +94,14 @@ impl TreeSet {
             is_lost: false,
         }
     }
+}
+
+/// Whether a tree has something under a path.
+fn has_under(root: Location, path: &[u8], nodes: &mut Nodes<'_>) -> Result<bool, Error> {
+    let mut cursor = Cursor::new(root);
+    cursor.seek(path, nodes).map_err(unwrap_outside)?;
+    let next = cursor.next(nodes).map_err(unwrap_outside)?;
+    Ok(next.is_some_and(|entry| is_under(&entry.path, path)))
 }
 
 /// The children of a folder, one after the other.

@@ -135,18 +135,21 @@ impl Index {
 
     fn packs(&self, py: Python<'_>) -> PyResult<Vec<PackRow>> {
         let rows = py.detach(|| self.inner.packs()).map_err(errors::engine)?;
-        Ok(rows
-            .into_iter()
-            .map(|row| PackRow {
-                name: PyBytes::new(py, &row.name.0).unbind(),
-                size: row.size,
-                kind: row.kind as u8,
-                class_id: row.class.0,
-                generation: row.generation.0,
-                segments: row.segments,
-                plain_bytes: row.plain_bytes,
-            })
-            .collect())
+        Ok(rows.iter().map(|row| pack_row(py, row)).collect())
+    }
+
+    fn packs_between(
+        &self,
+        py: Python<'_>,
+        origin: &[u8],
+        first: u64,
+        end: u64,
+    ) -> PyResult<Vec<PackRow>> {
+        let origin = Origin(fixed(origin, "origin")?);
+        let rows = py
+            .detach(|| self.inner.packs_between(&origin, first..end))
+            .map_err(errors::engine)?;
+        Ok(rows.into_iter().map(|row| pack_row(py, &row)).collect())
     }
 
     fn counts(&self) -> IndexCounts {
@@ -186,6 +189,18 @@ impl Index {
             generation: place.generation.0,
             chunks: place.chunks.len(),
         }))
+    }
+}
+
+fn pack_row(py: Python<'_>, row: &holdfast_engine::sorted::PackRow) -> PackRow {
+    PackRow {
+        name: PyBytes::new(py, &row.name.0).unbind(),
+        size: row.size,
+        kind: row.kind as u8,
+        class_id: row.class.0,
+        generation: row.generation.0,
+        segments: row.segments,
+        plain_bytes: row.plain_bytes,
     }
 }
 

@@ -12,6 +12,7 @@ mod files;
 mod index;
 mod ingest;
 mod keys;
+mod left;
 mod mount;
 mod net;
 mod parity;

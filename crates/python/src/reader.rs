@@ -22,6 +22,7 @@ use crate::catalog::CatalogRows;
 use crate::errors;
 use crate::index::Index;
 use crate::keys::fixed;
+use crate::left::Left;
 use crate::refs::RefSet;
 use crate::source::{KeyRing, PackSource};
 
@@ -226,6 +227,7 @@ impl Tree {
     fn diff(&self, other: &Self) -> Changes {
         Changes {
             state: Mutex::new((Diff::new(self.root, other.root), VecDeque::new())),
+            lost: Mutex::default(),
             cache: Arc::clone(&self.cache),
             other: Arc::clone(&other.cache),
         }
@@ -268,6 +270,7 @@ impl Tree {
         };
         Entries {
             state: Mutex::new((walk, VecDeque::new())),
+            lost: Mutex::default(),
             cache: Arc::clone(&self.cache),
         }
     }
@@ -305,34 +308,37 @@ impl Walk {
                 batch.push_back(entry);
                 continue;
             }
+            let path = entry.path.clone();
             let start = if self.path.is_empty() {
                 0
             } else {
                 self.path.len() + 1
             };
-            let below = entry.path.get(start..).unwrap_or_default();
+            let below = path.get(start..).unwrap_or_default();
             if below.is_empty() {
                 continue;
             }
             if let Some(end) = below.iter().position(|byte| *byte == b'/') {
                 // A child that this tree does not hold itself: its descendants are no children.
-                let child = entry.path.get(..start + end).unwrap_or_default().to_vec();
-                self.cursor.skip_under(&child, source)?;
+                let child = path.get(..start + end).unwrap_or_default();
+                self.cursor.skip_under(child, source)?;
                 continue;
             }
-            if matches!(entry.kind, EntryKind::Folder) {
-                self.cursor.skip_under(&entry.path, source)?;
-            }
+            let is_folder = matches!(entry.kind, EntryKind::Folder);
             batch.push_back(entry);
+            if is_folder {
+                self.cursor.skip_under(&path, source)?;
+            }
         }
         Ok(())
     }
 }
 
-/// Entries in order.
+/// Entries in order. Parts that cannot be read are passed over; damage is the last answer then.
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct Entries {
     state: Mutex<(Walk, VecDeque<EngineEntry>)>,
+    lost: Mutex<Left>,
     cache: Cache,
 }
 
@@ -353,8 +359,15 @@ impl Entries {
         let next = py.detach(|| {
             let mut state = self.state.lock();
             let (walk, batch) = &mut *state;
+            let mut lost = self.lost.lock();
+            while batch.is_empty() {
+                match walk.fill(batch, &mut Shared(Arc::clone(&self.cache))) {
+                    Ok(()) => break,
+                    Err(error) => lost.note(error, || walk.cursor.skip_lost())?,
+                }
+            }
             if batch.is_empty() {
-                walk.fill(batch, &mut Shared(Arc::clone(&self.cache)))?;
+                lost.end()?;
             }
             Ok(batch.pop_front())
         });
@@ -362,10 +375,11 @@ impl Entries {
     }
 }
 
-/// Differences in order.
+/// Differences in order. Parts that cannot be read are passed over, in both trees; damage is the last answer then.
 #[pyclass(frozen, module = "holdfast._core")]
 pub struct Changes {
     state: Mutex<(Diff, VecDeque<EngineChange>)>,
+    lost: Mutex<Left>,
     cache: Cache,
     other: Cache,
 }
@@ -393,12 +407,17 @@ impl Changes {
         let next = py.detach(|| {
             let mut state = self.state.lock();
             let (diff, batch) = &mut *state;
+            let mut lost = self.lost.lock();
             let mut source = Either(Arc::clone(&self.cache), Arc::clone(&self.other));
             while batch.len() < BATCH {
-                match diff.next(&mut source)? {
-                    Some(change) => batch.push_back(change),
-                    None => break,
+                match diff.next(&mut source) {
+                    Ok(Some(change)) => batch.push_back(change),
+                    Ok(None) => break,
+                    Err(error) => lost.note(error, || diff.skip_lost())?,
                 }
+            }
+            if batch.is_empty() {
+                lost.end()?;
             }
             Ok(batch.pop_front())
         });

@@ -12,6 +12,8 @@ use crate::seal;
 
 const NODES_MAX: usize = 64;
 const ENTRIES_MAX: usize = 4096;
+/// More than there can be parts of a tree in one input.
+const STEPS_MAX: usize = 1 << 17;
 
 /// Nodes by their number: node N is segment N of one origin.
 struct Nodes(Vec<Vec<u8>>);
@@ -93,20 +95,38 @@ pub fn tree(input: &[u8]) {
     }
     let walked = walk(&mut nodes);
     for path in walked.iter().take(4).map(|entry| &entry.path) {
-        let mut cursor = Cursor::new(place(0));
-        match cursor
-            .seek(path, &mut nodes)
-            .and_then(|()| cursor.next(&mut nodes))
-        {
-            Err(error) => seal::refused(&error),
-            Ok(found) => drop(found),
-        }
+        sought(path, &mut nodes);
         let mut cursor = Cursor::new(place(0));
         if let Err(error) = cursor.skip_under(path, &mut nodes) {
             seal::refused(&error);
         }
     }
     compare(&mut nodes);
+}
+
+/// Searches for a path past every part that cannot be read: it ends, and finds nothing before the path.
+fn sought(path: &[u8], nodes: &mut Nodes) {
+    let mut cursor = Cursor::new(place(0));
+    for _ in 0..STEPS_MAX {
+        let next = cursor
+            .seek(path, nodes)
+            .and_then(|()| cursor.next(nodes));
+        match next {
+            Ok(found) => {
+                let is_before =
+                    |entry: &Entry| compare_paths(&entry.path, path) == Ordering::Less;
+                assert!(!found.as_ref().is_some_and(is_before), "what was passed");
+                return;
+            }
+            Err(error) => {
+                seal::refused(&error);
+                if cursor.skip_lost().is_none() {
+                    return;
+                }
+            }
+        }
+    }
+    panic!("a search that never ends");
 }
 
 /// All that can be read of the first tree, past every part that cannot.
@@ -146,7 +166,13 @@ fn compare(nodes: &mut Nodes) {
     let mut last: Option<Vec<u8>> = None;
     for _ in 0..ENTRIES_MAX {
         let path = match diff.next(nodes) {
-            Err(error) => return seal::refused(&error),
+            Err(error) => {
+                seal::refused(&error);
+                if diff.skip_lost().is_none() {
+                    return;
+                }
+                continue;
+            }
             Ok(None) => return,
             Ok(Some(Change::Added(entry) | Change::Removed(entry))) => entry.path,
             Ok(Some(Change::Changed { old, new })) => {

@@ -101,6 +101,10 @@ def _summary(result: MountResult) -> list[str]:
         lines.append(f"  {format_bytes(result.fetched_bytes)} came from the vault; {state}")
     if result.classes_missing:
         lines.append(f"PARTIAL: {result.classes_missing} data classes need a key that is not at hand")
+    if result.classes_lost:
+        lines.append(
+            f"DAMAGE: {result.classes_lost} data classes were not to be seen; `holdfast check` says what is damaged"
+        )
     if result.lost_files:
         lines.append(f"DAMAGE: {result.lost_files} files cannot be filled; `holdfast verify` says what is damaged")
     return lines

@@ -49,6 +49,7 @@
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
     │  ├─ RolledBackError          the store shows an older state than was seen
+    │  ├─ PartlyLostError          all that could be read was shown, and it is not all
     │  ├─ ReferencesMismatchError  a reference set lacks what its tree needs: pruning stops
     │  └─ AuditDamagedError        the audit log was changed
     ├─ AuditUnavailableError       the audit log cannot be written
@@ -166,6 +167,7 @@ from holdfast.errors.core import (
     VersionError,
     WrongKeyError,
 )
+from holdfast.errors.damage import PartlyLostError
 from holdfast.errors.drills import (
     DrillError,
     DrillMissingError,
@@ -272,6 +274,7 @@ __all__ = [
     "NotComparedError",
     "NotPermittedError",
     "ObjectMissingError",
+    "PartlyLostError",
     "PathMissingError",
     "PausedError",
     "PinnedError",

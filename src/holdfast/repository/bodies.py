@@ -226,6 +226,15 @@ class DecisionBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class CommittedBody(Body):
+    """`committed/ID`: the bytes of `decision/ID/number`, which committed session ID, kept a second time. They prove themselves."""
+
+    kind: ClassVar[str] = "committed"
+    number: int
+    decision: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class EnvelopeClass(Body):
     """One class of a snapshot envelope."""
 

@@ -16,6 +16,7 @@ from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError, VersionError
 from holdfast.repository import names
 from holdfast.repository.bodies import Slot
+from holdfast.repository.decisions import copied_bytes, is_kept
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
 from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
@@ -33,7 +34,8 @@ class CheckFinding:
     """One thing that is wrong. `kind` is stable; `text` is a sentence that names objects, never paths."""
 
     kind: str
-    """`frame`, `foreign-name`, `snapshot`, `part`, `refs`, `pack-missing`, `pack-size`, `pack-hash`, `index`, `version`."""
+    """`frame`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`, `pack-hash`,
+    `index`, `version`."""
     object: str
     text: str
 
@@ -131,6 +133,32 @@ class _Check:
                 if part.class_ not in snapshot.dropped and self.home.store.size(f"refs/{part.refs}") is None:
                     self.found("refs", snapshot.id, f"snapshot {snapshot.id} lacks its reference set refs/{part.refs}")
 
+    def decisions(self, envelopes: Envelopes) -> None:
+        """Check that no decision is lost: each is kept twice, and a snapshot names the one that it followed."""
+        decided = set(self.home.ids("decision"))
+        kept = set(self.home.ids("committed"))
+        forgotten = set(self.home.ids("forgotten"))
+        lost = (kept - decided - forgotten) | {s.id for s in envelopes.committed if s.by_copy}
+        for snapshot in sorted(lost):
+            copied = copied_bytes(self.home, snapshot)
+            if copied is not None:
+                text = (
+                    f"the decision of snapshot {snapshot} is lost; its copy counts, and `holdfast repair` puts it back"
+                )
+                self.found("decision", copied[0], text)
+        writers = {s.id: s.writer for s in envelopes.committed}
+        for snapshot in sorted(kept - lost - forgotten):
+            if snapshot in writers and not is_kept(self.home, snapshot, writers[snapshot]):
+                text = (
+                    f"the copy of the decision of snapshot {snapshot} does not hold it; `holdfast repair` makes it anew"
+                )
+                self.found("decision", f"committed/{snapshot}", text)
+        for follower in envelopes.committed:
+            parent = follower.body.parent
+            if parent and parent not in decided | kept | forgotten:
+                text = f"snapshot {follower.id} followed snapshot {parent}, of which no decision is left: it was lost"
+                self.found("decision", f"decision/{parent}", text)
+
     def packs(self, table: PackTable, deleted: frozenset[str]) -> None:
         """Check presence and size of every pack."""
         for name, pack in sorted(table.packs.items()):
@@ -178,15 +206,21 @@ def check(
     run.keyrings()
     envelopes = read_envelopes(repository.home)
     run.snapshots(envelopes)
+    run.decisions(envelopes)
     deleted = read_rounds(repository.home).deleted
     sizes, kinds = list_packs(repository)
+    broken: list[str] = []
     try:
-        table = read_packs(repository, deleted)
+        table = read_packs(repository, deleted, broken)
     except NotPermittedError:
         run.notes.append("the index was not read: its keys are not at hand")
     except DamageError as error:
         run.found("index", "index", error.what)
     else:
+        for sha in broken:
+            run.found(
+                "index", f"index/{sha}", f"index run {sha} cannot be read; the next prune or repair makes it anew"
+            )
         run.packs(table, deleted)
         run.references(table, envelopes)
     if read_packs_too:

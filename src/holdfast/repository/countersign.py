@@ -17,8 +17,13 @@ from holdfast.repository.trust import FOR_ALL
 
 
 def countersign(home: Home, run: str, signer: Signer, *, scope: str = FOR_ALL) -> bool:
-    """Countersign a run; return whether the signature stands. One signature per run, the first counts."""
-    return home.create(f"countersign/{run}", CountersignBody(run, scope), signer)
+    """Countersign a run; return whether the signature stands. One signature per run, the first valid one counts."""
+    name = f"countersign/{run}"
+
+    def stands() -> bool:
+        return read_countersign(home, run) is not None
+
+    return home.create_or_replace(name, CountersignBody(run, scope), signer, stands)
 
 
 def read_countersign(home: Home, run: str) -> str | None:

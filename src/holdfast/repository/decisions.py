@@ -2,6 +2,9 @@
 
 A commit is valid if the session's own writer signed it; a revocation if root, a pruner, or the session's own writer, did.
 Squatting on a slot costs nothing: bytes that do not verify are passed over.
+
+The bytes of a commit are kept a second time, in `committed/ID`: a decision that is lost, or rots, takes no snapshot with it, and
+nobody needs to have seen it to notice. The copy is believed for what it holds, whoever put it there: the writer's signature.
 """
 
 from __future__ import annotations
@@ -11,8 +14,16 @@ from enum import Enum
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, LimitError, ObjectMissingError
 from holdfast.repository import names
-from holdfast.repository.bodies import COMMIT, REVOKED, Body, DecisionBody, EnvelopeBody, SessionBody
-from holdfast.repository.home import ROOT, Home, Signer, create
+from holdfast.repository.bodies import (
+    COMMIT,
+    REVOKED,
+    Body,
+    CommittedBody,
+    DecisionBody,
+    EnvelopeBody,
+    SessionBody,
+)
+from holdfast.repository.home import ROOT, Home, Read, Signer, create
 from holdfast.repository.roles import PRUNE
 
 SLOTS_MAX = 1_000
@@ -35,6 +46,10 @@ class Outcome:
 
     verdict: Verdict
     snapshot: str = ""
+    name: str = ""
+    """The decision's name; empty if there is none."""
+    by_copy: bool = False
+    """The decision itself is lost or damaged: its copy says this."""
 
 
 def counts(body: DecisionBody, signer: str, owner: str, *, pruner: bool = False) -> bool:
@@ -60,8 +75,71 @@ def outcome(home: Home, session: str, owner: str) -> Outcome:
         except DamageError:
             continue
         if counts(body, found.signer, owner, pruner=home.may(found.signer, PRUNE, name)):
-            return Outcome(Verdict(body.verdict), body.snapshot)
+            return Outcome(Verdict(body.verdict), body.snapshot, name)
+    copied = copied_commit(home, session)
+    if copied is not None and counts(copied[1], copied[0].signer, owner):
+        return Outcome(Verdict.COMMIT, copied[1].snapshot, copied[0].name, by_copy=True)
     return Outcome(Verdict.UNREADABLE if numbers else Verdict.OPEN)
+
+
+def copied_commit(home: Home, session: str) -> tuple[Read, DecisionBody] | None:
+    """Return the commit that `committed/ID` holds, verified as the decision that it is; None if it holds none."""
+    found = copied_bytes(home, session)
+    if found is None:
+        return None
+    read, body = home.verify(*found, DecisionBody)
+    return read, body
+
+
+def copied_bytes(home: Home, session: str) -> tuple[str, bytes] | None:
+    """Return name and bytes of the commit that `committed/ID` holds; None if it holds none that verifies."""
+    try:
+        _, kept = home.read(f"committed/{session}", CommittedBody)
+        name = names.numbered("decision", session, kept.number)
+        _, body = home.verify(name, kept.decision, DecisionBody)
+    except (DamageError, ValueError):
+        return None
+    return (name, kept.decision) if body.verdict == COMMIT else None
+
+
+def is_kept(home: Home, session: str, writer: str) -> bool:
+    """Return whether `committed/ID` holds a commit by the session's writer."""
+    copied = copied_commit(home, session)
+    return copied is not None and counts(copied[1], copied[0].signer, writer)
+
+
+def keep_twice(home: Home, session: str, name: str, signer: Signer, *, replace: bool = False) -> bool:
+    """Keep the bytes of the decision that committed a session a second time; return whether they are there now.
+
+    `replace`: one that counts for nobody, torn or a squatter's, goes first; for whoever may delete.
+    """
+    body = CommittedBody(names.last_number(name), home.store.get(name))
+
+    def stands() -> bool:
+        return copied_bytes(home, session) == (name, body.decision)
+
+    if replace:
+        return home.create_or_replace(f"committed/{session}", body, signer, stands)
+    return home.create(f"committed/{session}", body, signer) or stands()
+
+
+def put_back(home: Home, session: str) -> bool:
+    """Put a lost or damaged commit back under its name, from its copy; return whether that was done.
+
+    Only where nothing that verifies lies there: what somebody decided meanwhile stays.
+    """
+    found = copied_bytes(home, session)
+    if found is None:
+        return False
+    name, data = found
+    try:
+        home.read(name, DecisionBody)
+    except ObjectMissingError:
+        return create(home.store, name, data)
+    except DamageError:
+        home.store.delete(name)
+        return create(home.store, name, data)
+    return False
 
 
 def decide(home: Home, session: str, owner: str, body: DecisionBody, signer: Signer) -> Outcome:
@@ -73,7 +151,7 @@ def decide(home: Home, session: str, owner: str, body: DecisionBody, signer: Sig
         name = names.numbered("decision", session, number)
         data = home.encode(name, body, signer)
         if create(home.store, name, data):
-            return Outcome(Verdict(body.verdict), body.snapshot)
+            return Outcome(Verdict(body.verdict), body.snapshot, name)
         try:
             found, existing = home.read(name, DecisionBody)
         except ObjectMissingError:
@@ -81,7 +159,7 @@ def decide(home: Home, session: str, owner: str, body: DecisionBody, signer: Sig
         except DamageError:
             continue
         if counts(existing, found.signer, owner, pruner=home.may(found.signer, PRUNE, name)):
-            return Outcome(Verdict(existing.verdict), existing.snapshot)
+            return Outcome(Verdict(existing.verdict), existing.snapshot, name)
     raise LimitError("a session's decision slots are all taken by invalid objects", limit=SLOTS_MAX)
 
 

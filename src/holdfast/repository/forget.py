@@ -23,6 +23,7 @@ from holdfast.repository.listing import (
     envelope_infos,
     is_forgotten,
     list_snapshots,
+    read_admissions,
     read_dropped,
     read_envelopes,
 )
@@ -37,13 +38,22 @@ if TYPE_CHECKING:
 
 def admit(repository: Repository) -> int:
     """Give every snapshot that has none its admission time; return how many. The pruner's side does so at each visit."""
-    home = repository.home
     if repository.is_root:
         expire(repository)
     listed = envelope_infos(repository)  # once: another pruner may forget one of them at any moment
     waiting = [s for s in listed if s.admitted is None]
     times = counted_times(listed, repository.env.now()) if waiting else {}
-    return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.signer(PRUNE)) for s in waiting)
+    return sum(_admit(repository, s.id, AdmissionBody(times[s.id])) for s in waiting)
+
+
+def _admit(repository: Repository, snapshot: str, body: AdmissionBody) -> bool:
+    """Put an admission, in place of what lies there and counts for nobody."""
+    home = repository.home
+
+    def stands() -> bool:
+        return snapshot in read_admissions(home)
+
+    return home.create_or_replace(f"admission/{snapshot}", body, repository.signer(PRUNE), stands)
 
 
 def plan(
@@ -113,8 +123,12 @@ def drop_class(repository: Repository, snapshot: str, class_id: int, *, reason: 
     _refuse_pinned(repository, (snapshot,))
     sha = _require_forgettable(repository, snapshot)
     name = names.numbered("dropped", snapshot, str(class_id))
-    made = repository.home.create(name, DroppedBody(class_id, reason, sha), repository.signer(PRUNE))
-    if not made and class_id not in read_dropped(repository.home).get(snapshot, ()):
+    stone = DroppedBody(class_id, reason, sha)
+
+    def stands() -> bool:
+        return class_id in read_dropped(repository.home).get(snapshot, ())
+
+    if not repository.home.create_or_replace(name, stone, repository.signer(PRUNE), stands):
         raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     finish_dropped(repository)
 

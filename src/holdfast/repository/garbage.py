@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.repository.decisions import Verdict, open_sessions, outcome, owner_of
+from holdfast.repository.decisions import Verdict, copied_bytes, open_sessions, outcome, owner_of
 from holdfast.repository.forget import remove_content
 from holdfast.repository.listing import is_forgotten
 from holdfast.repository.marking import SetReader, sound_envelopes
@@ -40,6 +40,8 @@ def _sessions(repository: Repository) -> int:
         if forgotten or verdict is Verdict.REVOKED:
             remove_content(repository, session)
             prefixes = [f"ack/{session}/", f"checkpoint/{session}/", f"compared/{session}/"]
+            if verdict is Verdict.REVOKED or copied_bytes(home, session) is None:
+                store.delete(f"committed/{session}")  # torn, or somebody's: it holds nothing that counts
         elif verdict is Verdict.COMMIT:
             prefixes = [f"ack/{session}/"]
         else:

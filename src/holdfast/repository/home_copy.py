@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 HEADER = "copy/vault"
 """The vault's header on the copy, where nobody takes it for a vault's."""
 NOT_COPIED = ("parity/", "data/", "probe/", "member/", "copy/", "home/")
-KEPT = ("keyring", "writer", "decision", "forgotten", "dropped", "hold", "admission", "condemn", "plan", "closed")
+KEPT = (
+    *("keyring", "writer", "decision", "forgotten", "dropped", "hold", "admission"),
+    *("condemn", "plan", "closed"),
+)
 KEPT_TOO = ("damaged", "access", "approval", "audit", "epoch", "wrap", "joined", "shred", "floor", "rehearsal")
 """Kinds that no step of the protocol deletes: one that the home lacks is lost."""
 
@@ -255,6 +258,8 @@ def _is_lost(home: Home, name: str, gone: _Gone) -> bool:
     kind, _, rest = name.partition("/")
     if kind in KEPT or kind in KEPT_TOO:
         return True
+    if kind == "committed":
+        return outcome(home, rest, owner_of(home, rest)).verdict is not Verdict.REVOKED
     if kind in {"snapshot", "part"}:
         snapshot, _, class_id = rest.partition("/")
         taken = is_forgotten(home, snapshot) or class_id in {str(c) for c in gone.parts.get(snapshot, ())}

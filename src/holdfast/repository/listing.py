@@ -35,6 +35,8 @@ class Committed:
     body: EnvelopeBody
     dropped: frozenset[int] = frozenset()
     """Classes of it that were forgotten."""
+    by_copy: bool = False
+    """Its decision is lost or damaged; the copy of it says that it committed."""
 
     @property
     def classes(self) -> tuple[EnvelopeClass, ...]:
@@ -72,7 +74,8 @@ def read_envelopes(home: Home) -> Envelopes:
     tombstones = set(home.ids("forgotten"))
     dropped = read_dropped(home)
     committed, problems, notes = [], [], []
-    for snapshot in sorted(set(home.ids("snapshot")) | set(home.ids("decision"))):
+    kinds = ("snapshot", "decision", "committed")
+    for snapshot in sorted({snapshot for kind in kinds for snapshot in home.ids(kind)}):
         if snapshot in tombstones and is_forgotten(home, snapshot):
             continue
         found = _read_one(home, snapshot, tombstone=snapshot in tombstones)
@@ -127,7 +130,7 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
     if result.verdict is Verdict.COMMIT and result.snapshot != read.sha:
         return Problem(snapshot, f"snapshot {snapshot} has another envelope than the one that was committed")
     note = "" if result.verdict is Verdict.COMMIT else f"no decision of snapshot {snapshot} can be read; it counts"
-    return Committed(snapshot, read.sha, read.signer, body), note
+    return Committed(snapshot, read.sha, read.signer, body, by_copy=result.by_copy), note
 
 
 def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombstone: bool) -> Problem | None:

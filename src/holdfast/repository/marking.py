@@ -5,7 +5,7 @@ A set that cannot be read raises `DamageError`: pruning stops, for nothing can b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError, NotPermittedError
@@ -14,6 +14,7 @@ from holdfast.repository.objects import unseal
 from holdfast.repository.refsets import CHAIN_LINKS_MAX, Segments, StoredSegments, parse
 
 if TYPE_CHECKING:
+    from holdfast.engine import Index, PackRow
     from holdfast.repository.repository import Repository
 
 
@@ -53,6 +54,16 @@ class SetReader:
         if known is None:
             raise NotPermittedError(f"the index key of data class {sealed.class_id} is not at hand")
         return parse(unseal(sealed, known.index_key, name))
+
+
+def packs_of(index: Index, segments: Segments) -> Iterator[PackRow]:
+    """Yield the packs that hold segments of a set, by an index; a pack may come several times.
+
+    A set may claim to be of any length: this costs what the set's own ranges and the index's rows do, never what lies between.
+    """
+    for origin, ranges in segments.ranges():
+        for start, stop in ranges:
+            yield from index.packs_between(origin, start, stop)
 
 
 def read_set(repository: Repository, sha: str) -> Segments:

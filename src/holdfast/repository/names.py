@@ -19,7 +19,7 @@ _GRAMMAR = re.compile(
             f"key/{_ID}",
             f"keyring/{_N}",
             f"writer/{_ID}/{_N}",
-            f"(?:session|snapshot|admission|forgotten|approval|joined)/{_ID}",
+            f"(?:session|snapshot|committed|admission|forgotten|approval|joined)/{_ID}",
             f"(?:checkpoint|ack|decision|hold|audit|compared|wrap|grant)/{_ID}/{_N}",
             f"(?:part|dropped)/{_ID}/[0-9]{{1,5}}",
             f"(?:refs|index|countersign)/{_SHA}",

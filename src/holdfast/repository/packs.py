@@ -79,10 +79,13 @@ class PackTable:
         return frozenset(self.stored.keys() - self.packs.keys())
 
 
-def read_runs(repository: Repository) -> Iterator[tuple[Run, list[PackRecord]]]:
-    """Yield every run with its records. `DamageError` for a run that cannot be read: its packs would look unindexed."""
+def read_runs(repository: Repository, broken: list[str] | None = None) -> Iterator[tuple[Run, list[PackRecord]]]:
+    """Yield every run with its records. `DamageError` for a run that cannot be read: its packs would look unindexed.
+
+    With `broken`, such a run is added to it and passed over: whoever asks knows what may be missing then.
+    """
     scopes, distrusted = read_countersigns(repository.home), distrusted_runs(repository.home)
-    for sha, sealed, plain in _opened_runs(repository):
+    for sha, sealed, plain in _opened_runs(repository, broken):
         if plain is None:
             raise NotPermittedError(f"the index key of data class {sealed.class_id} is not at hand")
         granted = scopes.get(sha, frozenset())
@@ -99,7 +102,7 @@ def read_runs(repository: Repository) -> Iterator[tuple[Run, list[PackRecord]]]:
         yield Run(sha, sealed.signer_name, sealed.class_id, sealed.generation, scope, packs), records
 
 
-def _opened_runs(repository: Repository) -> Iterator[tuple[str, Sealed, bytes | None]]:
+def _opened_runs(repository: Repository, broken: list[str] | None) -> Iterator[tuple[str, Sealed, bytes | None]]:
     """Yield every run. If one went between listing and reading, the list is read again.
 
     A pruner that replaces runs puts the new one before the old ones go: without the second look its packs would seem to be in
@@ -116,6 +119,12 @@ def _opened_runs(repository: Repository) -> Iterator[tuple[str, Sealed, bytes | 
                 sealed, plain = open_run(repository, sha)
             except ObjectMissingError:
                 vanished = True
+                continue
+            except DamageError:
+                if broken is None:
+                    raise
+                seen.add(sha)
+                broken.append(sha)
                 continue
             seen.add(sha)
             yield sha, sealed, plain
@@ -139,15 +148,19 @@ def list_packs(repository: Repository) -> tuple[dict[str, int], dict[str, int]]:
     return sizes, kinds
 
 
-def read_packs(repository: Repository, deleted: frozenset[str] = frozenset()) -> PackTable:
+def read_packs(
+    repository: Repository, deleted: frozenset[str] = frozenset(), broken: list[str] | None = None
+) -> PackTable:
     """Return the table of all packs; those that a plan deletes are left out, wherever they are still listed.
+
+    `broken` as with :func:`read_runs`.
 
     Packs are listed before the runs: a pack that is stored and indexed meanwhile never looks unindexed.
     """
     sizes, kinds = list_packs(repository)
     packs: dict[str, Pack] = {}
     runs: dict[str, Run] = {}
-    for run, records in read_runs(repository):
+    for run, records in read_runs(repository, broken):
         runs[run.sha] = run
         for record in records:
             if record.name in deleted:

@@ -35,6 +35,7 @@ from holdfast.repository.prune_plan import PrunePlan, Rewrite, plan_deletion, pl
 from holdfast.repository.records import PackRecord, encode_run
 from holdfast.repository.roles import PRUNE
 from holdfast.repository.rounds import Round, read_damaged, read_rounds, write_damaged
+from holdfast.repository.upkeep import keep_decisions, mend_index
 from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
@@ -85,11 +86,13 @@ class PruneOutcome:
 
 def plan(repository: Repository, options: PruneOptions | None = None) -> PrunePlan:
     """Return what a new round would condemn. Nothing changes."""
-    return _planned(repository, options or PruneOptions(), sound_envelopes(repository).committed)
+    return _planned(repository, options or PruneOptions(), sound_envelopes(repository).committed, [])
 
 
-def _planned(repository: Repository, options: PruneOptions, committed: Sequence[Committed]) -> PrunePlan:
-    """Plan a round in which `committed` are the snapshots.
+def _planned(
+    repository: Repository, options: PruneOptions, committed: Sequence[Committed], broken: list[str]
+) -> PrunePlan:
+    """Plan a round in which `committed` are the snapshots; index runs that cannot be read are added to `broken`.
 
     Snapshots are read before the index: a snapshot's runs were put before it was committed. Sessions are listed before
     both and after: what ran at either moment keeps its packs.
@@ -97,7 +100,7 @@ def _planned(repository: Repository, options: PruneOptions, committed: Sequence[
     repository.signer(PRUNE)  # refused early without it
     before = open_sessions(repository.home)
     live = mark(repository, committed)
-    table = read_packs(repository, read_rounds(repository.home).deleted)
+    table = read_packs(repository, read_rounds(repository.home).deleted, broken)
     sessions = {s.id: s for s in (*before, *open_sessions(repository.home))}.values()
     return plan_prune(
         table,
@@ -114,7 +117,8 @@ def prune(
 ) -> PruneOutcome:
     """Roll open rounds forward; then, if none is left open, begin a new one and take it as far as it goes.
 
-    `DamageError` if a snapshot, a reference set or an index run cannot be read: nothing is deleted then. If another pruner
+    `DamageError` if a snapshot or a reference set cannot be read, or a segment that one needs is in no index run: nothing is
+    deleted then. An index run that cannot be read is made anew from the packs while no session runs. If another pruner
     forgot a snapshot and deleted its packs while this one read, that is no damage: it is read again while snapshots change.
     """
     before = frozenset(repository.home.ids("snapshot"))
@@ -123,7 +127,7 @@ def prune(
             return _prune(repository, options or PruneOptions(), engine)
         except DamageError:
             now = frozenset(repository.home.ids("snapshot"))
-            if now == before:
+            if now == before and not mend_index(repository, engine):
                 raise
             before = now
 
@@ -132,6 +136,7 @@ def _prune(repository: Repository, chosen: PruneOptions, engine: EnginePort | No
     """Go as far as can be gone now."""
     admit(repository)
     finish_forgotten(repository)
+    keep_decisions(repository)
     outcome = PruneOutcome("nothing")
     for open_round in read_rounds(repository.home).open:
         outcome = _advance(repository, open_round.number, chosen)
@@ -179,7 +184,10 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     """Step 1: mark, copy what is worth copying, publish `condemn/N`. None if there is nothing to condemn."""
     committed = sound_envelopes(repository).committed
     require_compared(repository, committed, options.compare)
-    made = _planned(repository, options, committed)
+    broken: list[str] = []
+    made = _planned(repository, options, committed, broken)
+    if broken and mend_index(repository, engine):
+        made = _planned(repository, options, committed, [])
     if not made.condemned:
         return None
     repacked: list[str] = []
@@ -331,7 +339,7 @@ def _mark_again(repository: Repository, current: Round, options: PruneOptions) -
     committed = sound_envelopes(repository).committed
     require_compared(repository, committed, options.compare)
     live = mark(repository, committed)
-    table = read_packs(repository, read_rounds(home).deleted)
+    table = read_packs(repository, read_rounds(home).deleted, [])
     condemned = current.condemned.packs if current.condemned else ()
     body = PlanBody(plan_deletion(table, live, condemned), repository.env.now() + options.unsafe_undo_delay)
 
@@ -350,7 +358,7 @@ def _apply(repository: Repository, delete: frozenset[str]) -> tuple[int, int]:
     """
     touched: dict[tuple[int, int, str], list[tuple[Run, list[PackRecord]]]] = {}
     kept: dict[tuple[int, int, str], set[str]] = {}
-    for run, records in read_runs(repository):
+    for run, records in read_runs(repository, []):
         key = (run.class_id, run.generation, run.scope)
         if any(record.name in delete for record in records):
             touched.setdefault(key, []).append((run, records))
@@ -385,7 +393,13 @@ def _apply(repository: Repository, delete: frozenset[str]) -> tuple[int, int]:
 
 def _close(repository: Repository, number: int, deleted: int) -> None:
     """Step 6."""
+
+    def stands() -> bool:
+        current = _round(repository, number)
+        return current is None or current.closed
+
+    name = names.numbered("closed", number)
     try:
-        repository.home.create(names.numbered("closed", number), ClosedBody(deleted), repository.signer(PRUNE))
+        repository.home.create_or_replace(name, ClosedBody(deleted), repository.signer(PRUNE), stands)
     except ObjectMissingError:
         raise DamageError(f"prune round {number} could not be closed") from None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Self
 
 from holdfast.base.data_classes import class_rank
 from holdfast.base.values import dataclass
-from holdfast.errors import DamageError, InternalError, NotPermittedError, RevokedError
+from holdfast.errors import DamageError, InternalError, NotPermittedError, RevokedError, StoreError
 from holdfast.repository import names
 from holdfast.repository.bodies import (
     COMMIT,
@@ -26,7 +27,7 @@ from holdfast.repository.bodies import (
     EnvelopeClass,
     SessionBody,
 )
-from holdfast.repository.decisions import OpenSession, Verdict, decide, open_sessions, outcome
+from holdfast.repository.decisions import OpenSession, Verdict, decide, keep_twice, open_sessions, outcome
 from holdfast.repository.holds import HoldState
 from holdfast.repository.home import create
 from holdfast.repository.hpke import part_info
@@ -258,6 +259,7 @@ class Session:
         result = decide(self._home, self.id, self.repository.writer_id, body, self.repository.writer)
         if result.verdict is not Verdict.COMMIT or result.snapshot != envelope.sha:
             raise RevokedError("a prune revoked this run's session before it committed")
+        self._keep_twice(result.name)
         admission = self._admit()
         folder = self._folder
         self.indexes.adopt({sha: (folder / f"{sha}.sorted", facts) for sha, facts in self._own_runs.items()})
@@ -267,6 +269,11 @@ class Session:
             return with_main_part(self.repository, info)
         except NotPermittedError:
             return info.with_part(draft)
+
+    def _keep_twice(self, decision: str) -> None:
+        """Keep the decision a second time. The snapshot is committed: a store that fails now leaves it to the next prune."""
+        with suppress(StoreError, DamageError):
+            keep_twice(self._home, self.id, decision, self.repository.writer)
 
     def _admit(self) -> AdmissionBody | None:
         """Give the admission time at once where the pruner's side is this side."""

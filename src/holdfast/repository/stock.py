@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.classes.routing import PackFacts
 from holdfast.errors import DamageError, InternalError, NotPermittedError, StoreError
 from holdfast.repository.listing import list_snapshots
-from holdfast.repository.marking import SetReader
+from holdfast.repository.marking import SetReader, packs_of
 from holdfast.repository.placed import HEADER_BYTES, PlacedStore, class_of, pack_name, sha_of
 from holdfast.repository.spool import SPOOL
 
@@ -104,8 +104,6 @@ def _first_needed(repository: Repository, index: Index) -> dict[str, float]:
                 segments = reader.read(part.refs)
             except (DamageError, NotPermittedError):
                 continue
-            for origin, ordinal in segments:
-                place = index.find_segment(origin, ordinal)
-                if place is not None:
-                    found.setdefault(place.pack.hex(), moment)
+            for row in packs_of(index, segments):
+                found.setdefault(row.name.hex(), moment)
     return found

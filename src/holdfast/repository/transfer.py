@@ -43,7 +43,7 @@ __all__ = [
 
 FIRST = ("data", "meta", "refs", "part", "index", "countersign", "key", "keyring", "writer", "vault")
 """Kinds of objects that travel first; what relies on them (sessions, snapshots, decisions, rounds) follows."""
-LAST = ("admission", "hold", "forgotten", "dropped", "condemn", "plan", "closed", "decision")
+LAST = ("admission", "hold", "forgotten", "dropped", "condemn", "plan", "closed", "decision", "committed")
 """These decide something, and travel last."""
 RECEIPT = "receipt"
 _ROW = re.compile(rb"([0-9a-f]{64}) (0|[1-9][0-9]{0,18}) ([!-~]+)")

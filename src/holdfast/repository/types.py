@@ -47,6 +47,8 @@ class SnapshotInfo:
     """Classes of it that were forgotten: retention differs by class, and the others are whole."""
     released: bool = False
     """A person released it: its anomaly, if it has one, pins nothing any more."""
+    salvaged: bool = False
+    """Its envelope cannot be read: this is what its decision and its parts say, and there may have been more classes."""
 
     def with_part(self, part: SealedPart | SnapshotDraft) -> SnapshotInfo:
         """Return the snapshot with what its main part says."""

@@ -36,7 +36,7 @@ def vouch(repository: Repository, proved: Mapping[str, str]) -> int:
     whose ids were recomputed. A run that says anything else of one of its packs is never countersigned; nor is one of a
     writer that was revoked, or that shares its group with nobody.
     """
-    return sum(_vouch_for(repository, run, records, proved) for run, records in list(read_runs(repository)))
+    return sum(_vouch_for(repository, run, records, proved) for run, records in list(read_runs(repository, [])))
 
 
 def _vouch_for(repository: Repository, run: Run, records: Sequence[PackRecord], proved: Mapping[str, str]) -> bool:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
 from holdfast.catalog import Catalog
-from holdfast.errors import HoldfastError
+from holdfast.errors import DamageError, HoldfastError, NotPermittedError, PartlyLostError
 from holdfast.repository.listing import read_part
 from holdfast.repository.snapshots import of_source
 from holdfast.runs.results import EntryInfo, FoundEntry
-from holdfast.runs.trees import tree_path
+from holdfast.runs.trees import Trees, tree_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -93,23 +93,60 @@ def find(vault: OpenVault, pattern: str, *, source: str, limit: int) -> Iterator
     """Yield versions whose name or path matches; see `Vault.find`."""
     sources = _sources(vault, source)
     with opened(vault) as catalog:
-        update(vault, catalog)
+        lost = _asked(vault, catalog, sources)
         with closing(cast("Generator[FileVersion, None, None]", catalog.find(pattern))) as every:
             found = (version for version in every if sources is None or version.source in sources)
             for version in islice(found, limit):
                 yield _found(version)
+        _tell_lost(lost)
 
 
 def versions(vault: OpenVault, path: bytes, *, source: str, before: datetime | None) -> Iterator[FoundEntry]:
     """Yield the versions of a path, newest first; see `Vault.versions`."""
     sources = _sources(vault, source)
     with opened(vault) as catalog:
-        update(vault, catalog)
+        lost = _asked(vault, catalog, sources)
         rows = catalog.versions(tree_path(path))
-    for version in reversed(rows):
-        known = sources is None or version.source in sources
-        if known and (before is None or version.first_finished <= before):
-            yield _found(version)
+        for version in reversed(rows):
+            known = sources is None or version.source in sources
+            if known and (before is None or version.first_finished <= before):
+                yield _found(version)
+        _tell_lost(lost)
+
+
+def _asked(vault: OpenVault, catalog: Catalog, sources: frozenset[str] | None) -> int:
+    """Bring the catalog up to date before a question; return how many class trees it lacks because they are damaged.
+
+    What it lacks and can be read by now, with another key or healed, is taken in.
+    """
+    update(vault, catalog)
+    infos = {info.id: info for info in vault.envelopes()}
+    lost, came = 0, False
+    for row in catalog.snapshots():
+        for class_id in row.missing:
+            if (sources is not None and row.source not in sources) or not vault.repository.can_read(class_id):
+                continue
+            reads = row.id in infos and _reads(vault, infos[row.id], class_id)
+            came |= reads
+            lost += not reads
+    if came:
+        update(vault, catalog, rebuild=True)
+    return lost
+
+
+def _reads(vault: OpenVault, info: SnapshotInfo, class_id: int) -> bool:
+    """Return whether a class tree can be walked to its end."""
+    try:
+        for _ in Trees(vault, info, frozenset({class_id})).walk():
+            pass
+    except (DamageError, NotPermittedError):
+        return False
+    return True
+
+
+def _tell_lost(lost: int) -> None:
+    if lost:
+        raise PartlyLostError(f"this is not all: {lost} class trees of snapshots cannot be read", trees=lost)
 
 
 def _sources(vault: OpenVault, source: str) -> frozenset[str] | None:

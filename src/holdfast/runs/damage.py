@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.errors import DamageError, NotPermittedError
-from holdfast.repository.marking import SetReader
+from holdfast.repository.marking import SetReader, packs_of
 from holdfast.repository.packs import read_runs
 from holdfast.repository.snapshots import select
 from holdfast.runs.results import DamagedPack
@@ -61,17 +61,14 @@ def packs_needed(vault: OpenVault, snapshots: Sequence[str]) -> frozenset[str]:
     found: set[str] = set()
     for selector in snapshots:
         for part in select(every, selector).classes:
-            for origin, ordinal in reader.read(part.refs):
-                place = index.find_segment(origin, ordinal)
-                if place is not None:
-                    found.add(place.pack.hex())
+            found.update(row.name.hex() for row in packs_of(index, reader.read(part.refs)))
     return frozenset(found)
 
 
 def _segments(vault: OpenVault, packs: Mapping[str, str]) -> dict[str, frozenset[Segment]]:
     """Return the segments that the index says each pack holds."""
     found: dict[str, frozenset[Segment]] = {pack: frozenset() for pack in packs}
-    for _run, records in read_runs(vault.repository):
+    for _run, records in read_runs(vault.repository, []):
         for record in records:
             if record.name in found:
                 found[record.name] |= frozenset((row.origin, row.ordinal) for row in record.segments)
@@ -103,7 +100,7 @@ def _files(
     wanted = sorted(segments)
     for info in snapshots:
         try:
-            trees = Trees(vault, info, frozenset({class_id}))
+            trees = Trees(vault, info, frozenset({class_id}))  # one class: if it is lost, this is refused
             with engine.translated():
                 for tree in trees.trees.values():
                     versions.update((entry.path, entry.mtime_ns, entry.size) for entry in tree.users(wanted))

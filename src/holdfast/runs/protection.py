@@ -15,12 +15,12 @@ from holdfast.repository.parity.frame import DATA, META, parity_name
 from holdfast.repository.parity.plan import PackFact, ParityPlan, plan_parity
 from holdfast.repository.parity.shelf import Shelf
 from holdfast.repository.parity.stream import ParityStream
-from holdfast.repository.parity.work import ParityDone, apply_plan
+from holdfast.repository.parity.work import ParityDone, apply_plan, wrong_rows
 from holdfast.repository.rounds import read_rounds
 from holdfast.runs.copies import within_reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from holdfast.base.events import Events
     from holdfast.repository.packs import PackTable
@@ -36,6 +36,7 @@ __all__ = [
     "parity_problems",
     "protected_anew",
     "reachable",
+    "rows_held_against_packs",
     "scrub_parity",
     "shelf_of",
 ]
@@ -144,10 +145,20 @@ class ParityScrubbed:
     sound: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
     listed: frozenset[str] = frozenset()
+    fitting: frozenset[str] = frozenset()
+    """Those that were made anew from their packs in memory, and are what their packs make."""
 
 
-def scrub_parity(vault: OpenVault, chosen: Callable[[Sequence[str]], Sequence[str]]) -> ParityScrubbed:
-    """Read and hash the parity objects that `chosen` picks from all."""
+def scrub_parity(
+    vault: OpenVault,
+    chosen: Callable[[Sequence[str]], Sequence[str]],
+    proved: Collection[str] = (),
+    over: Callable[[], bool] = lambda: False,
+) -> ParityScrubbed:
+    """Read and hash the parity objects that `chosen` picks from all; those not in `proved` are held against their packs, too.
+
+    What a row was made of does not change, and neither does the row: once that it fits is enough.
+    """
     shelf = shelf_of(vault)
     problems = []
     sound = set()
@@ -161,4 +172,27 @@ def scrub_parity(vault: OpenVault, chosen: Callable[[Sequence[str]], Sequence[st
             problems.append(f"parity could not be read: {error.what}")
         else:
             sound.add(sha)
-    return ParityScrubbed(len(sound) + len(problems), frozenset(sound), tuple(problems), frozenset(listed))
+    read = len(sound) + len(problems)
+    fitting, wrong = rows_held_against_packs(vault, shelf, sound.difference(proved), over)
+    problems += [f"parity is wrong: object {parity_name(sha)} is not what its packs make" for sha in sorted(wrong)]
+    return ParityScrubbed(read, frozenset(sound - wrong), tuple(problems), frozenset(listed), fitting)
+
+
+def rows_held_against_packs(
+    vault: OpenVault, shelf: Shelf, rows: Collection[str], over: Callable[[], bool] = lambda: False
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return which of the rows (SHA) are what their packs make, and which are not; neither where a pack cannot be read whole."""
+    fitting: set[str] = set()
+    wrong: set[str] = set()
+    for one in shelf.groups()[0]:
+        here = {sha for _, sha in one.rows}
+        if over() or here.isdisjoint(rows) or len(within_reach(vault, sorted(one.group.names))) < len(one.group.names):
+            continue
+        try:
+            found = wrong_rows(one, shelf, parity_engine())
+        except StoreError:
+            continue
+        if found is not None:
+            wrong.update(found)
+            fitting.update(here.difference(found))
+    return frozenset(fitting), frozenset(wrong)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.errors import StoreRefusedError
 from holdfast.repository.copies import readable_now
-from holdfast.repository.marking import SetReader
+from holdfast.repository.marking import SetReader, packs_of
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.spool import SPOOL
 from holdfast.runs.restore_paths import resolved
@@ -45,15 +45,16 @@ def restore_plan(
 
 
 def _packs_of_snapshot(vault: OpenVault, info: SnapshotInfo, classes: frozenset[int] | None) -> dict[str, int]:
-    """Return every pack that a snapshot needs, with its size."""
-    index, reader = vault.whole_index(), SetReader(vault.repository)
+    """Return every pack that a snapshot needs, with its size; of a segment with several copies, each that has one."""
+    index, whole, reader = vault.index(), vault.whole_index(), SetReader(vault.repository)
     found: dict[str, int] = {}
     for part in info.classes:
         if classes is None or part.class_id in classes:
-            for origin, ordinal in reader.read(part.refs):
-                place = index.find_segment(origin, ordinal)
-                if place is not None:
-                    found[_name(place)] = place.pack_bytes
+            segments = reader.read(part.refs)
+            known = {row.name: row for row in packs_of(index, segments)}
+            # What is condemned was copied elsewhere; what is damaged is read all the same, for what is whole of it.
+            rows = known or {row.name: row for row in packs_of(whole, segments)}
+            found.update((_name(row.name, row.kind), row.size) for row in rows.values())
     return found
 
 
@@ -73,13 +74,13 @@ def _packs_of_paths(
                     origin, segment, _ = location.split(":")
                     place = index.find_segment(bytes.fromhex(origin), int(segment))
                     if place is not None:
-                        found[_name(place)] = place.pack_bytes
+                        found[_name(place.pack, place.kind)] = place.pack_bytes
     return found
 
 
-def _name(place: engine.SegmentPlace) -> str:
-    sha = place.pack.hex()
-    return f"{'data' if place.kind == 1 else 'meta'}/{sha[:2]}/{sha}"
+def _name(pack: bytes, kind: int) -> str:
+    sha = pack.hex()
+    return f"{'data' if kind == 1 else 'meta'}/{sha[:2]}/{sha}"
 
 
 def _costed(vault: OpenVault, info: SnapshotInfo, packs: dict[str, int], *, whole: bool) -> RestorePlan:

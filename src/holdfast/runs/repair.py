@@ -7,7 +7,7 @@ by the signed list of damaged packs. The index comes from the packs' own directo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from holdfast import engine
@@ -17,16 +17,20 @@ from holdfast.repository import names, rebuild
 from holdfast.repository.check import scrub
 from holdfast.repository.engine_port import parity_engine
 from holdfast.repository.packs import PackTable, list_packs, read_packs
+from holdfast.repository.parity.frame import parity_name
 from holdfast.repository.parity.plan import ParityPlan, beyond_parity
-from holdfast.repository.parity.work import Healed, apply_plan, heal
+from holdfast.repository.parity.work import Healed, apply_plan, heal, patch_group
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rounds import read_damaged, read_rounds, write_damaged
+from holdfast.repository.upkeep import keep_decisions
 from holdfast.runs.catalog import run_update
 from holdfast.runs.copies import scrub_copies, within_reach
 from holdfast.runs.damage import attribute
+from holdfast.runs.ledger import Ledger
 from holdfast.runs.migrate import run_repair_copies
-from holdfast.runs.protection import parity_plan, reachable, shelf_of
+from holdfast.runs.protection import parity_plan, reachable, rows_held_against_packs, shelf_of
 from holdfast.runs.results import PackRepair, RepairReport, RepairResult
+from holdfast.runs.verify import LEDGER_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +134,31 @@ def plan_repair(vault: OpenVault, request: RepairRequest, progress: Callable[[in
     whole = frozenset(reading) - bad.keys()
     if not request.known_only:
         scrub_copies(vault, [name for name in reading if kinds[name] == names.DATA_KIND], whole, began)
-    return RepairPlan(index, bad, kinds, whole, len(reading), stored, broken, beyond_parity(stored, bad))
+    stored, wrong = _fitting(vault, shelf, stored, request)
+    beyond = beyond_parity(stored, bad) - _patchable(shelf, stored, bad)
+    return RepairPlan(index, bad, kinds, whole, len(reading), stored, (*broken, *wrong), beyond)
+
+
+def _fitting(
+    vault: OpenVault, shelf: Shelf, stored: tuple[Stored, ...], request: RepairRequest
+) -> tuple[tuple[Stored, ...], tuple[Broken, ...]]:
+    """Return the groups without the rows that are not what their packs make, and those rows; unless only known damage counts."""
+    if request.known_only:
+        return stored, ()
+    proved = Ledger.load(vault.folder("ledger") / LEDGER_FILE).records
+    wrong = rows_held_against_packs(vault, shelf, [s for one in stored for _, s in one.rows if s not in proved])[1]
+    left = tuple(replace(one, rows=tuple(row for row in one.rows if row[1] not in wrong)) for one in stored)
+    return left, tuple((sha, f"object {parity_name(sha)} is not what its packs make") for sha in sorted(wrong))
+
+
+def _patchable(shelf: Shelf, stored: tuple[Stored, ...], bad: dict[str, str]) -> frozenset[str]:
+    """Return the packs that are more than parity brings back as a whole, and that come back sector by sector."""
+    hopeless = beyond_parity(stored, bad)
+    found: set[str] = set()
+    for one in stored:
+        if one.group.names & hopeless:
+            found.update(healed.name for healed in patch_group(one, bad, shelf, parity_engine()))
+    return frozenset(found)
 
 
 def _expected(vault: OpenVault, deleted: frozenset[str], stored: tuple[Stored, ...]) -> Iterator[tuple[str, int]]:
@@ -207,6 +235,7 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
     vault.repository.root  # noqa: B018 - refused early without the root key
     progress, seconds = _progress(vault, events)
     with engine.translated():
+        kept = keep_decisions(vault.repository, dry_run=request.dry_run)
         plan = plan_repair(vault, request, progress)
         work = _Repair(vault, plan, shelf_of(vault))
         if request.dry_run:
@@ -230,6 +259,7 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
             for name, reason in sorted(plan.bad.items())
         ),
         lost=lost,
+        decisions=kept.put_back + kept.kept,
         parity_groups=groups,
         parity_damaged=len(plan.broken),
         unprotected=unprotected,

@@ -76,9 +76,14 @@ def _restored(
     _authorise(vault, info, request, classes, events)
     if not request.dry_run:
         refuse_cold(vault, info, request.include, classes)
+    cut: list[bytes] = []
     with engine.translated():
         trees = Trees(vault, info, classes)
-        include = resolved(trees, request.include)
+        include = resolved(trees, request.include, cut)
+    findings = _lost(info, trees, cut)
+    lost_parts = len(findings)
+    for finding in findings:
+        events(finding)
     if isinstance(vault.store, PlacedStore):
         vault.store.take_read()  # what was read before, for other ends
     with engine.translated(), engine.written_to_target():
@@ -96,7 +101,6 @@ def _restored(
             ),
             limits=vault.limits,
         )
-        findings: list[Finding] = []
         finished = _pump(vault, extract, findings, events, steered)
     if isinstance(vault.store, PlacedStore) and not request.dry_run:
         vault.store.placements.note_restored(vault.store.take_read(), vault.env.now().timestamp())
@@ -110,9 +114,34 @@ def _restored(
         findings=tuple(findings),
         classes_missing=trees.missing,
         dry_run=request.dry_run,
-        damaged=finished.damaged,
+        damaged=finished.damaged or lost_parts > 0,
         plan=restore_plan(vault, info, include=request.include, classes=classes) if request.dry_run else None,
     )
+
+
+def _lost(info: SnapshotInfo, trees: Trees, cut: list[bytes]) -> list[Finding]:
+    """Return what is lost before the engine begins: the envelope, whole classes, and places of includes that name it."""
+    found = [
+        Finding(
+            b"",
+            "damaged",
+            f"the whole of data class {part.class_name} is not restored, up to {part.files_bucket} entries: {error.what}",
+            part.class_id,
+        )
+        for part, error in trees.lost.items()
+    ]
+    if info.salvaged:
+        found.append(
+            Finding(
+                b"",
+                "damaged",
+                "the snapshot's envelope cannot be read: there may have been more data classes than these",
+            )
+        )
+    found += [
+        Finding(path, "damaged", "an include may mean more here: a part of the tree cannot be read") for path in cut
+    ]
+    return found
 
 
 def _authorise(

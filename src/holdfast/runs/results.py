@@ -308,6 +308,8 @@ class RepairReport:
     """Every pack that was damaged or missing."""
     lost: tuple[DamagedPack, ...] = ()
     """Packs beyond repair and what they cost: they stay as they are, listed; what is sound in them is still restored."""
+    decisions: int = 0
+    """Decisions of snapshots that were lost and are back from their copies, and copies that were made anew."""
     parity_groups: int = 0
     """Parity groups made, or to be made."""
     parity_damaged: int = 0

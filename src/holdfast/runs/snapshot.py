@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
+from holdfast.repository.salvage import salvaged
+from holdfast.repository.snapshots import select
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import set_limits
 from holdfast.runs.operations import audited, browsed
@@ -164,6 +166,21 @@ def refuse_to_guess(damaged: Sequence[str]) -> None:
             " standing in the way when it is forgotten by its whole id.",
             snapshots=tuple(damaged),
         )
+
+
+def selected(vault: OpenVault, selector: str) -> SnapshotInfo:
+    """Return the snapshot that a selector means; see `Vault.snapshot`."""
+    found, damaged = vault.listing()
+    if not is_id(selector):
+        refuse_to_guess(damaged)
+        return select(found, selector)
+    lost = [each for each in damaged if each.startswith(selector)]
+    if len(lost) == 1 and not any(info.id.startswith(selector) for info in found):
+        info = salvaged(vault.repository, lost[0])
+        if info is not None:
+            return info
+    refuse_to_guess(lost)
+    return select(found, selector)
 
 
 def is_id(selector: str) -> bool:

@@ -54,7 +54,7 @@ def _classes(vault: OpenVault) -> tuple[ClassSpace, ...]:
 def _segment_sizes(vault: OpenVault) -> dict[Segment, int]:
     """Return the stored length of every segment; copies count once."""
     sizes: dict[Segment, int] = {}
-    for _run, records in read_runs(vault.repository):
+    for _run, records in read_runs(vault.repository, []):
         for record in records:
             for row in record.segments:
                 sizes[row.origin, row.ordinal] = row.stored_bytes

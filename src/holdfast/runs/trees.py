@@ -1,66 +1,136 @@
-"""A snapshot's trees, one per data class, read as if they were one. Classes without a key at hand are counted, not guessed."""
+"""A snapshot's trees, one per data class, read as if they were one. Classes without a key at hand are counted, not guessed.
+
+Damage costs what it touches: a class whose part cannot be read is left out, and a walk passes over a part of a tree that
+cannot be read. Whoever walks is told at the end, by `PartlyLostError`, after all that could be read.
+"""
 
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast import engine
 from holdfast.base.patterns import literal_folder, matcher
-from holdfast.errors import NotPermittedError, PathMissingError
+from holdfast.errors import DamageError, NotPermittedError, PartlyLostError, PathMissingError
 from holdfast.repository.listing import read_part
 from holdfast.runs.results import Change, EntryInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from holdfast.repository.types import SealedPart, SnapshotInfo
+    from holdfast.repository.types import ClassPart, SealedPart, SnapshotInfo
     from holdfast.runs.assembly import OpenVault
+
+T = TypeVar("T")
+
+
+class Losses:
+    """What a walk of several trees has left out so far."""
+
+    def __init__(self, *trees: Trees) -> None:
+        """Begin with the classes that cannot be read at all."""
+        self._classes = {part.class_id for each in trees for part in each.lost}
+        self._parts = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._classes or self._parts)
+
+    def note(self, _error: DamageError) -> None:
+        """Take in one more part that cannot be read."""
+        self._parts += 1
+
+    def passing(self, stream: Iterable[T]) -> Iterator[T]:
+        """Yield a stream whose last answer may be damage: the other streams go on."""
+        try:
+            with engine.translated():
+                yield from stream
+        except DamageError as error:
+            self.note(error)
+
+    def tell(self) -> None:
+        """`PartlyLostError` if anything was left out."""
+        if self:
+            raise PartlyLostError(
+                f"this is not all: {len(self._classes)} data classes of the snapshot, and parts of {self._parts} trees,"
+                " cannot be read",
+                classes=tuple(sorted(self._classes)),
+                trees=self._parts,
+            )
 
 
 class Trees:
     """The readable class trees of one snapshot."""
 
     def __init__(self, vault: OpenVault, info: SnapshotInfo, classes: frozenset[int] | None = None) -> None:
-        """Open what the keys at hand open, of `classes` if given. `NotPermittedError` if that is none of it."""
+        """Open what the keys at hand open, of `classes` if given.
+
+        `NotPermittedError` if that is none of it, `DamageError` if none of it can be read.
+        """
         wanted = [part for part in info.classes if classes is None or part.class_id in classes]
         self.reader = vault.reader(info.id)
         self.limits = vault.limits
         self.parts: dict[int, SealedPart] = {}
         self.trees: dict[int, engine.Tree] = {}
+        self.lost: dict[ClassPart, DamageError] = {}
+        """Classes whose part is damaged: what is in them cannot be said."""
         for row in wanted:
             if vault.repository.can_open(row.class_id, row.generation):
-                part = read_part(vault.repository, info, row.class_id)
-                self.parts[row.class_id] = part
-                self.trees[row.class_id] = self.reader.tree(part.root)
-        self.missing = len(wanted) - len(self.trees)
+                try:
+                    part = read_part(vault.repository, info, row.class_id)
+                    self.trees[row.class_id] = self.reader.tree(part.root)
+                except DamageError as error:
+                    self.lost[row] = error
+                else:
+                    self.parts[row.class_id] = part
+        self.missing = len(wanted) - len(self.trees) - len(self.lost)
         if wanted and not self.trees:
+            for lost in self.lost.values():
+                raise lost
             raise NotPermittedError("none of the snapshot's data classes can be read with this key")
 
     def lookup(self, path: bytes) -> tuple[int, engine.Entry] | None:
-        """Return the class and entry of a path, or None."""
+        """Return the class and entry of a path, or None.
+
+        `DamageError` if no tree that can be read there has it, and one that cannot be may.
+        """
+        lost: DamageError | None = None
         for class_id, tree in self.trees.items():
-            entry = tree.lookup(path)
+            try:
+                with engine.translated():
+                    entry = tree.lookup(path)
+            except DamageError as error:
+                lost = error
+                continue
             if entry is not None:
                 return class_id, entry
+        if lost is not None:
+            raise lost
         return None
 
     def walk(self, prefix: bytes = b"") -> Iterator[EntryInfo]:
-        """Yield all entries at and under a path, in tree order."""
-        return _merged(_described(class_id, tree.walk(prefix)) for class_id, tree in self.trees.items())
+        """Yield all entries at and under a path, in tree order; `PartlyLostError` at the end if that was not all."""
+        losses = Losses(self)
+        yield from self._merged(losses, ((class_id, tree.walk(prefix)) for class_id, tree in self.trees.items()))
+        losses.tell()
 
     def ls(self, path: bytes) -> Iterator[EntryInfo]:
-        """Yield a folder's children, or the entry itself. `PathMissingError`."""
-        found = self.lookup(path)
+        """Yield a folder's children, or the entry itself. `PathMissingError`; `PartlyLostError` as :meth:`walk`."""
+        losses = Losses(self)
+        try:
+            found = self.lookup(path)
+        except DamageError as error:
+            losses.note(error)
+            found = None
         if found is not None and found[1].kind != "folder":
             return iter([describe(*found)])
-        children = _merged(_described(class_id, tree.list(path)) for class_id, tree in self.trees.items())
-        if found is not None:
-            return children
+        children = self._merged(losses, ((class_id, tree.list(path)) for class_id, tree in self.trees.items()))
         first = next(children, None)
-        if first is None:
+        if found is None and first is None and not losses:
             raise PathMissingError("the snapshot has no such path")
-        return _chained(first, children)
+        return _chained(first, children, losses)
+
+    def _merged(self, losses: Losses, streams: Iterable[tuple[int, Iterable[engine.Entry]]]) -> Iterator[EntryInfo]:
+        return _merged(losses.passing(_described(class_id, entries)) for class_id, entries in streams)
 
     def read(self, path: bytes, fd: int) -> int:
         """Write one file's content to a descriptor, verified, within the vault's limits; return its bytes.
@@ -120,15 +190,22 @@ def _merged(streams: Iterable[Iterator[EntryInfo]]) -> Iterator[EntryInfo]:
             yield entry
 
 
-def _chained(first: EntryInfo, rest: Iterator[EntryInfo]) -> Iterator[EntryInfo]:
-    yield first
-    yield from rest
+def _chained(first: EntryInfo | None, rest: Iterator[EntryInfo], losses: Losses) -> Iterator[EntryInfo]:
+    if first is not None:
+        yield first
+        yield from rest
+    losses.tell()
 
 
 def changes(before: Trees, after: Trees) -> Iterator[Change]:
-    """Yield what differs between two snapshots, in tree order, all classes merged."""
+    """Yield what differs between two snapshots, in tree order, all classes merged.
+
+    Of what cannot be read in one of them nothing is said, and `PartlyLostError` at the end says that.
+    """
     streams = []
-    for class_id in sorted(before.trees.keys() | after.trees.keys()):
+    losses = Losses(before, after)
+    unknown = {part.class_id for each in (before, after) for part in each.lost}
+    for class_id in sorted((before.trees.keys() | after.trees.keys()) - unknown):
         old, new = before.trees.get(class_id), after.trees.get(class_id)
         if old is not None and new is not None:
             streams.append(_described_changes(class_id, old.diff(new)))
@@ -136,7 +213,8 @@ def changes(before: Trees, after: Trees) -> Iterator[Change]:
             streams.append(_all(class_id, old, "removed"))
         elif new is not None:
             streams.append(_all(class_id, new, "added"))
-    return heapq.merge(*streams, key=lambda change: order(change.path))
+    yield from heapq.merge(*map(losses.passing, streams), key=lambda change: order(change.path))
+    losses.tell()
 
 
 def _described_changes(class_id: int, found: Iterable[engine.Change]) -> Iterator[Change]:

@@ -11,7 +11,7 @@ from holdfast.base.events import Alert, Events, ignore
 from holdfast.errors import UsageError
 from holdfast.repository import forget
 from holdfast.repository.holds import set_hold
-from holdfast.repository.snapshots import of_source, select
+from holdfast.repository.snapshots import of_source
 from holdfast.runs import configured
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
@@ -23,7 +23,7 @@ from holdfast.runs.operations import audited, browsed, denials_noted, operation
 from holdfast.runs.options import BackupOptions, raw_path
 from holdfast.runs.repair_surface import RepairSurface
 from holdfast.runs.results import ForgetResult
-from holdfast.runs.snapshot import Snapshot, SnapshotList, is_id, refuse_to_guess
+from holdfast.runs.snapshot import Snapshot, SnapshotList, selected
 from holdfast.runs.suspicion_surface import SuspicionSurface
 from holdfast.runs.tier_surface import TierSurface
 from holdfast.runs.witness import refuse_older
@@ -256,14 +256,10 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
     def snapshot(self, selector: str = "latest") -> Snapshot:
         """Return one snapshot by id, unique prefix, `latest`, `latest:SOURCE` or `SOURCE@TIME`.
 
+        One whose envelope is lost is had by its id, as far as its parts are there (`info.salvaged`).
         `SnapshotMissingError`, `AmbiguousSnapshotError`; `DamageError` if a snapshot that cannot be read may be the one.
         """
-        found, damaged = self._vault.listing()
-        if is_id(selector):
-            refuse_to_guess([lost for lost in damaged if lost.startswith(selector)])
-        else:
-            refuse_to_guess(damaged)
-        return Snapshot(self._vault, select(found, selector))
+        return Snapshot(self._vault, selected(self._vault, selector))
 
     @browsed
     def find(self, pattern: str, *, source: str = "", limit: int = 10_000) -> Iterator[FoundEntry]:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 LEDGER_FILE = "verified"
+FITS = "fits"
+"""What the ledger keeps of a parity object that is what its packs make, in place of a record."""
 _PARITY_DAYS = 30.0
 """With `due`, parity is read back as often as patient data."""
 LEDGER_EVERY_PACKS = 64
@@ -125,7 +127,7 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         known = frozenset[str]() if request.content else frozenset(chosen) & ledger.records.keys()
         _read(vault, chosen, known, proof, events, steered, until)
         further = scrub_copies(vault, proof.seen(chosen), proof.sound, now.timestamp())
-        parity = _parity(vault, request, ledger)
+        parity = _parity(vault, request, ledger, steered)
         ledger.forget(proof.damaged)
         ledger.save(live | parity.listed)
         damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
@@ -152,7 +154,7 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
     )
 
 
-def _parity(vault: OpenVault, request: VerifyRequest, ledger: Ledger) -> ParityScrubbed:
+def _parity(vault: OpenVault, request: VerifyRequest, ledger: Ledger, steered: GovernedRun) -> ParityScrubbed:
     """Read back as large a part of the parity objects as of the packs; none where snapshots were asked for."""
     if request.snapshots:
         return ParityScrubbed()
@@ -162,8 +164,10 @@ def _parity(vault: OpenVault, request: VerifyRequest, ledger: Ledger) -> ParityS
         due = replace(request, older_than_days=_PARITY_DAYS) if request.due else request
         return choose(shas, ledger, {sha: ledger.age_days(sha, now) for sha in shas}, due)
 
-    scrubbed = scrub_parity(vault, chosen)
+    proved = () if request.content else ledger.records.keys()
+    scrubbed = scrub_parity(vault, chosen, proved, steered.is_over)
     ledger.note(scrubbed.sound, now)
+    ledger.records.update(dict.fromkeys(scrubbed.fitting & scrubbed.sound, FITS))
     return scrubbed
 
 

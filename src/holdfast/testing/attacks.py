@@ -57,6 +57,12 @@ ATTACKS: tuple[Attack, ...] = (
         "`decisions`: the first valid slot counts",
     ),
     Attack(
+        "forged copy of a decision",
+        "writer",
+        "puts a copy of a decision that was never made, of its own and of another's session",
+        "`decisions.copied_commit`: the decision in it, by the session's writer",
+    ),
+    Attack(
         "forged revocation",
         "writer",
         "signs a revocation of another's session",
@@ -92,6 +98,12 @@ ATTACKS: tuple[Attack, ...] = (
         "store",
         "puts one object's bytes under another's name",
         "`objects`: the name is in the bytes",
+    ),
+    Attack(
+        "lost decision",
+        "store",
+        "deletes a snapshot's decision, then its copy, too",
+        "`outcome` by the copy; `check` by the snapshot that followed",
     ),
     Attack("truncated metadata", "store", "cuts control and sealed objects short", "`objects`: the hash at the end"),
     Attack(

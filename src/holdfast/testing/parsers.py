@@ -48,7 +48,14 @@ BODIES: Mapping[str, type[bodies.Body]] = {
     body.kind: body
     for body in (
         *(bodies.VaultHeader, bodies.Slot, bodies.WriterCertificate, bodies.SessionBody, bodies.CheckpointBody),
-        *(bodies.AckBody, bodies.DecisionBody, bodies.EnvelopeBody, bodies.HoldBody, bodies.AdmissionBody),
+        *(
+            bodies.AckBody,
+            bodies.DecisionBody,
+            bodies.CommittedBody,
+            bodies.EnvelopeBody,
+            bodies.HoldBody,
+            bodies.AdmissionBody,
+        ),
         *(bodies.ForgottenBody, bodies.CondemnBody, bodies.PlanBody, bodies.ClosedBody, bodies.DamagedBody),
         *(bodies.CountersignBody, AccessPolicy, ApprovalUsed, AnchorBody),
     )

@@ -10,6 +10,10 @@ import pytest
 from holdfast.base.environment import ManualClock
 from holdfast.errors import DamageError, RevokedError
 from holdfast.repository import forget, names
+from holdfast.repository.check import check
+from holdfast.repository.countersign import countersign, read_countersign
+from holdfast.repository.forget import drop_class
+from holdfast.repository.listing import read_dropped
 from holdfast.repository.prune import PruneOptions, prune
 from holdfast.repository.repository import Repository
 from holdfast.repository.rounds import read_rounds
@@ -184,15 +188,105 @@ def test_an_unreadable_reference_set_stops_pruning(host: FakeHost, store: Memory
     assert len(packs(store)) == count
 
 
-def test_an_unreadable_index_run_stops_pruning(host: FakeHost, store: MemoryStore) -> None:
+def runs(store: MemoryStore) -> list[str]:
+    return sorted(n for n in store.objects if n.startswith("index/"))
+
+
+@pytest.mark.parametrize("torn", [True, False])
+def test_a_torn_or_lost_index_run_is_made_anew_from_the_packs(
+    host: FakeHost, store: MemoryStore, *, torn: bool
+) -> None:
+    first = host.backup({f"f{i}": 1 for i in range(8)})
+    (name,) = runs(store)
+    host.backup({"f0": 1, "new": 1})
+    drop(host, first.id)
+    if torn:
+        store.objects[name] = store.objects[name][:-1]
+    else:
+        del store.objects[name]
+    assert check(host.repository).problems
+    outcome = prune(host.repository, NOW, FakeEngine())
+    assert outcome.phase == "closed"
+    assert outcome.packs_deleted == 2, "one that holds nothing live, and one that was rewritten"
+    assert name not in runs(store)
+    assert check(host.repository).problems == ()
+    check_vault(host.repository, host.acknowledged)
+
+
+def test_while_a_session_runs_a_torn_run_is_done_without(host: FakeHost, store: MemoryStore) -> None:
+    """What it alone lists is taken for a running session's; what nothing needs and other runs list may go."""
+    first = host.backup({f"f{i}": 1 for i in range(4)})
+    host.backup({"g": 1})
+    drop(host, first.id)
+    other = FakeHost(host.repository, host.cache.parent / "other", "cd" * 16)
+    session = other.begin()
+    other.store(session, {"h": 1})
+    before = set(runs(store))
+    torn = host.backup({"i": 1})
+    store.objects[sorted(set(runs(store)) - before)[0]] = b"torn"
+    drop(host, torn.id)
+    count = len(packs(store))
+    outcome = prune(host.repository, PATIENT, FakeEngine())
+    assert outcome.phase == "condemned"
+    assert outcome.packs_condemned == 1
+    assert len(packs(store)) == count
+    session.abandon()
+    while prune(host.repository, NOW, FakeEngine()).phase != "nothing":
+        pass
+    assert check(host.repository).problems == ()
+    check_vault(host.repository, host.acknowledged)
+
+
+def test_a_torn_run_that_a_snapshot_needs_stops_pruning_while_a_session_runs(
+    host: FakeHost, store: MemoryStore
+) -> None:
     host.backup({"a": 1})
-    name = next(n for n in store.objects if n.startswith("index/"))
-    store.objects[name] = store.objects[name][:-1]
+    store.objects[runs(store)[0]] = b"torn"
+    session = host.begin()
+    with pytest.raises(DamageError):
+        prune(host.repository, PATIENT, FakeEngine())
+    session.abandon()
+    assert prune(host.repository, NOW, FakeEngine()).phase == "nothing"
+    check_vault(host.repository, host.acknowledged)
+
+
+def test_where_a_snapshot_cannot_be_read_no_run_is_dropped(host: FakeHost, store: MemoryStore) -> None:
+    info = host.backup({"a": 1})
+    torn = runs(store)[0]
+    store.objects[torn] = b"torn"
+    store.objects[f"snapshot/{info.id}"] = b"torn"
     with pytest.raises(DamageError):
         prune(host.repository, NOW, FakeEngine())
-    del store.objects[name]
-    with pytest.raises(DamageError):
+    assert torn in runs(store)
+
+
+@pytest.mark.parametrize("kind", ["admission", "closed", "countersign", "dropped", "committed"])
+def test_torn_words_of_the_pruner_are_said_again(host: FakeHost, store: MemoryStore, kind: str) -> None:
+    """A crash tore them on a store that does not put all or nothing: they verify for nobody, and hold nothing up."""
+    first = host.backup({f"f{i}": 1 for i in range(8)})
+    host.backup({"f0": 1, "f4": 1})
+    drop(host, first.id)
+    assert prune(host.repository, NOW, FakeEngine()).phase == "closed"
+    kept = next(iter(host.acknowledged))
+    if kind == "dropped":
+        store.objects[f"dropped/{kept}/1"] = b"torn"
+        drop_class(host.repository, kept, 1, reason="a test")
+        assert read_dropped(host.repository.home)[kept] == {1}
+        return
+    name = next(
+        n for n in store.objects if n.startswith(kind + "/") and (kept in n or kind in {"closed", "countersign"})
+    )
+    store.objects[name] = store.objects[name][:40]
+    if kind == "countersign":
+        run = name.partition("/")[2]
+        assert countersign(host.repository.home, run, host.repository.root, scope="g")
+        assert read_countersign(host.repository.home, run) == "g"
+        return
+    assert check(host.repository).problems
+    for _ in range(2):
         prune(host.repository, NOW, FakeEngine())
+    assert check(host.repository).problems == ()
+    assert read_rounds(host.repository.home).open == ()
 
 
 def test_a_condemned_list_that_rotted_is_closed_without_deleting(host: FakeHost, store: MemoryStore) -> None:

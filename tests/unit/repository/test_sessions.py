@@ -91,6 +91,8 @@ def test_slots_have_a_limit(host: FakeHost, store: MemoryStore, monkeypatch: pyt
 def test_an_unreadable_decision_counts_as_committed(host: FakeHost, store: MemoryStore, repository: Repository) -> None:
     info = host.backup({"a": 1})
     damage(store, names.numbered("decision", info.id, 0))
+    assert decisions.outcome(repository.home, info.id, repository.writer_id).by_copy
+    damage(store, f"committed/{info.id}")
     assert ids(repository) == [info.id]
     assert decisions.outcome(repository.home, info.id, repository.writer_id).verdict is Verdict.UNREADABLE
     prune(

@@ -85,10 +85,16 @@ impl<'a> Planner<'a> {
     /// Tells of parts of the trees that cannot be read.
     fn tell_lost(&mut self) -> Result<(), Error> {
         for lost in self.walk.take_lost() {
-            let detail = format!(
-                "{} entries from this path on ({} bytes) are lost with the part of the tree that names them: {}",
-                lost.entries, lost.bytes, lost.why
-            );
+            let detail = match (lost.entries, lost.bytes) {
+                (Some(entries), Some(bytes)) => format!(
+                    "{entries} entries from this path on ({bytes} bytes) are lost with the part of the tree that names them: {}",
+                    lost.why
+                ),
+                _ => format!(
+                    "all entries of this class are lost with the root of the tree that names them: {}",
+                    lost.why
+                ),
+            };
             self.run
                 .find(lost.first_path, FindingKind::Damaged, detail, lost.class)?;
         }

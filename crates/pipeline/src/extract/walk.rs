@@ -15,10 +15,10 @@ use crate::reader::{CACHE_BYTES, Reader, SegmentCache, is_of_one_segment, unwrap
 pub struct Lost {
     /// Its first path.
     pub first_path: Vec<u8>,
-    /// Entries in it.
-    pub entries: u64,
+    /// Entries in it, as far as that is known.
+    pub entries: Option<u64>,
     /// Bytes of content of its files.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
     /// The class of the tree.
     pub class: u16,
     /// Why.
@@ -179,14 +179,32 @@ impl Walk {
             .filter(|_| !include.is_empty());
         for end in ends {
             let path = include.get(..end).unwrap_or_default();
+            let mut lost = None;
+            let mut found = None;
             for (position, tree) in self.trees.iter_mut().enumerate() {
-                if let Some(entry) =
-                    lookup(tree.root, path, &mut tree.nodes).map_err(unwrap_outside)?
-                {
-                    above.push((entry, position));
-                    break;
+                match lookup(tree.root, path, &mut tree.nodes).map_err(unwrap_outside) {
+                    Ok(Some(entry)) => {
+                        found = Some((entry, position));
+                        break;
+                    }
+                    Ok(None) => {}
+                    Err(error) if is_of_one_segment(&error) => lost = lost.or(Some(position)),
+                    Err(error) => return Err(error),
                 }
             }
+            // A folder above what was asked for is made all the same, without its attributes.
+            if let (None, Some(position)) = (&found, lost)
+                && let Some(tree) = self.trees.get_mut(position)
+            {
+                tree.lost.push(Lost {
+                    first_path: path.to_vec(),
+                    entries: Some(1),
+                    bytes: Some(0),
+                    class: tree.class,
+                    why: "the folder's owner and mode cannot be read".to_owned(),
+                });
+            }
+            above.extend(found);
         }
         self.above = above.into_iter();
         for tree in &mut self.trees {

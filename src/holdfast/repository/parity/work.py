@@ -14,6 +14,7 @@ from holdfast.errors import DamageError, ObjectMissingError, StoreRefusedError
 from holdfast.repository import names
 from holdfast.repository.objects import sha256
 from holdfast.repository.parity.frame import Group, Member, Stored
+from holdfast.repository.parity.patch import eliminated, equations, patched
 from holdfast.repository.parity.plan import rows_for
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from holdfast.repository.parity.plan import ParityPlan, Target
     from holdfast.repository.parity.shelf import Shelf
 
-__all__ = ["Healed", "ParityDone", "apply_plan", "heal", "read_sound", "store_rows"]
+__all__ = ["Healed", "ParityDone", "apply_plan", "heal", "patch_group", "read_sound", "store_rows", "wrong_rows"]
+
+PATCHED_BYTES_MAX = 512 << 20
+"""Damaged packs of one group that are held in memory to be made whole together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +158,14 @@ def heal(stored: Iterable[Stored], bad: Mapping[str, int], shelf: Shelf, engine:
         for one in groups:
             if not one.group.names & left.keys():
                 continue
-            for healed in _heal_group(one, left, shelf, engine):
+            for healed in _heal_group(one, left, shelf, engine) or patch_group(one, left, shelf, engine):
                 progress = True
                 left.pop(healed.name, None)
                 yield healed
 
 
-def _heal_group(one: Stored, bad: Collection[str], shelf: Shelf, engine: ParityPort) -> Iterator[Healed]:
+def _heal_group(one: Stored, bad: Collection[str], shelf: Shelf, engine: ParityPort) -> list[Healed]:
+    """Return the bad packs as the others and the rows make them, if there are rows enough to do without them."""
     group = one.group
     lost: list[Member] = []
     with engine.translated():
@@ -170,7 +175,7 @@ def _heal_group(one: Stored, bad: Collection[str], shelf: Shelf, engine: ParityP
             if data is None:
                 lost.append(member)
                 if len(lost) > len(one.rows):
-                    return
+                    return []
             else:
                 rows.add(member.slot, data)
         used: list[int] = []
@@ -181,9 +186,65 @@ def _heal_group(one: Stored, bad: Collection[str], shelf: Shelf, engine: ParityP
                 rows.add_row(row, shelf.row(sha))
                 used.append(row)
         if len(used) < len(lost):
-            return
+            return []
         rows.recover([member.slot for member in lost], used)
         found = [Healed(m.name, group.folder, rows.row(at, b"", m.size)) for at, m in enumerate(lost)]
-    for healed in found:
-        if sha256(healed.data) == healed.name:
-            yield healed
+    return [healed for healed in found if sha256(healed.data) == healed.name]
+
+
+def patch_group(one: Stored, bad: Collection[str], shelf: Shelf, engine: ParityPort) -> list[Healed]:
+    """Return the bad packs that can be made whole sector by sector: more are damaged than there are rows, each in a few places."""
+    group = one.group
+    present: dict[int, tuple[str, bytes, int]] = {}
+    missing: list[int] = []
+    with engine.translated():
+        rows = engine.ParityRows(str(shelf.folder), group.rows)
+        for member in group.members:
+            data = _as_it_is(shelf, group, member)
+            if data is None:
+                missing.append(member.slot)
+                continue
+            rows.add(member.slot, data)
+            if member.name in bad or sha256(data[: member.size]) != member.name:
+                present[member.slot] = member.name, data, member.size
+                if sum(len(each) for _, each, _ in present.values()) > PATCHED_BYTES_MAX:
+                    return []
+        syndromes: dict[int, bytes] = {}
+        for row, sha in one.rows:
+            with suppress(DamageError, ObjectMissingError):
+                rows.add_row(row, shelf.row(sha))
+                syndromes[row] = rows.row(row, b"", group.length)
+    if not present or len(missing) >= len(syndromes):
+        return []
+    system = eliminated(equations(syndromes, [*missing, *present]), missing)
+    return [Healed(name, group.folder, data) for name, data in patched(present, system)]
+
+
+def _as_it_is(shelf: Shelf, group: Group, member: Member) -> bytes | None:
+    """Return the bytes that lie under a pack's name, cut or filled with zeros to the length of the rows; None if there are none."""
+    try:
+        data = shelf.repository.store.get(names.pack(member.name, group.folder))
+    except (ObjectMissingError, DamageError):
+        return None
+    return data[: member.size].ljust(group.length, b"\0")
+
+
+def wrong_rows(one: Stored, shelf: Shelf, engine: ParityPort) -> tuple[str, ...] | None:
+    """Return the rows (SHA) of a group that are not what its packs make; None if a pack or row of it is not whole.
+
+    A row whose bytes hash to its name may still be wrong from the start: made by somebody who lied, or by a faulty machine.
+    """
+    with engine.translated():
+        rows = engine.ParityRows(str(shelf.folder), one.group.rows)
+        for member in one.group.members:
+            data = read_sound(shelf, one.group.folder, member.name)
+            if data is None:
+                return None
+            rows.add(member.slot, data)
+        try:
+            for row, sha in one.rows:
+                rows.add_row(row, shelf.row(sha))
+        except (DamageError, ObjectMissingError):
+            return None
+        length, zeros = one.group.length, bytes(one.group.length)
+        return tuple(sha for row, sha in one.rows if rows.row(row, b"", length) != zeros)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import PathMissingError, SnapshotMissingError
+from holdfast.errors import PartlyLostError, PathMissingError, SnapshotMissingError
 from holdfast.repository.snapshots import of_source, select
 from holdfast.runs.drill.compare import sample
 from holdfast.runs.drill.place import check_place, free_bytes, production_folders, space_needed
@@ -100,7 +101,9 @@ def locate(
 
     def walk() -> Iterator[EntryInfo]:
         for path in wanted:
-            yield from trees.walk(path)
+            # What is lost fails the drill when it is fetched; the rest is drilled all the same.
+            with suppress(PartlyLostError):
+                yield from trees.walk(path)
 
     include: tuple[bytes, ...] = tuple(path for path in wanted if path)
     entries: Callable[[], Iterator[EntryInfo]] = walk

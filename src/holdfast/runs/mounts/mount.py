@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import engine
-from holdfast.base.events import Note, Progress, ignore
+from holdfast.base.events import Alert, Note, Progress, ignore
 from holdfast.errors import Interrupted, NotPermittedError, SnapshotMissingError, UsageError
 from holdfast.runs.approvals import authorise, break_glass_alert
 from holdfast.runs.governed import governed
@@ -73,14 +73,20 @@ def mount_snapshots(
         refuse_cold(vault, infos[0], (), classes)
     rows = [Row(b"", snapshot=0)] if alone else rows_of(infos)
 
+    lost: set[tuple[str, int]] = set()
+
     def opened(position: int) -> list[engine.Tree]:
         if not alone:
             refuse_cold(vault, infos[position], (), classes)
-        return list(Trees(vault, infos[position], classes).trees.values())
+        trees = Trees(vault, infos[position], classes)
+        if not alone:
+            lost.update(_tell_lost(infos[position], trees, events))
+        return list(trees.trees.values())
 
     with engine.translated():
         reader = vault.reader(*(info.id for info in infos))
-        totals = _exactly(Trees(vault, infos[0], classes)) if alone else _totals(infos, classes)
+        first = Trees(vault, infos[0], classes) if alone else None
+        totals = _exactly(first) if first is not None else _totals(infos, classes)
     began = vault.env.monotonic()
     try:
         mount = engine.Mount.read_only(
@@ -95,6 +101,8 @@ def mount_snapshots(
         )
     except OSError as error:
         raise mounting(error) from error
+    if first is not None:
+        lost.update(_tell_lost(infos[0], first, events))
     notes = [Note("mounted read-only", "mounted")]
     if missing:
         notes.insert(
@@ -102,7 +110,13 @@ def mount_snapshots(
         )
     with governed(vault, None, kind="restore", events=events, stop=stop) as steered:
         _watch(vault, mount, steered, events, None, totals, notes)
-    return MountResult(len(infos), writable=False, seconds=vault.env.monotonic() - began, classes_missing=missing)
+    return MountResult(
+        len(infos),
+        writable=False,
+        seconds=vault.env.monotonic() - began,
+        classes_missing=missing,
+        classes_lost=len(lost),
+    )
 
 
 def mount_writable(
@@ -141,6 +155,7 @@ def mount_writable(
         governed(vault, limits, kind="restore", label=chosen.label, events=events, stop=stop) as steered,
         _writable(vault, trees, request, folder, fill=fill) as mount,
     ):
+        lost = _tell_lost(chosen, trees, events)
         notes = [Note("mounted: the application can start", "mounted")]
         if trees.missing:
             notes.insert(
@@ -153,10 +168,19 @@ def mount_writable(
         writable=True,
         seconds=vault.env.monotonic() - began,
         classes_missing=trees.missing,
+        classes_lost=len(lost),
         fetched_bytes=found.fetched_bytes,
         whole=found.whole,
         lost_files=found.lost_files,
     )
+
+
+def _tell_lost(info: SnapshotInfo, trees: Trees, events: Events) -> set[tuple[str, int]]:
+    """Return which data classes of a snapshot are not to be seen because their parts are damaged; each is an alert."""
+    for part, error in trees.lost.items():
+        what = f"snapshot {info.id}: data class {part.class_name} is not to be seen in the mount: {error.what}"
+        events(replace(Alert.of(error, f"{info.id}:{part.class_id}"), text=what))
+    return {(info.id, part.class_id) for part in trees.lost}
 
 
 @contextmanager
@@ -174,6 +198,7 @@ def mount_for(
     refuse_cold(vault, info, (), None)
     with engine.translated():
         trees = Trees(vault, info)
+    _tell_lost(info, trees, events)
     make_upper(folder, vault.vault_id, info.id)
     if stop is not None and stop.is_set():
         raise Interrupted(safe="the vault was only read.")

@@ -25,10 +25,13 @@ class MountResult:
     lost_files: int = 0
     """Of a writable mount: files that could not be filled, their content is damaged or missing in the vault."""
 
+    classes_lost: int = 0
+    """Data classes of which nothing was to be seen: the object that names what is in them is damaged."""
+
     @property
     def exit_code(self) -> int:
         """0; 3 a class could not be read; 4 damage found."""
-        return EXIT_DAMAGED if self.lost_files else EXIT_PARTIAL if self.classes_missing else 0
+        return EXIT_DAMAGED if self.lost_files or self.classes_lost else EXIT_PARTIAL if self.classes_missing else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from holdfast.repository.prune import PruneOptions, prune
 from holdfast.repository.rebuild import apply, plan
 from holdfast.repository.repository import Repository
 from holdfast.repository.rounds import read_damaged, read_rounds, write_damaged
+from holdfast.repository.upkeep import keep_decisions
 from holdfast.testing.fake_engine import FakeEngine, Segment
 from holdfast.testing.hosts import at_its_word, check_vault
 from holdfast.testing.simulation.oracle import Oracle, ViolationError
@@ -73,7 +74,8 @@ def _lost(
 
 
 def _repair(repository: Repository) -> None:
-    """Rebuild the index from the packs, and list what is damaged or missing, as `repair` and `verify` do."""
+    """Put decisions back, rebuild the index from the packs, and list what is damaged or missing, as `repair` and `verify` do."""
+    keep_decisions(repository)
     apply(repository, plan(repository), FakeEngine())
     sizes, kinds = list_packs(repository)
     bad = set(scrub(repository, sizes, kinds))

@@ -28,6 +28,7 @@ TEARABLE = (
     "checkpoint/",
     "ack/",
     "decision/",
+    "committed/",
     "snapshot/",
 )
 """What may be torn. Of the rest each store promises all or nothing, and the vault rests on that promise (`stores.protocol`)."""

@@ -1,0 +1,1 @@
+../../../../../rescue/rescue_status.py
