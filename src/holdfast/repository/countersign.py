@@ -18,7 +18,17 @@ from holdfast.repository.trust import FOR_ALL
 
 def countersign(home: Home, run: str, signer: Signer, *, scope: str = FOR_ALL) -> bool:
     """Countersign a run; return whether the signature stands. One signature per run, the first counts."""
-    return home.create(f"countersign/{run}", CountersignBody(run, scope), signer)
+    name = f"countersign/{run}"
+    return home.create_or_replace(name, CountersignBody(run, scope), signer, lambda: _stands(home, name))
+
+
+def _stands(home: Home, name: str) -> bool:
+    """Return whether a countersignature can be read, whatever it says: the first counts."""
+    try:
+        home.read(name, CountersignBody)
+    except DamageError:
+        return False
+    return True
 
 
 def read_countersign(home: Home, run: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionP
 from holdfast.repository.roles import PRUNE
 
 if TYPE_CHECKING:
+    from holdfast.repository.home import Home
     from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
 
@@ -42,7 +44,22 @@ def admit(repository: Repository) -> int:
     listed = envelope_infos(repository)  # once: another pruner may forget one of them at any moment
     waiting = [s for s in listed if s.admitted is None]
     times = counted_times(listed, repository.env.now()) if waiting else {}
-    return sum(home.create(f"admission/{s.id}", AdmissionBody(times[s.id]), repository.signer(PRUNE)) for s in waiting)
+    signer = repository.signer(PRUNE)
+    return sum(
+        home.create_or_replace(
+            f"admission/{s.id}", AdmissionBody(times[s.id]), signer, functools.partial(_is_admitted, home, s.id)
+        )
+        for s in waiting
+    )
+
+
+def _is_admitted(home: Home, snapshot: str) -> bool:
+    """Return whether somebody admitted a snapshot, whom it was for to do so."""
+    try:
+        read, _ = home.read(f"admission/{snapshot}", AdmissionBody)
+    except DamageError:
+        return False
+    return home.may(read.signer, PRUNE, read.name)
 
 
 def plan(
@@ -112,8 +129,12 @@ def drop_class(repository: Repository, snapshot: str, class_id: int, *, reason: 
     _refuse_pinned(repository, (snapshot,))
     sha = _require_forgettable(repository, snapshot)
     name = names.numbered("dropped", snapshot, str(class_id))
-    made = repository.home.create(name, DroppedBody(class_id, reason, sha), repository.signer(PRUNE))
-    if not made and class_id not in read_dropped(repository.home).get(snapshot, ()):
+    home, stone = repository.home, DroppedBody(class_id, reason, sha)
+
+    def stands() -> bool:
+        return class_id in read_dropped(home).get(snapshot, ())
+
+    if not home.create_or_replace(name, stone, repository.signer(PRUNE), stands):
         raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     finish_dropped(repository)
 

@@ -31,7 +31,7 @@ from holdfast.errors import (
 from holdfast.repository.objects import sha256
 from holdfast.repository.spool import SPOOL, Spool
 from holdfast.stores.layers import CountingStore, Counts, Wrapper
-from holdfast.stores.protocol import ObjectInfo
+from holdfast.stores.protocol import Capability, ObjectInfo
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -329,14 +329,32 @@ class PlacedStore(Wrapper):
         return [*spooled, *up]
 
     def cheapest(self, name: str) -> str | None:
-        """Return the store (or the spool) that an object is read from; None if none is known to have it."""
+        """Return the store (or the spool) that an object is read from; None if none is known to have it.
+
+        Where something must be thawed first the ledger alone is not believed: another host may have moved the pack, or this one
+        was never told that it had.
+        """
         if not name.startswith(PACKS):
             return next(iter(self.stores)) if self.inner.size(name) is not None else None
         known = {copy.store for copy in self.placements.copies(sha_of(name)) if not copy.bad}
         places = self._places(name)
-        return next((place for place in places if place in known), None) or next(
+        return next((place for place in places if place in known and self._still(place, name)), None) or next(
             (place for place in places if place != SPOOL and self.stores[place].size(name) is not None), None
         )
+
+    def _still(self, place_name: str, name: str) -> bool:
+        """Return whether a place that is known to have had a pack has it now, as far as that matters and can be told."""
+        if place_name == SPOOL or not any(
+            Capability.STORAGE_CLASS in each.capabilities for each in self.stores.values()
+        ):
+            return True
+        try:
+            there = self.stores[place_name].size(name) is not None
+        except StoreError:
+            return True
+        if not there:
+            self.placements.drop_copy(sha_of(name), place_name)
+        return there
 
     def read_copy(self, place_name: str, name: str, offset: int = 0, length: int = -1) -> bytes:
         """Read one copy of a pack as it is, from one store or the spool; unchecked."""

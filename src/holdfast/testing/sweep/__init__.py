@@ -6,7 +6,8 @@ to see that it was done. `python -m holdfast.testing.sweep [NAME …]` tries all
 
 from __future__ import annotations
 
-from holdfast.testing.sweep.commands import COMMANDS, Command
+from holdfast.testing.sweep.command import Command
+from holdfast.testing.sweep.commands import COMMANDS
 from holdfast.testing.sweep.run import SweepReport, sweep
 from holdfast.testing.sweep.strike import WAYS
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from holdfast.errors import InternalError, StoreUnreachableError
 from holdfast.stores.layers import Wrapper
 from holdfast.stores.memory import MemoryStore
 from holdfast.stores.protocol import Data, ObjectInfo, Store
 from holdfast.testing.faults import Crash
+
+if TYPE_CHECKING:
+    from holdfast.base.environment import Environment
 
 __all__ = ["TEARABLE", "WAYS", "Strike", "StruckStore", "SweptStore"]
 
@@ -20,6 +23,7 @@ WAYS = ("cable", "answer-lost", "torn", "killed")
 TEARABLE = (
     "data/",
     "meta/",
+    "parity/",
     "index/",
     "refs/",
     "part/",
@@ -29,6 +33,20 @@ TEARABLE = (
     "ack/",
     "decision/",
     "snapshot/",
+    "countersign/",
+    "compared/",
+    "admission/",
+    "condemn/",
+    "plan/",
+    "closed/",
+    "damaged/",
+    "forgotten/",
+    "dropped/",
+    "hold/",
+    "audit/",
+    "approval/",
+    "rehearsal/",
+    "medium/",
 )
 """What may be torn. Of the rest each store promises all or nothing, and the vault rests on that promise (`stores.protocol`)."""
 _T = TypeVar("_T")
@@ -47,15 +65,23 @@ class Strike:
         self._dead = self._cut = False
         self._lock = threading.Lock()
 
+    @classmethod
+    def away(cls) -> Self:
+        """Return one after which a store does not answer, from its first operation on."""
+        made = cls("cable")
+        made._cut = True
+        return made
+
     def counts(self, verb: str, name: str) -> bool:
         """Return whether an operation is one of those that this way can strike.
 
-        A kill before a read leaves what a kill before the next write leaves, so that only writes are struck.
+        A kill before a read leaves what a kill before the next write leaves, and a read whose answer is lost is one that was not
+        answered, so that of these only writes are struck.
         """
-        writes = verb in {"put", "put_new", "delete"}
+        writes = verb in {"put", "put_new", "delete", "thaw"}
         if self.way == "torn":
             return verb in {"put", "put_new"} and name.startswith(TEARABLE)
-        return writes or self.way in {"cable", "answer-lost"}
+        return writes or self.way == "cable"
 
     def around(self, verb: str, name: str, effect: Callable[[], _T], tear: Callable[[], object]) -> _T:
         """Do an operation, or strike it."""
@@ -85,10 +111,15 @@ class Strike:
 class SweptStore(MemoryStore):
     """A store in memory whose operations a strike counts; without one it is an ordinary store."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, env: Environment | None = None, storage_class: str = "standard") -> None:
         """Make an empty store."""
-        super().__init__(name)
+        super().__init__(name, env, storage_class)
         self.strike: Strike | None = None
+        self.is_cold = storage_class == "cold"
+
+    def freeze(self) -> None:
+        """Let nothing be thawed any more."""
+        self._thawed.clear()
 
     def _do(self, verb: str, name: str, effect: Callable[[], _T], data: Data = b"") -> _T:
         if self.strike is None:
@@ -124,6 +155,10 @@ class SweptStore(MemoryStore):
     def size(self, name: str) -> int | None:
         """Ask for a size, or be struck."""
         return self._do("size", name, lambda: MemoryStore.size(self, name))
+
+    def thaw(self, name: str, days: int) -> None:
+        """Thaw, or be struck."""
+        self._do("thaw", name, lambda: MemoryStore.thaw(self, name, days))
 
 
 class StruckStore(Wrapper):
