@@ -16,12 +16,12 @@ import pytest
 import holdfast
 from holdfast.cli.commands import COMMANDS as CLI
 from holdfast.cli.commands import HoldfastGroup
-from holdfast.errors import DamageError, StoreFullError, StoreUnreachableError
+from holdfast.errors import DamageError, StoreFullError, StoreUnreachableError, UsageError
 from holdfast.runs.access import Approvals
 from holdfast.runs.audit import AuditTrail
 from holdfast.runs.courier import Courier
 from holdfast.runs.snapshot import Snapshot
-from holdfast.testing.sweep import COMMANDS, WAYS, Command, sweep
+from holdfast.testing.sweep import COMMANDS, WAYS, Command, run, sweep
 from holdfast.testing.sweep import __main__ as command_line
 from holdfast.testing.sweep.ground import ground
 from holdfast.testing.sweep.run import CLAIMS, SweptError
@@ -159,6 +159,87 @@ def test_what_an_error_says_is_proved(error, found):
 
     with pytest.raises(SweptError, match=found):
         sweep(backup(do=fails), ways=["cable"], step=1000, first=30)
+
+
+def spoils_restores(ground, vault):
+    next(iter(ground.acknowledged.values()))["none"] = b""
+    return ground.backup(vault)
+
+
+def adds_rubbish(ground, vault):
+    ground.stores["home"].objects["hold/" + "0" * 32 + "/00000000"] = b"rubbish"
+    return ground.backup(vault)
+
+
+def forgets(ground, vault):
+    found = ground.backup(vault)
+    ground.stores["home"].objects.pop(f"snapshot/{next(iter(ground.acknowledged))}", None)
+    return found
+
+
+def throws_away(ground, vault):
+    store = ground.stores["home"]
+    found = ground.backup(vault)
+    if store.strike is None:
+        gone = next(name for name in store.objects if name.startswith("data/"))
+        store.objects.pop(gone)
+    return found
+
+
+def refuses_twice(ground, vault):
+    if ground.stores["home"].strike is None:
+        raise StoreFullError("it is full the second time")
+    return ground.backup(vault)
+
+
+def says_untouched(ground, vault):
+    try:
+        return ground.backup(vault)
+    except StoreUnreachableError:
+        ground.stores["home"].objects["odd/name"] = b""
+        raise UsageError("nothing", safe="every snapshot acknowledged before is as it was.") from None
+
+
+def commits_after_all(ground, vault):
+    try:
+        return ground.backup(vault)
+    except StoreUnreachableError:
+        ground.stores["home"].objects["decision/odd/00000000"] = b""
+        raise StoreFullError(
+            "full", safe="nothing was committed; every snapshot acknowledged before is as it was."
+        ) from None
+
+
+@pytest.mark.parametrize(
+    ("more", "way", "found"),
+    [
+        ({"do": spoils_restores}, "killed", "does not restore as it was"),
+        ({"do": adds_rubbish, "done": lambda _g, _v: True}, "cable", "check finds"),
+        ({"do": forgets, "done": lambda _g, _v: True, "incurable": True, "heals": True}, "cable", "."),
+        ({"do": throws_away, "done": lambda _g, _v: True, "incurable": True}, "killed", "thrown away"),
+        ({"do": refuses_twice}, "cable", "the next run ends with"),
+        ({"do": says_untouched}, "cable", "nothing was touched, and something was"),
+        ({"do": commits_after_all}, "cable", "the claim is not true"),
+        ({"then": lambda _g, _v: False}, "cable", "does not do what was asked"),
+    ],
+)
+def test_each_broken_promise_is_found_out(more, way, found):
+    with pytest.raises((SweptError, DamageError), match=found):
+        sweep(backup(**more), ways=[way], step=1000, first=10 if way == "killed" else 30)
+
+
+def test_a_command_that_never_ends_and_one_that_breaks_are_told(monkeypatch, capsys):
+    monkeypatch.setattr(run, "OPERATIONS_MAX", 3)
+    with pytest.raises(SweptError, match="operations"):
+        sweep(backup(), ways=["cable"])
+    assert command_line.main(["--ways", "cable", "--", "hold"]) == 1
+    assert "hold: BROKEN: hold takes" in capsys.readouterr().out
+
+
+def test_a_vault_that_was_not_made_yet_is_no_loss():
+    command = next(command for command in COMMANDS if command.name == "init")
+    report = sweep(command, ways=["killed"], step=1000)
+    assert (report.strikes, report.died, report.restores) == (1, 1, 0)
 
 
 def test_the_command_line_sweeps_what_it_is_asked(capsys):
