@@ -36,7 +36,7 @@ from holdfast.testing.attacks import ATTACKS
 from holdfast.testing.failures import FAILURES
 from holdfast.testing.simulation.count import Totals
 from holdfast.testing.simulation.world import simulate
-from holdfast.testing.sweep import COMMANDS, WAYS, sweep
+from holdfast.testing.sweep import COMMANDS, sweep, ways_of
 from holdfast.testing.sweep.ground import Ground, ground
 from integration import test_failures
 from property.test_protocol_model import RULES, explore
@@ -109,7 +109,8 @@ def worlds(first: int, number: int) -> Row:
         except Exception as error:  # noqa: BLE001 - whatever breaks, it is reported
             totals.broken.append(seed)
             broken.append(f"world {seed}: {told(error)}")
-    return asdict(totals) | {"seeds": totals.broken, "broken": broken}
+    counts, faults = dict(totals.counts), dict(totals.faults)
+    return {"worlds": totals.worlds, "counts": counts, "faults": faults, "seeds": totals.broken, "broken": broken}
 
 
 def strike(name: str, way: str, step: int) -> Row:
@@ -217,7 +218,7 @@ Part = tuple[str, Any, tuple[Any, ...]]
 def parts(asked: argparse.Namespace) -> Iterator[Part]:
     """Yield every part that is asked for."""
     for command in COMMANDS:
-        for way in WAYS:
+        for way in ways_of(command):
             yield f"sweep {command.name}, {way}, {asked.step}", strike, (command.name, way, asked.step)
     for first in range(asked.first, asked.first + asked.seeds, WORLDS):
         number = min(WORLDS, asked.first + asked.seeds - first)

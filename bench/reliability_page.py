@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.testing.attacks import ATTACKS
 from holdfast.testing.failures import FAILURES, unrecovered
-from holdfast.testing.sweep import COMMANDS, WAYS
+from holdfast.testing.sweep import COMMANDS, WAYS, ways_of
 
 if TYPE_CHECKING:
     from reliability import Facts
@@ -36,14 +36,15 @@ torn.
 A world again: `python -m holdfast.testing.simulation --seed N`; more: `--first A --seeds N`.
 """
 STRIKES = """
-Every command is run again and again, and one operation on its stores is struck: the network ends before it (*cable*) or
-after it took effect (*answer lost*: only what writes, for a read without an answer is a read that was not answered), the machine
-loses power in it and half of an object stays (*torn*), the process dies (*killed*: before a write, for between two writes nothing
-on a store differs). After each strike a host that opens the vault afresh restored every acknowledged snapshot byte for byte (where no
-byte on a store had changed, the newest); a run that ended without an error had done what was asked; what an error said after `SAFE:`
-was proved; the next run completed; `check` found nothing. Which operation of the library and of the command line each of them stands
-for, and why the rest need none, is declared in `holdfast.testing.sweep.surface`, and a test holds it to be complete. More:
-`python -m holdfast.testing.sweep [--step N] [NAME …]`. *All* means every operation; else they are spread evenly.
+Every command is run again and again, and one operation on its stores is struck: the network ends before it (*cable*), or the way to
+that store alone, where there are several (*away*), or after it took effect (*answer lost*: only what writes, for a read without
+an answer is a read that was not answered), the machine loses power in it and half of an object stays (*torn*), the process dies
+(*killed*: before a write, for between two writes nothing on a store differs). After each strike a host that opens the vault afresh
+restored every acknowledged snapshot byte for byte (where no byte on a store had changed, the newest); a run that ended without an
+error had done what was asked; what an error said after `SAFE:` was proved; the next run completed; `check` found nothing. Which
+operation of the library and of the command line each of them stands for, and why the rest need none, is declared in
+`holdfast.testing.sweep.surface`, and a test holds it to be complete. More: `python -m holdfast.testing.sweep [--step N] [NAME …]`.
+*All* means every operation; else they are spread evenly.
 """
 FLIPS = """
 Single bits flipped at random in every kind of object, each looked for by `check` and `verify` on a host that holds nothing
@@ -113,7 +114,7 @@ def _summary(facts: Facts) -> str:
             0 if not facts.worlds.broken else "see above",
         ),
         ("commands struck / strikes", len({row[0] for row in facts.strikes}), sum(row[3] for row in facts.strikes)),
-        ("of them at every operation, in all four ways", *_every(facts)),
+        ("of them at every operation, in every way", *_every(facts)),
         (
             "sentences after `SAFE:` said / that were not true",
             len(facts.claims),
@@ -146,7 +147,8 @@ def _every(facts: Facts) -> tuple[int, int]:
     ways: dict[str, list[bool]] = {}
     for name, _, operations, struck, *_ in facts.strikes:
         ways.setdefault(name, []).append(struck >= operations)
-    return len(COMMANDS), sum(len(found) == len(WAYS) and all(found) for found in ways.values())
+    every = [len(ways.get(each.name, ())) == len(ways_of(each)) and all(ways[each.name]) for each in COMMANDS]
+    return len(COMMANDS), sum(every)
 
 
 def _worlds(facts: Facts) -> str:
@@ -180,9 +182,9 @@ def _strikes(facts: Facts) -> str:
     rows = []
     for command in COMMANDS:
         row = by_command.get(command.name, Counter())
-        ways = [_of(row[f"{way}/s"], row[f"{way}/n"]) for way in ("cable", "answer-lost", "torn", "killed")]
+        ways = [_of(row[f"{way}/s"], row[f"{way}/n"]) for way in WAYS]
         rows.append((command.name, *ways, row["died"], row["failed"], row["on"]))
-    head = ("command", "cable", "answer lost", "torn", "killed", "died", "ended with an error", "carried on")
+    head = ("command", *(way.replace("-", " ") for way in WAYS), "died", "ended with an error", "carried on")
     return table(head, rows)
 
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TEARABLE", "WAYS", "Strike", "StruckStore", "SweptStore"]
 
-WAYS = ("cable", "answer-lost", "torn", "killed")
-"""`cable`: the operation and all after it find no network. `answer-lost`: it takes effect, its answer and all after it are lost.
+WAYS = ("cable", "away", "answer-lost", "torn", "killed")
+"""`cable`: the operation and all after it find no network. `away`: so do those on the same store, while others answer (where there
+are several). `answer-lost`: it takes effect, its answer and all after it are lost.
 `torn`: the machine loses power in it, and half of the object lies under its name. `killed`: the process dies before it."""
 TEARABLE = (
     "data/",
@@ -63,6 +64,7 @@ class Strike:
         self.struck = False
         self.log: list[str] = []
         self._dead = self._cut = False
+        self._away = ""
         self._lock = threading.Lock()
 
     @classmethod
@@ -81,14 +83,16 @@ class Strike:
         writes = verb in {"put", "put_new", "delete", "thaw"}
         if self.way == "torn":
             return verb in {"put", "put_new"} and name.startswith(TEARABLE)
-        return writes or self.way == "cable"
+        return writes or self.way in {"cable", "away"}
 
-    def around(self, verb: str, name: str, effect: Callable[[], _T], tear: Callable[[], object]) -> _T:
-        """Do an operation, or strike it."""
+    def around(
+        self, verb: str, name: str, effect: Callable[[], _T], tear: Callable[[], object], *, store: str = ""
+    ) -> _T:
+        """Do an operation on a store, or strike it."""
         with self._lock:
             if self._dead:
                 raise Crash
-            if self._cut:
+            if self._cut and self._away in {"", store}:
                 raise StoreUnreachableError("the store does not answer (a sweep's fault)")
             if not self.counts(verb, name):
                 return effect()
@@ -99,6 +103,7 @@ class Strike:
             self.struck = True
             self._dead = self.way in {"torn", "killed"}
             self._cut = not self._dead
+            self._away = store if self.way == "away" else ""
             if self.way == "answer-lost":
                 effect()
             if self.way == "torn":
@@ -125,7 +130,7 @@ class SweptStore(MemoryStore):
         if self.strike is None:
             return effect()
         return self.strike.around(
-            verb, name, effect, lambda: self.objects.setdefault(name, bytes(data[: len(data) // 2]))
+            verb, name, effect, lambda: self.objects.setdefault(name, bytes(data[: len(data) // 2])), store=self.url
         )
 
     def put(self, name: str, data: Data) -> None:
