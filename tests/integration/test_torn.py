@@ -179,6 +179,35 @@ def behind():
     return made, place
 
 
+@pytest.mark.parametrize("kind", ["epoch/", "vault"])
+def test_a_promotion_that_a_power_loss_tore_is_made_whole_by_the_same_call(kind):
+    with ground("copied") as place:
+        place.write("phi/a")
+        place.create()
+        with place.open() as vault:
+            place.backup(vault)
+        second = place.stores["second"].objects
+        assert holdfast.promote_home(place.url_of("second"), key_file=place.key, env=place.env) == 1
+        name = tear(place, kind, "second")
+        if kind == "epoch/":
+            del second["vault"]
+        torn = second[name]
+        assert holdfast.promote_home(place.url_of("second"), key_file=place.key, env=place.env) == 1
+        assert second[name] != torn
+        with place.open() as vault:
+            assert opened(vault).epoch == 1
+            assert place.restored(vault) == place.content()
+            assert vault.check().sound
+
+
+def test_whoever_finds_a_policy_that_cannot_be_read_is_told_the_way_out(place):
+    place.stores["home"].objects["access/00000000"] = b"{"
+    with place.open() as vault:
+        with pytest.raises(DamageError, match="--break-glass"):
+            vault.snapshot().restore(place.root / "refused")
+        assert vault.snapshot().restore(place.root / "out", break_glass="the ward waits").exit_code == 0
+
+
 def test_a_promotion_is_no_older_state(tmp_path):
     """The old home had a snapshot that its copy lacked. Root gave it up by promoting: no host has to say so once more."""
     made, place = behind()

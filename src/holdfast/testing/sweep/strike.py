@@ -48,8 +48,12 @@ TEARABLE = (
     "approval/",
     "rehearsal/",
     "medium/",
+    "epoch/",
+    "home/",
 )
-"""What may be torn. Of the rest each store promises all or nothing, and the vault rests on that promise (`stores.protocol`)."""
+"""What may be torn. Of the rest each store promises all or nothing (`stores.protocol`), and the vault rests on that promise: keyrings,
+certificates, the ledger of keys, policies, floors and orders of erasure. Where one of these cannot be read, what it may have said is
+taken for the stricter, whatever rests on it is refused, and a person puts it back: nothing is guessed about who may read what."""
 _T = TypeVar("_T")
 
 
