@@ -189,6 +189,7 @@ COMMAND_LINE: dict[str, tuple[str, ...] | str] = {
     "recover": ("Vault.prepare_recovery",),
     "wal get": READS,
     "wal push": LOCAL,
+    "wal receive": LOCAL,
     "wal status": READS,
     "wal store": ("Vault.store_wal",),
     "key add-passphrase": ("Vault.add_passphrase",),
