@@ -9,7 +9,7 @@ import pytest
 
 import holdfast
 from holdfast.base.events import Note
-from holdfast.errors import DamageError, EnrolmentError, RolledBackError, VaultExistsError
+from holdfast.errors import DamageError, EnrolmentError, RolledBackError, StoreRefusedError, VaultExistsError
 from holdfast.repository.bodies import ComparedBody
 from holdfast.repository.countersign import countersign, read_countersigns
 from holdfast.repository.forget import admit
@@ -17,6 +17,7 @@ from holdfast.repository.listing import read_dropped
 from holdfast.runs.enrolment import join_vault
 from holdfast.runs.keys import enrolment
 from holdfast.testing.sweep.ground import ground, opened, repository_of
+from holdfast.testing.sweep.strike import SweptStore
 
 
 @pytest.fixture
@@ -82,6 +83,26 @@ def test_a_torn_countersignature_is_written_anew_and_the_first_whole_one_counts(
         assert countersign(repository.home, run, repository.root, scope="ward")
         assert countersign(repository.home, run, repository.root, scope="another")
         assert read_countersigns(repository.home)[run] == {"ward"}
+
+
+def test_who_may_only_add_leaves_what_is_torn(place, monkeypatch):
+    """A verifier whose store deletes nothing goes on: the run stays untrusted, and what it found is said under the next number."""
+    with place.open() as vault:
+        repository = repository_of(vault)
+        run = next(iter(repository.home.listed("index"))).partition("/")[2]
+        objects = place.stores["home"].objects
+        objects[f"countersign/{run}"] = b"{"
+        vault.verify()
+        name = tear(place, "compared/")
+
+        def refuse(_store, _name):
+            raise StoreRefusedError("this credential deletes nothing")
+
+        monkeypatch.setattr(SweptStore, "delete", refuse)
+        assert not countersign(repository.home, run, repository.root)
+        vault.verify()
+        assert name in objects
+        assert name[:-1] + "1" in objects
 
 
 def test_a_torn_word_on_reference_sets_is_said_anew(place):

@@ -19,6 +19,7 @@ from holdfast.errors import (
     ObjectMissingError,
     ReferencesMismatchError,
     StoreRefusedError,
+    StoreRetainedError,
 )
 from holdfast.repository.bodies import ComparedBody
 from holdfast.repository.roles import VOUCH
@@ -83,7 +84,7 @@ def write_compared(repository: Repository, snapshot: Committed, found: Compared)
             continue
         except DamageError:
             # Torn, or rotten: it speaks for nobody, and what it may have said was just found out anew.
-            with suppress(StoreRefusedError):
+            with suppress(StoreRefusedError, StoreRetainedError):
                 home.store.delete(name)
 
 

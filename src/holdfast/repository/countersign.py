@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holdfast.errors import DamageError
+from holdfast.errors import DamageError, StoreRefusedError, StoreRetainedError
 from holdfast.repository.bodies import CountersignBody
 from holdfast.repository.home import Home, Signer
 from holdfast.repository.roles import VOUCH
@@ -17,9 +17,15 @@ from holdfast.repository.trust import FOR_ALL
 
 
 def countersign(home: Home, run: str, signer: Signer, *, scope: str = FOR_ALL) -> bool:
-    """Countersign a run; return whether the signature stands. One signature per run, the first counts."""
+    """Countersign a run; return whether the signature stands. One signature per run, the first counts.
+
+    Bytes that nobody can read are replaced by whoever may delete; who may only add leaves them, and the run is not trusted.
+    """
     name = f"countersign/{run}"
-    return home.create_or_replace(name, CountersignBody(run, scope), signer, lambda: _stands(home, name))
+    try:
+        return home.create_or_replace(name, CountersignBody(run, scope), signer, lambda: _stands(home, name))
+    except (StoreRefusedError, StoreRetainedError):
+        return False
 
 
 def _stands(home: Home, name: str) -> bool:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from holdfast.base.values import dataclass
-from holdfast.errors import DamageError, ObjectMissingError, StoreRefusedError
+from holdfast.errors import DamageError, ObjectMissingError, StoreRefusedError, StoreRetainedError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, ClosedBody, CondemnBody, DamagedBody, PlanBody, check_shas
 from holdfast.repository.home import Home, Signer
@@ -106,7 +106,7 @@ def write_damaged(home: Home, signer: Signer, packs: frozenset[str]) -> str:
     """Publish the whole list of damaged packs; return its name. Lists that cannot be read go: this one takes their place."""
     number, _ = home.append("damaged", DamagedBody(tuple(sorted(packs))), signer)
     for name in unreadable_lists(home):
-        with suppress(StoreRefusedError):
+        with suppress(StoreRefusedError, StoreRetainedError):
             home.store.delete(name)
     return names.numbered("damaged", number)
 
