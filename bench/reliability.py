@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from anomaly import figures, section, unseen
 from reliability_page import page
 
 import holdfast
@@ -34,6 +35,7 @@ from holdfast.errors import HoldfastError
 from holdfast.testing import year
 from holdfast.testing.attacks import ATTACKS
 from holdfast.testing.failures import FAILURES
+from holdfast.testing.ransom import TREES, Row
 from holdfast.testing.simulation.count import Totals
 from holdfast.testing.simulation.world import simulate
 from holdfast.testing.sweep import COMMANDS, sweep, ways_of
@@ -44,7 +46,7 @@ from property.test_protocol_model import RULES, explore
 ROOT = Path(__file__).resolve().parents[1]
 
 
-Row = dict[str, Any]
+Result = dict[str, Any]
 """What one part came to, as the file keeps it; `broken` names what broke."""
 WORLDS = 50
 """Worlds in one part."""
@@ -70,6 +72,7 @@ class Facts:
     rules: list[tuple[str, int]] = field(default_factory=list)
     """Rule dropped, steps to the nearest loss."""
     year: year.YearReport | None = None
+    anomaly: list[Row] = field(default_factory=list)
     shown: int = 0
     broken: list[str] = field(default_factory=list)
 
@@ -80,13 +83,13 @@ class Kept:
     def __init__(self, path: Path, *, anew: bool) -> None:
         """Read it, or begin another."""
         self.path = path
-        self.rows: dict[str, Row] = {} if anew or not path.exists() else json.loads(path.read_text())
+        self.rows: dict[str, Result] = {} if anew or not path.exists() else json.loads(path.read_text())
 
     def lacks(self, key: str) -> bool:
         """Return whether a part is still to be tried: it never was, or it broke."""
         return key not in self.rows or bool(self.rows[key].get("broken"))
 
-    def keep(self, key: str, row: Row) -> None:
+    def keep(self, key: str, row: Result) -> None:
         """Keep what a part came to."""
         self.rows[key] = row | {"on": f"{datetime.now(UTC):%Y-%m-%d}"}
         lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(self.rows[name])}" for name in sorted(self.rows))
@@ -100,7 +103,7 @@ def told(error: BaseException) -> str:
     return " ".join((f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ()))).replace("\n", " ")
 
 
-def worlds(first: int, number: int) -> Row:
+def worlds(first: int, number: int) -> Result:
     """Run some worlds."""
     totals, broken = Totals(), []
     for seed in range(first, first + number):
@@ -113,7 +116,7 @@ def worlds(first: int, number: int) -> Row:
     return {"worlds": totals.worlds, "counts": counts, "faults": faults, "seeds": totals.broken, "broken": broken}
 
 
-def strike(name: str, way: str, step: int) -> Row:
+def strike(name: str, way: str, step: int) -> Result:
     """Strike one command in one way."""
     command = next(each for each in COMMANDS if each.name == name)
     try:
@@ -143,7 +146,7 @@ def lived_in(place: Ground) -> None:
         vault.verify()
 
 
-def flips(number: int) -> Row:
+def flips(number: int) -> Result:
     """Flip a bit in every kind of object in turn; `check` or `verify` on a fresh host must find each. Counts by kind."""
     dice, counts = random.Random(number), {}
     with ground() as place:
@@ -177,7 +180,7 @@ def inspected(place: Ground) -> bool:
             os.environ["HOLDFAST_STATE"] = state
 
 
-def carried_out(name: str) -> Row:
+def carried_out(name: str) -> Result:
     """Carry out an attack; it is broken if it was not refused."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"HOLDFAST_STATE": f"{folder}/state"}):
         scene = Path(folder, "attack")
@@ -192,23 +195,32 @@ def carried_out(name: str) -> Row:
 MODELS = ((2, 2, 1), (2, 1, 2), (1, 2, 2))
 
 
-def model(writers: int, pruners: int, rounds: int) -> Row:
+def model(writers: int, pruners: int, rounds: int) -> Result:
     """Explore the protocol, whole."""
     states, steps = explore(writers=writers, pruners=pruners, rounds=rounds)
     return {"states": states, "broken": ["the model loses data"] if steps else []}
 
 
-def rule(name: str) -> Row:
+def rule(name: str) -> Result:
     """Explore the protocol without a rule."""
     _, steps = explore(name)
     return {"steps": len(steps), "broken": [] if steps else [f"the model loses nothing without {name!r}"]}
 
 
-def season(jobs: int, days: int) -> Row:
+def season(jobs: int, days: int) -> Result:
     """Simulate a season over the catalogue of failures."""
     report = year.simulate(jobs=jobs, days=days, seed=1)
     misses = report.recovered_part < 0.95 or report.alerted_in_time < report.for_a_person or report.acknowledged_lost
     return asdict(report) | {"broken": ["the simulated year misses its goals"] if misses else []}
+
+
+ANOMALY_SEEDS = 20
+
+
+def signs(tree: str) -> Result:
+    """Encrypt a simulated tree in every way, and live ordinary days on it."""
+    rows = figures(ANOMALY_SEEDS, tree)
+    return {"rows": [asdict(row) for row in rows], "broken": unseen(rows)}
 
 
 Part = tuple[str, Any, tuple[Any, ...]]
@@ -228,13 +240,28 @@ def parts(asked: argparse.Namespace) -> Iterator[Part]:
         yield f"flips {at}", flips, (at,)
     for attack in ATTACKS:
         yield f"attack {attack.name}", carried_out, (attack.name,)
+    for tree in TREES:
+        yield f"signs {tree}", signs, (tree,)
     for each in MODELS:
         yield f"model {each}", model, each
     for name in RULES:
         yield f"rule {name}", rule, (name,)
 
 
-def summed(facts: Facts, rows: dict[str, Row]) -> None:
+def _add_worlds(totals: Totals, row: Result) -> None:
+    totals.worlds += row["worlds"]
+    totals.counts += Counter(row["counts"])
+    totals.faults += Counter(row["faults"])
+    totals.broken += row["seeds"]
+
+
+def _add_flips(flipped: dict[str, tuple[int, int]], row: Result) -> None:
+    for where, (tried, found) in row["counts"].items():
+        before = flipped.get(where, (0, 0))
+        flipped[where] = (before[0] + tried, before[1] + found)
+
+
+def summed(facts: Facts, rows: dict[str, Result]) -> None:
     """Add up what the parts came to."""
     facts.shown = sum(f.name in test_failures.SHOWN or f.inject.startswith("store:") for f in FAILURES)
     days = sorted(row["on"] for row in rows.values())
@@ -243,10 +270,7 @@ def summed(facts: Facts, rows: dict[str, Row]) -> None:
         facts.broken += row.get("broken", ())
         kind, _, name = key.partition(" ")
         if kind == "worlds":
-            facts.worlds.worlds += row["worlds"]
-            facts.worlds.counts += Counter(row["counts"])
-            facts.worlds.faults += Counter(row["faults"])
-            facts.worlds.broken += row["seeds"]
+            _add_worlds(facts.worlds, row)
         elif kind == "attack":
             facts.attacks.append((name, bool(row.get("refused"))))
         elif kind == "rule":
@@ -254,13 +278,13 @@ def summed(facts: Facts, rows: dict[str, Row]) -> None:
         elif kind == "model":
             writers, pruners, rounds = name.strip("()").split(", ")
             facts.states.append((f"{writers} writers, {pruners} pruners, {rounds} rounds", row["states"]))
+        elif kind == "signs":
+            facts.anomaly += [Row(**each) for each in row["rows"]]
         elif kind == "year":
             known = {field: value for field, value in row.items() if field not in {"broken", "on"}}
             facts.year = year.YearReport(**known)
         elif kind == "flips":
-            for where, (tried, found) in row["counts"].items():
-                before = facts.flips.get(where, (0, 0))
-                facts.flips[where] = (before[0] + tried, before[1] + found)
+            _add_flips(facts.flips, row)
         elif "row" in row:
             facts.strikes.append(tuple(row["row"]))
             facts.restores += row["restores"]
@@ -293,7 +317,7 @@ def main() -> int:
             kept.keep(key, future.result())
             sys.stderr.write(f"{time.monotonic() - began:7.0f} s  {number} of {len(left)}: {key}\n")
     summed(facts, {key: kept.rows[key] for key, _, _ in wanted})
-    asked.out.write_text(page(facts))
+    asked.out.write_text(page(facts) + section(facts.anomaly))
     sys.stderr.write("".join(f"BROKEN: {line}\n" for line in facts.broken))
     return 1 if facts.broken else 0
 

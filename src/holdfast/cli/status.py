@@ -127,6 +127,12 @@ def _show(report: StatusReport, out: Output) -> None:
     doubtful = sum(source.suspicious for source in report.sources)
     if doubtful:
         out.answer(f"SUSPICIOUS: {doubtful} snapshots, which count as no good backup: `holdfast findings list`.")
+        for source in report.sources:
+            if source.locked_until is not None:
+                part = f"{source.locked} of {source.objects} objects"
+                out.answer(
+                    f"  {source.name}: the last good one is locked until {source.locked_until:%Y-%m-%d}, {part}."
+                )
     if report.packs_pending:
         out.answer(
             f"PENDING: {report.packs_pending} packs ({format_bytes(report.bytes_pending)}) wait for a store: `holdfast migrate`."

@@ -20,14 +20,19 @@ from holdfast.reports.controls import CONTROLS
 from holdfast.repository.access import read_policy
 from holdfast.repository.bodies import Slot
 from holdfast.repository.holds import read_holds
+from holdfast.repository.retention import pins
 from holdfast.repository.writers import list_writers
 from holdfast.runs.audit import AuditTrail
 from holdfast.runs.ledger import Ledger
+from holdfast.runs.locking import locks
 from holdfast.runs.verify import LEDGER_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.config import Config, Settings
     from holdfast.reports.seal import Signs
+    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
 
 __all__ = ["compliance_page", "gather", "report_of"]
@@ -93,6 +98,7 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
         jobs_without_snapshot=tuple(sorted(set(settings.jobs) - labels)) if settings else (),
         sources=sources,
         damaged_snapshots=len(damaged),
+        **_suspicions(vault, snapshots),
         **_packs(vault, now),
         **_audit(vault, now),
         collectors_tls=sum(each.protocol == "tls" for each in vault.trail.options.collectors),
@@ -112,6 +118,13 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
         approval_operations=policy.operations,
         **_drills(vault, settings),
     )
+
+
+def _suspicions(vault: OpenVault, snapshots: Sequence[SnapshotInfo]) -> dict[str, Any]:
+    found, known = pins(snapshots), locks(vault)
+    pinned = {good for _, good in found if good}
+    complete = sum(known[good].complete for good in pinned & known.keys())
+    return {"suspicious": len(found), "pinned": len(pinned), "pinned_locked": complete}
 
 
 def _packs(vault: OpenVault, now: datetime) -> dict[str, Any]:
@@ -153,6 +166,7 @@ def _audit(vault: OpenVault, now: datetime) -> dict[str, Any]:
         "audit_sound": report.sound,
         "audit_problems": len(report.problems),
         "audit_anchored": report.anchored,
+        "audit_retained": vault.trail.retained_until(),
         "audit_root": report.root,
         "audit_since": since,
     }

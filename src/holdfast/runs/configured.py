@@ -16,6 +16,7 @@ from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
 from holdfast.runs.policies import level_for, tiers
 from holdfast.runs.results import RetentionPolicy
 from holdfast.runs.trail import TrailOptions
+from holdfast.runs.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ __all__ = [
     "retention_policy",
     "retry_policies",
     "trail_options",
+    "watch",
 ]
 
 
@@ -154,6 +156,7 @@ def trail_options(settings: Settings) -> TrailOptions:
     return TrailOptions(
         anchor_seconds=float(audit.anchor_seconds),
         algorithm=audit.algorithm,
+        retain_seconds=audit.retain_seconds,
         policy=digest_of(settings.model_dump_json(exclude={"vault"})),
         site=audit.site,
         collectors=tuple(
@@ -170,6 +173,18 @@ def trail_options(settings: Settings) -> TrailOptions:
             )
             for name, each in settings.collectors.items()
         ),
+    )
+
+
+def watch(settings: Settings) -> Watch:
+    """Return what backups watch for."""
+    anomaly = settings.anomaly
+    return Watch.of(
+        extensions=anomaly.extensions,
+        notes=anomaly.notes,
+        ignored=anomaly.ignored,
+        lock_days=anomaly.lock_days,
+        lock_objects_max=anomaly.lock_objects_max,
     )
 
 

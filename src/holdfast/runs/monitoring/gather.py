@@ -25,9 +25,10 @@ from holdfast.reliability.objectives import (
     endangered,
 )
 from holdfast.repository.rehearsals import last_rehearsal
-from holdfast.repository.retention import suspicious
+from holdfast.repository.retention import pins, suspicious
 from holdfast.repository.writers import list_writers
 from holdfast.runs.ledger import Ledger
+from holdfast.runs.locking import locks
 from holdfast.runs.monitoring.report import EntryStatus, SourceStatus, StatusReport, StoreStatus
 from holdfast.runs.pending import overdue_alert, pending
 from holdfast.runs.schedule.decide import due_slot
@@ -35,6 +36,7 @@ from holdfast.runs.schedule.records import Entry, RunState
 from holdfast.runs.verify import LEDGER_FILE
 
 if TYPE_CHECKING:
+    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.schedule.book import ScheduleBook
 
@@ -116,6 +118,7 @@ def vault_facts(vault: OpenVault) -> VaultFacts:
                 before.snapshots + 1 if before else 1, info.partial, info.findings, info.id,
                 (before.suspicious if before else 0) + bad,
             )  # fmt: skip
+        _note_locks(vault, snapshots, newest)
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         packs = [row.name.hex() for row in vault.refresh_index().packs()]
         free, total = _room(vault.home_folder)
@@ -140,6 +143,15 @@ def vault_facts(vault: OpenVault) -> VaultFacts:
         expiries=expiries,
         kit_rehearsed=rehearsed.opened if rehearsed else None,
     )
+
+
+def _note_locks(vault: OpenVault, snapshots: Sequence[SnapshotInfo], newest: dict[str, SourceStatus]) -> None:
+    """Add how far the last good snapshots before suspicious ones are locked."""
+    known = locks(vault)
+    sources = {info.id: info.source for info in snapshots}
+    for good in {good for _, good in pins(snapshots)} & known.keys():
+        lock, status = known[good], newest[sources[good]]
+        newest[sources[good]] = replace(status, objects=lock.objects, locked=lock.locked, locked_until=lock.until)
 
 
 def _room(root: str | None) -> tuple[int | None, int]:

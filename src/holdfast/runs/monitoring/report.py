@@ -33,6 +33,12 @@ class SourceStatus:
     """Id of the newest snapshot."""
     suspicious: int = 0
     """Snapshots that look like ransomware's work and that nobody released: none of them counts as good."""
+    objects: int = 0
+    """Objects of the last good snapshot before them; 0: this host extended no locks."""
+    locked: int = 0
+    """Objects among them that their stores keep until `locked_until`."""
+    locked_until: datetime | None = None
+    """Until when; null: no lock was extended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ OPERATIONS: dict[str, tuple[str, ...] | str] = {
     "Vault.release": ("release",),
     "Vault.suspicions": READS,
     "Vault.release_suspicious": ("release of a suspicious one",),
+    "Vault.extend_locks": "lengthens how long stores retain objects: none is put, changed or deleted",
     "Vault.accept_older_state": LOCAL,
     "Vault.prune": (
         "prune, repacking",
@@ -166,6 +167,7 @@ COMMAND_LINE: dict[str, tuple[str, ...] | str] = {
     "prune": ("Vault.prune",),
     "hold": ("Vault.hold", "Vault.release"),
     "findings list": READS,
+    "findings lock": ("Vault.extend_locks",),
     "findings release": ("Vault.release_suspicious",),
     "check": ("Vault.check", "Vault.accept_older_state"),
     "classify": NO_VAULT,
