@@ -1,23 +1,29 @@
 """The reliability report: everything is tried, counted, and written to docs/reliability.md. Numbers come from the run, never by hand.
 
-PYTHONPATH=tests:rescue:. uv run python bench/reliability.py [--seeds N] [--sweep-seconds S] [--flips N] [--jobs N] [--out FILE]
+PYTHONPATH=tests:rescue:. uv run python bench/reliability.py [--seeds N] [--step N] [--flips N] [--jobs N] [--anew] [--out FILE]
 
-What is broken is listed in the page, and the command ends with 1. CI runs bounded parts of the same: tests/simulation, tests/attacks,
-tests/property, tests/integration/test_damage.py, test_failures.py, test_anomaly.py and test_year.py.
+What each part came to is kept beside the page (`reliability.json`) as soon as it is over: the same command goes on where it was
+stopped, and tries again what broke. `--anew` begins from nothing: so it must after the code changed. `--step 1` strikes every
+operation of every command. What is broken is listed in the page, and the command ends with 1. CI runs bounded parts of the same:
+tests/simulation, tests/attacks, tests/property, tests/integration/test_damage.py, test_failures.py, test_anomaly.py, test_year.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from anomaly import figures, section, unseen
@@ -32,7 +38,7 @@ from holdfast.testing.failures import FAILURES
 from holdfast.testing.ransom import TREES, Row
 from holdfast.testing.simulation.count import Totals
 from holdfast.testing.simulation.world import simulate
-from holdfast.testing.sweep import COMMANDS, WAYS, Command, sweep
+from holdfast.testing.sweep import COMMANDS, sweep, ways_of
 from holdfast.testing.sweep.ground import Ground, ground
 from integration import test_failures
 from property.test_protocol_model import RULES, explore
@@ -40,15 +46,25 @@ from property.test_protocol_model import RULES, explore
 ROOT = Path(__file__).resolve().parents[1]
 
 
+Result = dict[str, Any]
+"""What one part came to, as the file keeps it; `broken` names what broke."""
+WORLDS = 50
+"""Worlds in one part."""
+
+
 @dataclass
 class Facts:
-    """What the run found."""
+    """What all parts found."""
 
     command: str
+    since: str = ""
+    until: str = ""
     worlds: Totals = field(default_factory=Totals)
     strikes: list[tuple[str, str, int, int, int, int, int]] = field(default_factory=list)
     """Command, way, operations, strikes, died, failed, carried on."""
     restores: int = 0
+    claims: frozenset[str] = frozenset()
+    """Sentences after `SAFE:` that were said and proved."""
     flips: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Kind of object: bits flipped, found."""
     attacks: list[tuple[str, bool]] = field(default_factory=list)
@@ -59,38 +75,58 @@ class Facts:
     anomaly: list[Row] = field(default_factory=list)
     shown: int = 0
     broken: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
 
-def part(seeds: range) -> Totals:
+class Kept:
+    """The file of parts that are over."""
+
+    def __init__(self, path: Path, *, anew: bool) -> None:
+        """Read it, or begin another."""
+        self.path = path
+        self.rows: dict[str, Result] = {} if anew or not path.exists() else json.loads(path.read_text())
+
+    def lacks(self, key: str) -> bool:
+        """Return whether a part is still to be tried: it never was, or it broke."""
+        return key not in self.rows or bool(self.rows[key].get("broken"))
+
+    def keep(self, key: str, row: Result) -> None:
+        """Keep what a part came to."""
+        self.rows[key] = row | {"on": f"{datetime.now(UTC):%Y-%m-%d}"}
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(self.rows[name])}" for name in sorted(self.rows))
+        new = self.path.with_suffix(".new")
+        new.write_text("{\n" + lines + "\n}\n")
+        new.replace(self.path)
+
+
+def told(error: BaseException) -> str:
+    """Return an error as a line."""
+    return " ".join((f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ()))).replace("\n", " ")
+
+
+def worlds(first: int, number: int) -> Result:
     """Run some worlds."""
-    totals = Totals()
-    for seed in seeds:
+    totals, broken = Totals(), []
+    for seed in range(first, first + number):
         try:
             totals.add(simulate(seed))
         except Exception as error:  # noqa: BLE001 - whatever breaks, it is reported
             totals.broken.append(seed)
-            sys.stderr.write(f"seed {seed}: {error}\n")
-    return totals
+            broken.append(f"world {seed}: {told(error)}")
+    counts, faults = dict(totals.counts), dict(totals.faults)
+    return {"worlds": totals.worlds, "counts": counts, "faults": faults, "seeds": totals.broken, "broken": broken}
 
 
-def strike(
-    which: tuple[int, str], share: float
-) -> tuple[list[tuple[str, str, int, int, int, int, int]], int, list[str]]:
-    """Strike one command in one way; the first strikes say how many there is time for."""
-    command: Command = COMMANDS[which[0]]
-    way = which[1]
-    began = time.monotonic()
+def strike(name: str, way: str, step: int) -> Result:
+    """Strike one command in one way."""
+    command = next(each for each in COMMANDS if each.name == name)
     try:
-        probe = sweep(command, ways=[way], step=1 << 20)
-        took = max(0.05, time.monotonic() - began)
-        count = probe.operations.get(way, 0)
-        step = max(1, round(count * took / 2 / max(share, 0.1)))
-        report = sweep(command, ways=[way], step=step) if count else probe
+        report = sweep(command, ways=[way], step=step)
     except Exception as error:  # noqa: BLE001 - whatever breaks, it is reported
-        return [], 0, [f"{command.name}, {way}: {error} {' '.join(getattr(error, '__notes__', ()))}"]
-    row = (command.name, way, count, report.strikes, report.died, report.failed, report.carried_on)
-    return [row], report.restores, []
+        return {"broken": [f"{name}, {way}: {told(error)}"]}
+    # Runs differ by a few operations; that every operation was struck is known when the last one did not come.
+    operations = report.strikes if step == 1 else report.operations[way]
+    row = (name, way, operations, report.strikes, report.died, report.failed, report.carried_on)
+    return {"row": row, "restores": report.restores, "claims": sorted(report.claims)}
 
 
 def lived_in(place: Ground) -> None:
@@ -110,7 +146,7 @@ def lived_in(place: Ground) -> None:
         vault.verify()
 
 
-def flips(number: int) -> dict[str, tuple[int, int]]:
+def flips(number: int) -> Result:
     """Flip a bit in every kind of object in turn; `check` or `verify` on a fresh host must find each. Counts by kind."""
     dice, counts = random.Random(number), {}
     with ground() as place:
@@ -126,7 +162,8 @@ def flips(number: int) -> dict[str, tuple[int, int]]:
             objects[name] = good[:at] + bytes([good[at] ^ 1 << dice.randrange(8)]) + good[at + 1 :]
             counts[kind] = (1, int(inspected(place)))
             objects[name] = good
-    return counts
+    missed = [f"a flipped bit in {kind}/ was not found ({number})" for kind, (n, found) in counts.items() if found < n]
+    return {"counts": counts, "broken": missed}
 
 
 def inspected(place: Ground) -> bool:
@@ -143,102 +180,143 @@ def inspected(place: Ground) -> bool:
             os.environ["HOLDFAST_STATE"] = state
 
 
-def carried_out(name: str) -> str:
-    """Carry out an attack; return what went wrong, empty if it was refused."""
+def carried_out(name: str) -> Result:
+    """Carry out an attack; it is broken if it was not refused."""
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"HOLDFAST_STATE": f"{folder}/state"}):
         scene = Path(folder, "attack")
         scene.mkdir()
         try:
             ACTS[name](scene)
         except Exception as error:  # noqa: BLE001 - whatever breaks, it is reported
-            return f"attack {name}: {type(error).__name__}: {error}"
-    return ""
+            return {"broken": [f"attack {name}: {told(error)}"]}
+    return {"refused": True}
 
 
 MODELS = ((2, 2, 1), (2, 1, 2), (1, 2, 2))
 
 
-def explored(which: tuple[int, int, int] | str) -> tuple[int, int]:
-    """Explore the protocol, whole or without a rule; return the states, and the steps to the nearest loss."""
-    if isinstance(which, str):
-        states, steps = explore(which)
-    else:
-        states, steps = explore(writers=which[0], pruners=which[1], rounds=which[2])
-    return states, len(steps)
+def model(writers: int, pruners: int, rounds: int) -> Result:
+    """Explore the protocol, whole."""
+    states, steps = explore(writers=writers, pruners=pruners, rounds=rounds)
+    return {"states": states, "broken": ["the model loses data"] if steps else []}
 
 
-def judge_models(facts: Facts, found: list[tuple[int, int]]) -> None:
-    """Judge what was explored."""
-    for (writers, pruners, rounds), (states, steps) in zip(MODELS, found, strict=False):
-        facts.states.append((f"{writers} writers, {pruners} pruners, {rounds} rounds", states))
-        if steps:
-            facts.broken.append("the model loses data")
-    for rule, (_, steps) in zip(RULES, found[len(MODELS) :], strict=True):
-        facts.rules.append((rule, steps))
-        if not steps:
-            facts.broken.append(f"the model loses nothing without {rule!r}")
+def rule(name: str) -> Result:
+    """Explore the protocol without a rule."""
+    _, steps = explore(name)
+    return {"steps": len(steps), "broken": [] if steps else [f"the model loses nothing without {name!r}"]}
 
 
-def failures(facts: Facts, jobs: int, days: int) -> None:
+def season(jobs: int, days: int) -> Result:
     """Simulate a season over the catalogue of failures."""
-    facts.year = year.simulate(jobs=jobs, days=days, seed=1)
-    shown = Counter(f.name in test_failures.SHOWN or f.inject.startswith("store:") for f in FAILURES)
-    facts.shown = shown[True]
-    report = facts.year
-    if report.recovered_part < 0.95 or report.alerted_in_time < report.for_a_person or report.acknowledged_lost:
-        facts.broken.append("the simulated year misses its goals")
+    report = year.simulate(jobs=jobs, days=days, seed=1)
+    misses = report.recovered_part < 0.95 or report.alerted_in_time < report.for_a_person or report.acknowledged_lost
+    return asdict(report) | {"broken": ["the simulated year misses its goals"] if misses else []}
+
+
+ANOMALY_SEEDS = 20
+
+
+def signs(tree: str) -> Result:
+    """Encrypt a simulated tree in every way, and live ordinary days on it."""
+    rows = figures(ANOMALY_SEEDS, tree)
+    return {"rows": [asdict(row) for row in rows], "broken": unseen(rows)}
+
+
+Part = tuple[str, Any, tuple[Any, ...]]
+"""Its key, its function and what that takes."""
+
+
+def parts(asked: argparse.Namespace) -> Iterator[Part]:
+    """Yield every part that is asked for."""
+    for command in COMMANDS:
+        for way in ways_of(command):
+            yield f"sweep {command.name}, {way}, {asked.step}", strike, (command.name, way, asked.step)
+    for first in range(asked.first, asked.first + asked.seeds, WORLDS):
+        number = min(WORLDS, asked.first + asked.seeds - first)
+        yield f"worlds {first:07d} {number}", worlds, (first, number)
+    yield f"year {asked.year_jobs} {asked.year_days}", season, (asked.year_jobs, asked.year_days)
+    for at in range(asked.flips):
+        yield f"flips {at}", flips, (at,)
+    for attack in ATTACKS:
+        yield f"attack {attack.name}", carried_out, (attack.name,)
+    for tree in TREES:
+        yield f"signs {tree}", signs, (tree,)
+    for each in MODELS:
+        yield f"model {each}", model, each
+    for name in RULES:
+        yield f"rule {name}", rule, (name,)
+
+
+def _add_worlds(totals: Totals, row: Result) -> None:
+    totals.worlds += row["worlds"]
+    totals.counts += Counter(row["counts"])
+    totals.faults += Counter(row["faults"])
+    totals.broken += row["seeds"]
+
+
+def _add_flips(flipped: dict[str, tuple[int, int]], row: Result) -> None:
+    for where, (tried, found) in row["counts"].items():
+        before = flipped.get(where, (0, 0))
+        flipped[where] = (before[0] + tried, before[1] + found)
+
+
+def summed(facts: Facts, rows: dict[str, Result]) -> None:
+    """Add up what the parts came to."""
+    facts.shown = sum(f.name in test_failures.SHOWN or f.inject.startswith("store:") for f in FAILURES)
+    days = sorted(row["on"] for row in rows.values())
+    facts.since, facts.until = (days[0], days[-1]) if days else ("", "")
+    for key, row in rows.items():
+        facts.broken += row.get("broken", ())
+        kind, _, name = key.partition(" ")
+        if kind == "worlds":
+            _add_worlds(facts.worlds, row)
+        elif kind == "attack":
+            facts.attacks.append((name, bool(row.get("refused"))))
+        elif kind == "rule":
+            facts.rules.append((name, row["steps"]))
+        elif kind == "model":
+            writers, pruners, rounds = name.strip("()").split(", ")
+            facts.states.append((f"{writers} writers, {pruners} pruners, {rounds} rounds", row["states"]))
+        elif kind == "signs":
+            facts.anomaly += [Row(**each) for each in row["rows"]]
+        elif kind == "year":
+            known = {field: value for field, value in row.items() if field not in {"broken", "on"}}
+            facts.year = year.YearReport(**known)
+        elif kind == "flips":
+            _add_flips(facts.flips, row)
+        elif "row" in row:
+            facts.strikes.append(tuple(row["row"]))
+            facts.restores += row["restores"]
+            facts.claims |= set(row["claims"])
 
 
 def main() -> int:
-    """Run everything; return the exit code."""
+    """Run what is not known yet; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3000)
     parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--sweep-seconds", type=float, default=240)
+    parser.add_argument("--step", type=int, default=1)
     parser.add_argument("--flips", type=int, default=20)
     parser.add_argument("--year-jobs", type=int, default=100)
     parser.add_argument("--year-days", type=int, default=90)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--anew", action="store_true")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "reliability.md")
     asked = parser.parse_args()
     facts = Facts(
-        f"bench/reliability.py --first {asked.first} --seeds {asked.seeds} --sweep-seconds {asked.sweep_seconds:g}"
+        f"bench/reliability.py --first {asked.first} --seeds {asked.seeds} --step {asked.step}"
         f" --flips {asked.flips} --year-jobs {asked.year_jobs} --year-days {asked.year_days}"
     )
-    began = time.monotonic()
-    pairs = [(command, way) for command in range(len(COMMANDS)) for way in WAYS]
-    parts = [range(asked.first + at, asked.first + asked.seeds, 50) for at in range(min(50, asked.seeds))]
-    share = asked.sweep_seconds * asked.jobs / len(pairs)
+    kept, wanted, began = Kept(asked.out.with_suffix(".json"), anew=asked.anew), list(parts(asked)), time.monotonic()
+    left = [part for part in wanted if kept.lacks(part[0])]
     with ProcessPoolExecutor(asked.jobs) as pool:
-        models = pool.map(explored, [*MODELS, *RULES])
-        struck = pool.map(strike, pairs, [share] * len(pairs))
-        lived = pool.map(part, parts)
-        flipped = pool.map(flips, range(asked.flips))
-        attacked = pool.map(carried_out, [row.name for row in ATTACKS])
-        judged = pool.map(figures, [20] * len(TREES), TREES)
-        failures(facts, asked.year_jobs, asked.year_days)
-        for rows, restores, broken in struck:
-            facts.strikes += rows
-            facts.restores += restores
-            facts.broken += broken
-        for totals in lived:
-            facts.worlds.worlds += totals.worlds
-            facts.worlds.counts += totals.counts
-            facts.worlds.faults += totals.faults
-            facts.worlds.broken += totals.broken
-        for counts in flipped:
-            for kind, (tried, found) in counts.items():
-                before = facts.flips.get(kind, (0, 0))
-                facts.flips[kind] = (before[0] + tried, before[1] + found)
-        results = list(attacked)
-        facts.anomaly = [row for rows in judged for row in rows]
-        facts.attacks = [(row.name, not wrong) for row, wrong in zip(ATTACKS, results, strict=True)]
-        judge_models(facts, list(models))
-    facts.broken += [wrong for wrong in results if wrong]
-    facts.broken += unseen(facts.anomaly)
-    facts.broken += [f"world {seed}" for seed in facts.worlds.broken]
-    facts.broken += [f"flipped bits in {kind}/ were not found" for kind, (n, found) in facts.flips.items() if found < n]
-    facts.seconds = time.monotonic() - began
+        running = {pool.submit(do, *given): key for key, do, given in left}
+        for number, future in enumerate(as_completed(running), 1):
+            key = running[future]
+            kept.keep(key, future.result())
+            sys.stderr.write(f"{time.monotonic() - began:7.0f} s  {number} of {len(left)}: {key}\n")
+    summed(facts, {key: kept.rows[key] for key, _, _ in wanted})
     asked.out.write_text(page(facts) + section(facts.anomaly))
     sys.stderr.write("".join(f"BROKEN: {line}\n" for line in facts.broken))
     return 1 if facts.broken else 0

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from holdfast.testing.attacks import ATTACKS
 from holdfast.testing.failures import FAILURES, unrecovered
-from holdfast.testing.sweep import COMMANDS
+from holdfast.testing.sweep import COMMANDS, WAYS, ways_of
 
 if TYPE_CHECKING:
     from reliability import Facts
 
 HEAD = """# Reliability: what was tried, and what came of it
 
-Written by one command, never by hand:
+Written by one command, never by hand; it goes on where it was stopped, by what is kept in `reliability.json` beside it:
 
     PYTHONPATH=tests:rescue:. uv run python {command}
+
+Its parts were tried from {since} to {until}; `--anew` tries all of them again.
 
 {verdict}
 
@@ -34,26 +36,25 @@ torn.
 A world again: `python -m holdfast.testing.simulation --seed N`; more: `--first A --seeds N`.
 """
 STRIKES = """
-Every command is run again and again, and one operation on its stores is struck: the network ends before it (*cable*) or
-after it took
-effect (*answer lost*), the machine loses power in it and half of an object stays (*torn*), the process dies (*killed*).
-After each strike a
-host that opens the vault afresh restored every acknowledged snapshot byte for byte; a run that ended without an error had
-done what was
-asked; what an error said after `SAFE:` was proved; the next run completed; `check` found nothing. More, or all:
-`python -m holdfast.testing.sweep [--step N] [NAME …]`. Where fewer were struck than there are, the time given was up: they
-are spread evenly.
+Every command is run again and again, and one operation on its stores is struck: the network ends before it (*cable*), or the way to
+that store alone, where there are several (*away*), or after it took effect (*answer lost*: only what writes, for a read without
+an answer is a read that was not answered), the machine loses power in it and half of an object stays (*torn*), the process dies
+(*killed*: before a write, for between two writes nothing on a store differs). After each strike a host that opens the vault afresh
+restored every acknowledged snapshot byte for byte (where no byte on a store had changed, the newest); a run that ended without an
+error had done what was asked; what an error said after `SAFE:` was proved; the next run completed; `check` found nothing. Which
+operation of the library and of the command line each of them stands for, and why the rest need none, is declared in
+`holdfast.testing.sweep.surface`, and a test holds it to be complete. More: `python -m holdfast.testing.sweep [--step N] [NAME …]`.
+*All* means every operation; else they are spread evenly.
 """
 FLIPS = """
 Single bits flipped at random in every kind of object, each looked for by `check` and `verify` on a host that holds nothing
 of the vault.
 """
 FAILED = """
-The catalogue `holdfast.testing.failures` is the denominator, fixed before measuring: {kinds} kinds of failure in {phases}
-phases, of which
-{shown} are injected by tests (the others are named in `tests/integration/test_failures.py`). By their rates, {part:.1%} of
-all failures need no
-person. In a simulated season ({jobs} jobs, {days} days, {runs} runs) of real scheduler, alert book and escalation:
+The catalogue `holdfast.testing.failures` is the denominator, fixed before measuring: {kinds} kinds of failure in {phases} phases,
+of which {shown} are injected by tests (`tests/integration/test_failures.py` names the test of each). By their rates, {part:.1%} of
+all failures need no person. In a simulated season ({jobs} jobs, {days} days, {runs} runs) of real scheduler, alert book and
+escalation:
 """
 
 
@@ -70,7 +71,7 @@ def page(facts: Facts) -> str:
     """Return the page."""
     return "\n".join(
         (
-            HEAD.format(command=facts.command, verdict=_verdict(facts)),
+            HEAD.format(command=facts.command, since=facts.since, until=facts.until, verdict=_verdict(facts)),
             "## Summary\n",
             _summary(facts),
             "## Simulated worlds",
@@ -113,6 +114,12 @@ def _summary(facts: Facts) -> str:
             0 if not facts.worlds.broken else "see above",
         ),
         ("commands struck / strikes", len({row[0] for row in facts.strikes}), sum(row[3] for row in facts.strikes)),
+        ("of them at every operation, in every way", *_every(facts)),
+        (
+            "sentences after `SAFE:` said / that were not true",
+            len(facts.claims),
+            0 if not facts.broken else "see above",
+        ),
         ("restores after strikes / that differed", facts.restores, 0 if not facts.broken else "see above"),
         ("bits flipped / found", flipped, found),
         ("attacks tried / refused", len(facts.attacks), sum(refused for _, refused in facts.attacks)),
@@ -133,6 +140,15 @@ def _summary(facts: Facts) -> str:
         )
         rows.append(("failures for a person / told in time", year.for_a_person, year.alerted_in_time))
     return table(("what", "tried", "found"), rows)
+
+
+def _every(facts: Facts) -> tuple[int, int]:
+    """Return the number of commands, and of those that were struck at every operation in all ways."""
+    ways: dict[str, list[bool]] = {}
+    for name, _, operations, struck, *_ in facts.strikes:
+        ways.setdefault(name, []).append(struck >= operations)
+    every = [len(ways.get(each.name, ())) == len(ways_of(each)) and all(ways[each.name]) for each in COMMANDS]
+    return len(COMMANDS), sum(every)
 
 
 def _worlds(facts: Facts) -> str:
@@ -166,10 +182,16 @@ def _strikes(facts: Facts) -> str:
     rows = []
     for command in COMMANDS:
         row = by_command.get(command.name, Counter())
-        ways = [f"{row[f'{way}/s']} of {row[f'{way}/n']}" for way in ("cable", "answer-lost", "torn", "killed")]
+        ways = [_of(row[f"{way}/s"], row[f"{way}/n"]) for way in WAYS]
         rows.append((command.name, *ways, row["died"], row["failed"], row["on"]))
-    head = ("command", "cable", "answer lost", "torn", "killed", "died", "ended with an error", "carried on")
+    head = ("command", *(way.replace("-", " ") for way in WAYS), "died", "ended with an error", "carried on")
     return table(head, rows)
+
+
+def _of(struck: int, operations: int) -> str:
+    if not operations:
+        return "–"
+    return f"all {operations}" if struck >= operations else f"{struck} of {operations}"
 
 
 def _attacks(facts: Facts) -> str:

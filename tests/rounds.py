@@ -105,3 +105,9 @@ def assert_same(expected: dict[bytes, Item], actual: dict[bytes, Item], what: st
     """Fail with the differences, one per line."""
     found = trees.differences(expected, actual, owners=os.geteuid() == 0)
     assert not found, f"{what}:\n{trees.describe(found)}"
+
+
+def stored(vault: Path) -> dict[str, bytes]:
+    """Return every object in a vault's folder but the audit log's anchors: what reads the vault leaves all of them as they are."""
+    files = {str(path.relative_to(vault)): path for path in vault.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if not name.startswith("audit/")}

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from holdfast.base.environment import format_time, parse_time
 from holdfast.base.plain_json import read_json
 from holdfast.base.values import dataclass
-from holdfast.errors import ApprovalMissingError, UsageError
+from holdfast.errors import ApprovalMissingError, DamageError, UsageError
 from holdfast.repository.bodies import Body
 from holdfast.repository.home import ROOT
 from holdfast.repository.objects import canonical
@@ -224,7 +224,13 @@ def read_policy(home: Home) -> AccessPolicy:
     current = AccessPolicy()
     for number in home.numbers("access"):
         name = f"access/{number:08d}"
-        control = home.verify_control(name, home.store.get(name))
+        try:
+            control = home.verify_control(name, home.store.get(name))
+        except DamageError as error:
+            error.next = (
+                "restore with `--break-glass REASON`; `holdfast repair home` puts a policy back from the home's copy."
+            )
+            raise
         if control.signer != ROOT:
             continue  # a writer's own work under this name: it says nothing, and keeps nobody from reading the others
         policy = AccessPolicy.decode(control.body)

@@ -9,10 +9,18 @@ word, and compared again when the tree can be read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, NotComparedError, ReferencesMismatchError
+from holdfast.errors import (
+    DamageError,
+    NotComparedError,
+    ObjectMissingError,
+    ReferencesMismatchError,
+    StoreRefusedError,
+    StoreRetainedError,
+)
 from holdfast.repository.bodies import ComparedBody
 from holdfast.repository.roles import VOUCH
 
@@ -67,7 +75,17 @@ def write_compared(repository: Repository, snapshot: Committed, found: Compared)
     body = ComparedBody(
         snapshot.sha, tuple(sorted(found.sound)), tuple(sorted(found.wanting)), tuple(sorted(found.unread))
     )
-    repository.home.append(f"compared/{snapshot.id}", body, repository.signer(VOUCH))
+    home = repository.home
+    home.append(f"compared/{snapshot.id}", body, repository.signer(VOUCH))
+    for name in list(home.listed(f"compared/{snapshot.id}")):
+        try:
+            home.read(name, ComparedBody)
+        except ObjectMissingError:
+            continue
+        except DamageError:
+            # Torn, or rotten: it speaks for nobody, and what it may have said was just found out anew.
+            with suppress(StoreRefusedError, StoreRetainedError):
+                home.store.delete(name)
 
 
 def sets_of(snapshot: Committed) -> frozenset[str]:

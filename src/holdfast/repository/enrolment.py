@@ -52,27 +52,43 @@ def create_enrolment(
 
 
 def join(
-    store: Store, enrolment: Enrolment, env: Environment, *, keep: Callable[[RoleCredential], object]
+    store: Store,
+    enrolment: Enrolment,
+    env: Environment,
+    *,
+    keep: Callable[[RoleCredential], object],
+    begun: RoleCredential | None = None,
 ) -> RoleCredential:
     """Join a vault and return the host's own credential. `EnrolmentError` if the file served already, or ended; `WrongKeyError`.
 
-    `keep` makes it durable before the vault knows of it: it exists nowhere else.
+    `keep` makes it durable before the vault knows of it: it exists nowhere else. `begun` is what a call kept that died before it
+    was told what came of it: it is gone on with.
     """
     old = enrolment.credential
     home = Home(store, bytes.fromhex(old.vault), unb64(str(old.body["root_public"])), env)
+    if begun is not None and _joined_as(home, begun):
+        return begun
     certificate = _certificate(home, old, env)
-    seed = env.random_bytes(KEY_BYTES)
+    seed = env.random_bytes(KEY_BYTES) if begun is None else unb64(str(begun.body["signing_seed"]))
     signer = Signer(old.id, Ed25519PrivateKey.from_private_bytes(unb64(str(old.body["signing_seed"]))))
     if public_of(unb64(str(old.body["signing_seed"]))) != certificate.signing_public:
         raise WrongKeyError("the enrolment file does not fit its certificate")
     made = RoleCredential(old.vault, old.id, old.role, {**old.body, "signing_seed": b64(seed)})
-    keep(made)
+    if begun is None:
+        keep(made)
     if not home.create(f"joined/{old.id}", JoinedBody(public_of(seed)), signer):
         raise EnrolmentError(
             "another host joined with this enrolment file at the same moment",
             safe="the credential just written opens nothing.",
         )
     return made
+
+
+def _joined_as(home: Home, begun: RoleCredential) -> bool:
+    """Return whether the vault knows a host by the key of a credential that a dying call left."""
+    certificate = home.certificate(begun.id, fresh=True)
+    public = public_of(unb64(str(begun.body["signing_seed"])))
+    return certificate is not None and not certificate.joining and certificate.signing_public == public
 
 
 def _certificate(home: Home, credential: RoleCredential, env: Environment) -> WriterCertificate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,6 @@ from holdfast.repository.listing import (
     envelope_infos,
     is_forgotten,
     list_snapshots,
-    read_admissions,
     read_dropped,
     read_envelopes,
 )
@@ -32,6 +32,7 @@ from holdfast.repository.roles import PRUNE
 from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
+    from holdfast.repository.home import Home
     from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
 
@@ -43,17 +44,22 @@ def admit(repository: Repository) -> int:
     listed = envelope_infos(repository)  # once: another pruner may forget one of them at any moment
     waiting = [s for s in listed if s.admitted is None]
     times = counted_times(listed, repository.env.now()) if waiting else {}
-    return sum(_admit(repository, s.id, AdmissionBody(times[s.id])) for s in waiting)
+    home, signer = repository.home, repository.signer(PRUNE)
+    return sum(
+        home.create_or_replace(
+            f"admission/{s.id}", AdmissionBody(times[s.id]), signer, functools.partial(_is_admitted, home, s.id)
+        )
+        for s in waiting
+    )
 
 
-def _admit(repository: Repository, snapshot: str, body: AdmissionBody) -> bool:
-    """Put an admission, in place of what lies there and counts for nobody."""
-    home = repository.home
-
-    def stands() -> bool:
-        return snapshot in read_admissions(home)
-
-    return home.create_or_replace(f"admission/{snapshot}", body, repository.signer(PRUNE), stands)
+def _is_admitted(home: Home, snapshot: str) -> bool:
+    """Return whether somebody admitted a snapshot, whom it was for to do so."""
+    try:
+        read, _ = home.read(f"admission/{snapshot}", AdmissionBody)
+    except DamageError:
+        return False
+    return home.may(read.signer, PRUNE, read.name)
 
 
 def plan(
@@ -123,12 +129,12 @@ def drop_class(repository: Repository, snapshot: str, class_id: int, *, reason: 
     _refuse_pinned(repository, (snapshot,))
     sha = _require_forgettable(repository, snapshot)
     name = names.numbered("dropped", snapshot, str(class_id))
-    stone = DroppedBody(class_id, reason, sha)
+    home, stone = repository.home, DroppedBody(class_id, reason, sha)
 
     def stands() -> bool:
-        return class_id in read_dropped(repository.home).get(snapshot, ())
+        return class_id in read_dropped(home).get(snapshot, ())
 
-    if not repository.home.create_or_replace(name, stone, repository.signer(PRUNE), stands):
+    if not home.create_or_replace(name, stone, repository.signer(PRUNE), stands):
         raise InternalError(f"object {name} is taken by bytes that are no tombstone")
     finish_dropped(repository)
 

@@ -73,7 +73,7 @@ def _reference_sets(repository: Repository) -> int:
 def _needed(repository: Repository, snapshots: set[Committed]) -> set[str]:
     reader = SetReader(repository)
     needed: set[str] = set()
-    for sha in {c.refs for s in snapshots for c in s.classes}:
+    for sha in sorted({c.refs for s in snapshots for c in s.classes}):  # one order: a world is the same by its seed
         reader.read(sha)
         at = sha
         while at and at not in needed:

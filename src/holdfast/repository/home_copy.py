@@ -17,7 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, HomeReplacedError, ObjectMissingError, VaultMissingError
+from holdfast.errors import (
+    DamageError,
+    HomeReplacedError,
+    ObjectMissingError,
+    StoreRefusedError,
+    VaultMissingError,
+)
 from holdfast.repository import names
 from holdfast.repository.bodies import EpochBody, Slot
 from holdfast.repository.home import ROOT, create
@@ -188,8 +194,16 @@ def promote(home: Home, root: Signer, *, header: bytes) -> int:
         number = 1 if epoch is None else epoch.number + 1
         epoch = EpochBody(number, home.env.random_id())
         create(store, f"home/{epoch.home}", epoch.home.encode())
-        home.create(names.numbered("epoch", number), epoch, root)
-    create(store, names.VAULT, header)
+        # What a power loss left of an epoch counts for nobody: without it the old home would not be refused.
+        name = names.numbered("epoch", number)
+        if not home.create_or_replace(name, epoch, root, lambda: newest_epoch(home, (store,)) is not None):
+            raise StoreRefusedError("the new epoch could not be written", next="run the same command again.")
+    if not create(store, names.VAULT, header):
+        try:
+            home.verify_control(names.VAULT, store.get(names.VAULT))
+        except DamageError:
+            store.delete(names.VAULT)
+            create(store, names.VAULT, header)
     return epoch.number
 
 

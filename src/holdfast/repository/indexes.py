@@ -42,17 +42,31 @@ FACTS_VERSION = 1
 class IndexView:
     """The index as of one reading: condemned lists first, then the runs, in this order."""
 
-    index: Index
-    """For writing: without the packs that no new reference may rest on."""
+    for_writing: Index
     whole: Index
     """For reading: all packs. What is left of a damaged pack still opens, and proves itself; a healed one opens whole."""
-    excluded: frozenset[str]
-    """Packs no reference may rest on: condemned, deleted by a plan, damaged."""
+    left_out: frozenset[str]
     open_rounds: tuple[int, ...]
     """Prune rounds that are not closed."""
     runs: tuple[str, ...]
     untrusted: tuple[str, ...]
     """Runs that could not be used at all: damaged, or not validly signed."""
+    blocked: DamageError | None = None
+    """Why nobody knows what to leave out: a condemned list that cannot be read. It stops writers, and nobody who reads."""
+
+    @property
+    def index(self) -> Index:
+        """For writing: without the packs that no new reference may rest on. `DamageError` if these are not known."""
+        if self.blocked is not None:
+            raise self.blocked
+        return self.for_writing
+
+    @property
+    def excluded(self) -> frozenset[str]:
+        """Packs no reference may rest on: condemned, deleted by a plan, damaged. `DamageError` if they are not known."""
+        if self.blocked is not None:
+            raise self.blocked
+        return self.left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +128,11 @@ class Indexes:
         """Read condemned lists, then the list of runs, fetch what is new, and build the index."""
         home = self.repository.home
         rounds = read_rounds(home)
-        excluded = rounds.excluded() | read_damaged(home)
+        blocked = None
+        try:
+            excluded = rounds.excluded() | read_damaged(home)
+        except DamageError as error:
+            blocked, excluded = error, rounds.deleted | read_damaged(home)
         copies = 2 if excluded else 1
         with self._locked():
             state = self._load()
@@ -126,7 +144,7 @@ class Indexes:
                 runs, indexes, untrusted = self._read_runs(state, rounds.deleted, copies)
         index, whole = indexes[0], indexes[-1]
         index.exclude([bytes.fromhex(sha) for sha in sorted(excluded)])
-        return IndexView(index, whole, excluded, tuple(r.number for r in rounds.open), runs, untrusted)
+        return IndexView(index, whole, excluded, tuple(r.number for r in rounds.open), runs, untrusted, blocked)
 
     def _read_runs(
         self, state: _State, deleted: frozenset[str], copies: int

@@ -17,8 +17,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.base.data_classes import CLASS_NAMES
-from holdfast.base.events import Alert
-from holdfast.base.values import dataclass
 from holdfast.classes.routing import Placement, place
 from holdfast.errors import (
     ConfigError,
@@ -29,12 +27,14 @@ from holdfast.errors import (
     StoreUnreachableError,
 )
 from holdfast.repository.objects import sha256
+from holdfast.repository.outages import Outage
 from holdfast.repository.spool import SPOOL, Spool
 from holdfast.stores.layers import CountingStore, Counts, Wrapper
-from holdfast.stores.protocol import ObjectInfo
+from holdfast.stores.protocol import Capability, ObjectInfo
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
+    from holdfast.base.events import Alert
     from holdfast.classes.policy import PolicyBook
     from holdfast.repository.placements import Placements
     from holdfast.stores.protocol import Data
@@ -43,7 +43,6 @@ __all__ = [
     "DOWN_SECONDS",
     "HEADER_BYTES",
     "PACKS",
-    "Outage",
     "PlacedStore",
     "class_of",
     "pack_name",
@@ -61,15 +60,6 @@ SOUND_KEPT = 2
 HEADER_BYTES = 30
 _MAGIC = b"\x89HFPK\r\x1a\n"[:5]
 _CLASS_AT = 28
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """A store that failed in this process: why, and how many packs went elsewhere because of it."""
-
-    store: str
-    error: StoreError
-    packs: int
 
 
 def class_of(data: Data) -> str:
@@ -186,18 +176,7 @@ class PlacedStore(Wrapper):
 
     def alerts(self) -> tuple[Alert, ...]:
         """Return an alert for each store that failed."""
-        return tuple(
-            Alert(
-                "store-outage",
-                outage.store,
-                f"store {outage.store} does not take packs ({outage.error.code}); {outage.packs} went elsewhere or wait",
-                outage.error.safety,
-                outage.error.retry,
-                "everything is stored and readable; what is not where it belongs waits and is listed.",
-                "bring the store back; the next run, or `holdfast migrate`, moves what waits to where it belongs.",
-            )
-            for outage in self.outages()
-        )
+        return tuple(outage.alert for outage in self.outages())
 
     @property
     def relied(self) -> int:
@@ -329,14 +308,31 @@ class PlacedStore(Wrapper):
         return [*spooled, *up]
 
     def cheapest(self, name: str) -> str | None:
-        """Return the store (or the spool) that an object is read from; None if none is known to have it."""
+        """Return the store (or the spool) that an object is read from; None if none is known to have it.
+
+        Where something must be thawed first the ledger alone is not believed: another host may have moved the pack, or this one
+        was never told that it had.
+        """
         if not name.startswith(PACKS):
             return next(iter(self.stores)) if self.inner.size(name) is not None else None
         known = {copy.store for copy in self.placements.copies(sha_of(name)) if not copy.bad}
         places = self._places(name)
-        return next((place for place in places if place in known), None) or next(
+        return next((place for place in places if place in known and self._still(place, name)), None) or next(
             (place for place in places if place != SPOOL and self.stores[place].size(name) is not None), None
         )
+
+    def _still(self, place_name: str, name: str) -> bool:
+        """Return whether a place that had a pack has it now, as far as that matters and can be told."""
+        stores = self.stores.values()
+        if place_name == SPOOL or all(Capability.STORAGE_CLASS not in each.capabilities for each in stores):
+            return True
+        try:
+            there = self.stores[place_name].size(name) is not None
+        except StoreError:
+            return True
+        if not there:
+            self.placements.drop_copy(sha_of(name), place_name)
+        return there
 
     def read_copy(self, place_name: str, name: str, offset: int = 0, length: int = -1) -> bytes:
         """Read one copy of a pack as it is, from one store or the spool; unchecked."""

@@ -6,10 +6,11 @@ could not know what to avoid. The next prune closes such a round without deletin
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TypeVar
 
 from holdfast.base.values import dataclass
-from holdfast.errors import DamageError
+from holdfast.errors import DamageError, ObjectMissingError, StoreRefusedError, StoreRetainedError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, ClosedBody, CondemnBody, DamagedBody, PlanBody, check_shas
 from holdfast.repository.home import Home, Signer
@@ -102,6 +103,22 @@ def read_damaged(home: Home) -> frozenset[str]:
 
 
 def write_damaged(home: Home, signer: Signer, packs: frozenset[str]) -> str:
-    """Publish the whole list of damaged packs; return its name."""
+    """Publish the whole list of damaged packs; return its name. Lists that cannot be read go: this one takes their place."""
     number, _ = home.append("damaged", DamagedBody(tuple(sorted(packs))), signer)
+    for name in unreadable_lists(home):
+        with suppress(StoreRefusedError, StoreRetainedError):
+            home.store.delete(name)
     return names.numbered("damaged", number)
+
+
+def unreadable_lists(home: Home) -> list[str]:
+    """Return the lists of damaged packs that cannot be read: torn, or rotten."""
+    found = []
+    for name in list(home.listed("damaged")):
+        try:
+            home.read(name, DamagedBody)
+        except ObjectMissingError:
+            continue
+        except DamageError:
+            found.append(name)
+    return found

@@ -137,14 +137,28 @@ class AuditTrail:
         """Move a damaged log aside, whole, and begin a new one, whose first record names the old one."""
         folder = self._existing()
         previous = self._id_of(folder)
+        before = self._renewed(folder)
         stamp = self._vault.env.now().strftime("%Y%m%dt%H%M%Sz")
         kept = folder.with_name(f"{folder.name}-{stamp}")
+        while kept.exists():  # begun anew a moment ago
+            kept = kept.with_name(f"{kept.name}-again")
         os.rename(folder, kept)
         self._trail.forget()
         with operation(self._vault, "audit.renewed", previous=previous) as renewed:
             renewed.say(reason)
+        named = [self._trail.record("audit.renewed", "event", renewed.id, facts={"previous": each}) for each in before]
+        if named:
+            self._trail.append(named)
         self.head()
         return Renewed(self._trail.log().id, previous, str(kept))
+
+    def _renewed(self, folder: Path) -> list[str]:
+        """Return the logs that a log was begun in place of: the next one names them, too, for it takes the place of all."""
+        found: set[str] = set()
+        with suppress(AuditDamagedError):
+            for each in records(folder, kind="audit.renewed"):
+                found.add(str(each.record.facts.get("previous", "")))
+        return sorted(found - {""})
 
     def _id_of(self, folder: Path) -> str:
         try:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base import environment
-from holdfast.errors import VaultMissingError
-from holdfast.repository.credentials import read_secret_file, write_secret_file
+from holdfast.errors import HoldfastError, VaultMissingError
+from holdfast.repository.credentials import RoleCredential, read_secret_file, write_secret_file
 from holdfast.repository.enrolment import decode_enrolment, join
 from holdfast.runs.assembly import open_store
 
@@ -36,8 +36,8 @@ class Joined:
 def join_vault(file: PathLike, target: PathLike, *, vault: str | None = None, env: Environment | None = None) -> Joined:
     """Join with an enrolment file, and keep this host's credential in `target` (mode 0600, a new file).
 
-    The credential is durable before the vault knows of it: a host that dies in between joins again. `EnrolmentError`,
-    `WrongKeyError`, `VaultMissingError`, `VaultExistsError` (there is such a file).
+    The credential is durable before the vault knows of it: a host that dies in between joins again with the same call, which goes
+    on with that credential. `EnrolmentError`, `WrongKeyError`, `VaultMissingError`, `VaultExistsError` (there is such a file).
     """
     env = env or environment.system()
     enrolment = decode_enrolment(read_secret_file(Path(os.fsdecode(file))))
@@ -49,7 +49,25 @@ def join_vault(file: PathLike, target: PathLike, *, vault: str | None = None, en
                 "there is no vault at this place", next="give --vault URL, as this host reaches it."
             )
         place = Path(os.path.abspath(os.fsdecode(target)))
-        credential = join(store, enrolment, env, keep=lambda made: write_secret_file(place, made.encode()))
+        credential = join(
+            store,
+            enrolment,
+            env,
+            keep=lambda made: write_secret_file(place, made.encode()),
+            begun=_begun(place, enrolment.credential),
+        )
     finally:
         store.close()
     return Joined(credential.vault, credential.id, url)
+
+
+def _begun(place: Path, enrolment: RoleCredential) -> RoleCredential | None:
+    """Return the credential that a call with this enrolment left before it died; None if there is none of it."""
+    if not place.exists():
+        return None
+    try:
+        found = RoleCredential.read(place)
+    except HoldfastError:
+        return None
+    own = (found.vault, found.id) == (enrolment.vault, enrolment.id)
+    return found if own and found.body["signing_seed"] != enrolment.body["signing_seed"] else None

@@ -21,7 +21,7 @@ from holdfast.repository.parity.frame import parity_name
 from holdfast.repository.parity.plan import ParityPlan, beyond_parity
 from holdfast.repository.parity.work import Healed, apply_plan, heal, patch_group
 from holdfast.repository.placed import PlacedStore
-from holdfast.repository.rounds import read_damaged, read_rounds, write_damaged
+from holdfast.repository.rounds import read_damaged, read_rounds, unreadable_lists, write_damaged
 from holdfast.repository.upkeep import keep_decisions
 from holdfast.runs.catalog import run_update
 from holdfast.runs.copies import scrub_copies, within_reach
@@ -212,7 +212,9 @@ class _Repair:
         repository = self.vault.repository
         known = read_damaged(repository.home)
         now = (known | self.plan.bad.keys()) - self.done - self.plan.whole
-        return write_damaged(repository.home, repository.root, frozenset(now)) if now != known else ""
+        if now == known and not unreadable_lists(repository.home):
+            return ""
+        return write_damaged(repository.home, repository.root, frozenset(now))
 
     def protect(self) -> tuple[int, int]:
         """Make parity anew where it is damaged or missing; return groups made, and packs that had none."""

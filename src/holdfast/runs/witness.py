@@ -5,6 +5,8 @@ policies. A host notes those it has seen. If one is gone, somebody put back an o
 delete: snapshots of the time in between are hidden, and pruning by the older state could take what they need. A host that never
 saw the newer state cannot tell; another host that did, or the audit log's anchors (`holdfast audit verify`), can.
 
+A new epoch is no older state: root promoted the copy of the home, and what that copy lacked is lost with the old home.
+
 The note is local state: lost with it, and made anew by the next run.
 """
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.base.events import Events
-    from holdfast.repository.home import Home
     from holdfast.runs.assembly import OpenVault
 
 __all__ = ["Seen", "accept_older", "begin", "committed", "older", "refuse_older"]
@@ -30,6 +31,7 @@ __all__ = ["Seen", "accept_older", "begin", "committed", "older", "refuse_older"
 FILE = "seen.json"
 IDS = ("decision", "forgotten")
 NUMBERS = ("closed", "keyring", "access")
+EPOCH = "epoch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,11 @@ def _decoded(text: str) -> Seen:
         return Seen()
 
 
-def _shown(home: Home) -> Seen:
-    """Return what the store shows now: five listings."""
-    return Seen(
-        {kind: frozenset(home.ids(kind)) for kind in IDS},
-        {kind: max(home.numbers(kind), default=-1) for kind in NUMBERS},
-    )
+def _shown(vault: OpenVault) -> Seen:
+    """Return what the store shows now: five listings, and the epoch, which root signed."""
+    home = vault.repository.home
+    numbers = {kind: max(home.numbers(kind), default=-1) for kind in NUMBERS}
+    return Seen({kind: frozenset(home.ids(kind)) for kind in IDS}, numbers | {EPOCH: vault.epoch})
 
 
 def _file(vault: OpenVault) -> Path:
@@ -92,8 +93,10 @@ def _note(vault: OpenVault, seen: Seen) -> None:
 
 def older(vault: OpenVault) -> int:
     """Return how many objects that this host has seen, and that stay for ever, are not there; note what is new if all are."""
-    known, shown = _known(vault), _shown(vault.repository.home)
+    known, shown = _known(vault), _shown(vault)
     missing = known.missing(shown)
+    if missing and vault.epoch > known.numbers.get(EPOCH, 0):
+        missing = 0  # root promoted the copy of a lost home: what it had not yet is given up by that word
     if not missing and shown != known:
         _note(vault, shown)
     return missing
@@ -132,6 +135,6 @@ def committed(vault: OpenVault, snapshot: str) -> None:
 
 def accept_older(vault: OpenVault) -> int:
     """Take the state that the store shows for the vault's from now on; return how many objects are given up."""
-    missing = _known(vault).missing(shown := _shown(vault.repository.home))
+    missing = _known(vault).missing(shown := _shown(vault))
     _note(vault, shown)
     return missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.rounds import stored
 
 import holdfast
 from holdfast.runs.drill.drills import prove
@@ -30,6 +31,7 @@ def test_a_database_comes_back_is_asked_and_leaves_only_its_proof(site):
     site.services = LAB.format(data=site.source / "lab")
     site.backup("lab")
     events: list[holdfast.Event] = []
+    before = stored(site.root / "vault")
     with site.open() as vault:
         (stands,) = vault.drill_standings(events=events.append)
         assert stands.state == "never"
@@ -63,3 +65,4 @@ def test_a_database_comes_back_is_asked_and_leaves_only_its_proof(site):
         assert prove(file.read()).verdict == "passed"
         assert prove(page.read()).kind == "page"
     site.nothing_left()
+    assert stored(site.root / "vault") == before, "a drill changes nothing on a store"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.mounts.test_read_only import attempt, contents, make_source, options
+from tests.rounds import stored
 
 import holdfast
 from holdfast.cli.main import main
@@ -159,6 +160,7 @@ def test_the_same_operations_give_the_same_tree_as_on_a_plain_folder(simple, tmp
 
 
 def test_it_looks_like_its_source_fills_and_becomes_a_plain_folder(vault, tmp_path, capsys):
+    before = stored(tmp_path / "vault")
     with fuse.mounted(*options(tmp_path), "--writable", place=tmp_path / "m") as mount:
         assert contents(inside(tmp_path)) == contents(tmp_path / "source")
         assert (inside(tmp_path) / "big").stat().st_nlink == 2
@@ -177,6 +179,7 @@ def test_it_looks_like_its_source_fills_and_becomes_a_plain_folder(vault, tmp_pa
         assert mount.process.wait(30) == 0
     assert isinstance(done, holdfast.MountFinished)
     assert done.snapshot == vault.snapshot().id
+    assert stored(tmp_path / "vault") == before, "a mount that is written to, and its end, change nothing on a store"
     assert not os.path.ismount(tmp_path / "m")
     assert contents(inside(tmp_path)) == contents(tmp_path / "source")
     assert not (tmp_path / "m.holdfast").exists()

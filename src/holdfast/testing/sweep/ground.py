@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Literal
 from unittest.mock import patch
 
 import holdfast
@@ -22,9 +23,14 @@ from holdfast.runs.options import BackupOptions, ClassRule
 from holdfast.runs.tiering import Tiers
 from holdfast.testing.sweep.strike import Strike, SweptStore
 
-__all__ = ["Ground", "Kept", "ground", "opened", "repository_of"]
+__all__ = ["Ground", "Kept", "Layout", "ground", "opened", "repository_of"]
 
 OTHERS = ("second", "cold")
+MEMORY = "/dev/shm"  # noqa: S108 - folders of a random name are made in it
+"""Where a ground's files lie if there is such a place: a sweep writes and removes many thousands of them."""
+Layout = Literal["one", "tiered", "copied", "cold"]
+"""`one`: everything on one store. `tiered`: packs on three stores by class and age. `copied`: everything on two stores, the home's
+objects too. `cold`: as `tiered`, and what has reached the third store must be thawed before it is read."""
 FILE_BYTES = 6_000
 LABEL = "ehr"
 _DAY = 86400
@@ -40,17 +46,23 @@ class Kept:
     days: float
 
 
-def _book() -> PolicyBook:
+def _book(*, cold: bool) -> PolicyBook:
     policies = {name: ClassPolicy(name, (HOME,), spool=True) for name in HEALTHCARE}
     policies["phi"] = ClassPolicy("phi", (HOME, "second"), copies=2, moves=(Move(90 * _DAY, ("second", "cold")),))
     policies["imaging"] = ClassPolicy("imaging", ("second",), moves=(Move(30 * _DAY, ("cold",)),))
-    return PolicyBook(policies, {name: StoreFacts(name) for name in (HOME, *OTHERS)})
+    facts = {name: StoreFacts(name) for name in (HOME, *OTHERS)}
+    return PolicyBook(policies, facts | ({"cold": StoreFacts("cold", tier="cold")} if cold else {}))
+
+
+def _twice() -> PolicyBook:
+    policies = {name: ClassPolicy(name, (HOME, "second"), copies=2) for name in HEALTHCARE}
+    return PolicyBook(policies, {name: StoreFacts(name) for name in (HOME, "second")})
 
 
 class Ground:
-    """One vault and one host. `tiered`: packs lie on three stores by class and age."""
+    """One vault and one host."""
 
-    def __init__(self, root: Path, *, tiered: bool) -> None:
+    def __init__(self, root: Path, layout: Layout) -> None:
         """Use an empty folder; make the stores."""
         self.root = root
         self.live = root / "live"
@@ -58,12 +70,15 @@ class Ground:
         self.key = self.live / "vault.key"
         self.clock = ManualClock()
         self.env = self.clock.environment()
-        names = (HOME, *OTHERS) if tiered else (HOME,)
-        self.stores = {name: SweptStore(name) for name in names}
+        others = {"one": (), "copied": ("second",)}.get(layout, OTHERS)
+        self.stores = {name: SweptStore(f"{root}/{name}") for name in (HOME, *others)}
+        if layout == "cold":
+            self.stores["cold"] = SweptStore(f"{root}/cold", self.env, "cold")
         for name, store in self.stores.items():
             store.share(f"{root}/{name}")
-        others = {name: f"memory:{root}/{name}" for name in OTHERS}
-        self.tiers = Tiers(_book(), others, None, 1 << 24) if tiered else None
+        urls = {name: self.url_of(name) for name in others}
+        book = _twice() if layout == "copied" else _book(cold=layout == "cold")
+        self._tiers = Tiers(book, urls, None, 1 << 24) if others else None
         self.acknowledged: dict[str, dict[str, bytes]] = {}
         self.days = 0.0
         self.options = BackupOptions(
@@ -74,20 +89,36 @@ class Ground:
         )
         self.source.mkdir(parents=True)
 
+    def url_of(self, store: str) -> str:
+        """Return a store's URL."""
+        return f"memory:{self.root}/{store}"
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the copy of the home is the home now, and whole."""
+        second = self.stores.get("second")
+        return second is not None and "vault" in second.objects
+
     @property
     def url(self) -> str:
         """The home's."""
-        return f"memory:{self.root}/{HOME}"
+        return self.url_of("second" if self.promoted else HOME)
+
+    @property
+    def tiers(self) -> Tiers | None:
+        """Which packs go where; on a promoted copy everything lies that there is."""
+        return None if self.promoted else self._tiers
 
     def create(self) -> None:
         """Make the vault."""
         holdfast.Vault.create(self.url, key_file=self.key, env=self.env, tiers=self.tiers).close()
 
     @contextmanager
-    def open(self) -> Iterator[holdfast.Vault]:
-        """Open the vault, and close it whatever happens."""
+    def open(self, **secret: Any) -> Iterator[holdfast.Vault]:  # noqa: ANN401 - secrets as `Vault.open` takes them
+        """Open the vault, by its key file unless another secret is given, and close it whatever happens."""
         self.pass_days(1 / _DAY)  # two snapshots of one moment would have no order
-        vault = holdfast.Vault.open(self.url, key_file=self.key, env=self.env, tiers=self.tiers)
+        secret = secret or {"key_file": self.key}
+        vault = holdfast.Vault.open(self.url, env=self.env, tiers=self.tiers, **secret)
         try:
             yield vault
         finally:
@@ -122,7 +153,10 @@ class Ground:
         """Restore a snapshot and return its files."""
         target = Path(tempfile.mkdtemp(dir=self.root))
         try:
-            vault.snapshot(snapshot).restore(target)
+            chosen = vault.snapshot(snapshot)
+            if any(store.is_cold for store in self.stores.values()):
+                chosen.thaw()
+            chosen.restore(target)
             inside = target / str(self.source).lstrip("/")
             return {str(p.relative_to(inside)): p.read_bytes() for p in inside.rglob("*") if p.is_file()}
         finally:
@@ -150,6 +184,7 @@ class Ground:
         for name, objects in kept.objects.items():
             self.stores[name].objects.clear()
             self.stores[name].objects.update(objects)
+            self.stores[name].freeze()
         shutil.rmtree(self.live)
         shutil.copytree(kept.folder, self.live, symlinks=True)
         self.acknowledged = {s: dict(c) for s, c in kept.acknowledged.items()}
@@ -166,11 +201,11 @@ def repository_of(vault: holdfast.Vault) -> Repository:
 
 
 @contextmanager
-def ground(*, tiered: bool = False) -> Iterator[Ground]:
+def ground(layout: Layout = "one") -> Iterator[Ground]:
     """Give a ground in a temporary folder, with local state of its own."""
-    root = Path(tempfile.mkdtemp(prefix="holdfast-sweep-"))
+    root = Path(tempfile.mkdtemp(prefix="holdfast-sweep-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
     try:
         with patch.dict(os.environ, {STATE_VARIABLE: str(root / "live" / "state")}):
-            yield Ground(root, tiered=tiered)
+            yield Ground(root, layout)
     finally:
         shutil.rmtree(root, ignore_errors=True)
