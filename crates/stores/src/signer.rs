@@ -62,7 +62,8 @@ pub enum Signer {
 fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig::default(),
-        max_retries: 2,
+        // At one layer only: the request that needs the credential is tried again as a whole.
+        max_retries: 0,
         retry_timeout: CREDENTIAL_TIMEOUT,
     }
 }
