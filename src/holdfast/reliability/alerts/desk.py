@@ -30,6 +30,8 @@ _KEEP_CHECK_SECONDS = 86400
 _PROBE_SECONDS = 600.0
 _AWAY_SECONDS = 3600.0
 """A channel that is away so long does not come back by itself."""
+ROUND_SECONDS_MAX = 300.0
+"""No message begins later in a round than this: what is left is told in the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,9 @@ class AlertDesk:
         self.alive: Callable[[], None] = lambda: None
         """Called before each try of a channel: a round in which many are away takes minutes."""
         self._dropped_old = -float(_KEEP_CHECK_SECONDS)
+        self._silent: set[str] = set()
+        """Channels that gave no sign in this round: they are not waited for again before the next one."""
+        self._began = 0.0
 
     def report(self, alert: Alert, *, origin: str = "run") -> int:
         """Take an alert in; return its number."""
@@ -91,7 +96,13 @@ class AlertDesk:
         self.book.settle(origin=origin, keep=frozenset((alert.code, alert.subject) for alert in seen))
 
     def round(self) -> Round:
-        """Take signed replies, tell what is due, tell what is over, send the sign of life."""
+        """Take signed replies, tell what is due (what is at risk first), tell what is over, send the sign of life.
+
+        Each channel that fails is waited for once a round, and no message begins after five minutes: however many channels
+        are dead, a round ends.
+        """
+        self._silent.clear()
+        self._began = self._env.monotonic()
         if self._reply_folder:
             take_replies(self._reply_folder, self.book, self.policy)
         self.book.reopen_overdue(self.policy.acknowledged_seconds)
@@ -102,7 +113,9 @@ class AlertDesk:
             notices, held = self._plan()
             if not notices:
                 break
-            for notice, records in notices:
+            for notice, records in sorted(notices, key=lambda pair: not pair[0].urgent):
+                if self._late():
+                    break
                 if self._tell(notice, records):
                     sent += 1
                 else:
@@ -124,6 +137,9 @@ class AlertDesk:
         if levels:
             self.book.note_levels(levels)
         return [(notice, [live[number] for number in notice.alerts]) for notice in plan.notices], len(plan.held)
+
+    def _late(self) -> bool:
+        return self._env.monotonic() - self._began > ROUND_SECONDS_MAX
 
     def _tell(self, notice: Notice, records: list[AlertRecord]) -> bool:
         contact = self.policy.contacts[notice.contact]
@@ -147,10 +163,13 @@ class AlertDesk:
         try:
             if outlet.channel is None:
                 raise ChannelError(f"the channel {name} cannot be used: {outlet.fault}")
+            if name in self._silent:
+                raise ChannelError(f"the channel {name} failed a moment ago")
             receipt = self._deliveries.send(
                 name, outlet.channel, message, attempts=outlet.attempts, seconds=outlet.seconds
             )
         except HoldfastError as error:
+            self._silent.add(name)
             retry = Retry.EXHAUSTED if self._away_seconds(name) >= _AWAY_SECONDS else Retry.LATER
             self.report(
                 Alert(CHANNEL_FAILED, name, error.what, Safety.INTACT, retry, error.safe, error.next), origin="channel"
@@ -172,7 +191,11 @@ class AlertDesk:
         """Try channels that failed a while ago: what works again is no alert any more."""
         now = self._env.now()
         for record in self.book.live():
-            if record.code == CHANNEL_FAILED and (now - record.last_seen).total_seconds() >= _PROBE_SECONDS:
+            if (
+                record.code == CHANNEL_FAILED
+                and not self._late()
+                and (now - record.last_seen).total_seconds() >= _PROBE_SECONDS
+            ):
                 self.test(record.subject)
 
     def _tell_closing(self) -> int:
@@ -213,6 +236,7 @@ class AlertDesk:
 
     def test(self, channel: str, address: str = "") -> Delivery:
         """Send a test by a channel; return its receipt, or why there is none. It is noted like any delivery."""
+        self._silent.discard(channel)
         delivery = self._try(channel, trial_message(site=self.policy.site, now=self._env.now(), address=address), "")
         self.book.note_deliveries([delivery])
         return delivery

@@ -55,6 +55,7 @@ def families(report: StatusReport) -> Iterator[Metric]:
     alerts.add_metric(["acknowledged"], report.alerts_acknowledged)
     yield alerts
     yield from _sources(report)
+    yield from _classes(report)
     yield from _stores(report)
     names = ("runs_done", "runs_failed", "attempts")
     texts = ("Runs that succeeded.", "Runs that failed for good.", "Starts of runs, repeated ones too.")
@@ -96,6 +97,29 @@ def _sources(report: StatusReport) -> Iterator[Metric]:
         snapshots.add_metric([source.name], source.snapshots)
         findings.add_metric([source.name], source.findings)
     yield from (last, rpo, missed, snapshots, findings)
+
+
+def _classes(report: StatusReport) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    rows = (
+        ("packs", "Data packs of a class.", lambda each: each.packs),
+        ("copies", "Stores that every data pack of a class is on.", lambda each: each.copies),
+        ("copies_wanted", "Stores that its policy wants them on.", lambda each: each.copies_wanted),
+        ("packs_lacking", "Data packs with fewer copies than their policy asks for.", lambda each: each.lacking),
+        (
+            "verification_oldest_seconds",
+            "Since the copy of a class that waited longest was proved.",
+            lambda each: _seconds(each.verified_oldest_days),
+        ),
+    )
+    for name, text, value in rows:
+        family = GaugeMetricFamily(f"holdfast_class_{name}", text, labels=["class"])
+        for each in report.classes:
+            found = value(each)
+            if found is not None:
+                family.add_metric([each.name], found)
+        yield family
 
 
 def _stores(report: StatusReport) -> Iterator[Metric]:
