@@ -6,6 +6,8 @@ import http.server
 import io
 import json
 import logging
+import re
+import socket
 import sys
 import threading
 import time
@@ -342,3 +344,40 @@ def test_an_unreachable_host_fails_within_its_time():
     for kind, more in (("mail", {"sender": "a@b", "recipients": ("c@d",)}), ("syslog", {"transport": "tcp"})):
         with pytest.raises(ChannelError):
             channel(kind, host="127.0.0.1", port=port, timeout_seconds=1, **more).send(MESSAGE)
+
+
+def test_channels_by_address_need_no_resolver(tmp_path, monkeypatch):
+    """Inside an air-gapped network a question to a resolver takes half a minute: none is asked."""
+    real = socket.getaddrinfo
+    asked: list[str] = []
+
+    def getaddrinfo(host, *arguments, **named):
+        if host and not re.fullmatch(r"[0-9.:a-f]+", host if isinstance(host, str) else host.decode()):
+            asked.append(str(host))
+        return real(host, *arguments, **named)
+
+    def refuse(*arguments):
+        asked.append(str(arguments))
+        raise OSError("there is no resolver")
+
+    for folder in ("post", "log", "trap"):
+        (tmp_path / folder).mkdir()
+    with (
+        mail_server(tmp_path / "post") as post,
+        syslog_collector(tmp_path / "log") as log,
+        trap_receiver(tmp_path / "trap") as trap,
+        hook() as (port, came),
+    ):
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        for name in ("gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getfqdn"):
+            monkeypatch.setattr(socket, name, refuse)
+        mail = {"host": "127.0.0.1", "port": post.port, "sender": "a@b", "recipients": ("c@d",)}
+        assert channel("mail", **mail).send(MESSAGE).reference
+        assert channel("syslog", host="127.0.0.1", port=log.port, transport="tcp").send(MESSAGE).reference
+        assert channel("syslog", host="127.0.0.1", port=log.port).send(MESSAGE).reference
+        assert channel("snmp", host="127.0.0.1", port=trap.port).send(MESSAGE).reference
+        assert channel("webhook", {"URL": f"http://127.0.0.1:{port}/x"}, url="env:URL").send(MESSAGE).reference
+        assert len(came) == 1
+        assert len(post.letters()) == 1
+        monkeypatch.undo()
+    assert asked == []

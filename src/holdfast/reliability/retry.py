@@ -13,6 +13,7 @@ from typing import TypeVar
 from holdfast.base.environment import Environment
 from holdfast.base.values import dataclass
 from holdfast.errors import (
+    ApplicationLeftAloneError,
     BreakerOpenError,
     HoldfastError,
     Retry,
@@ -50,7 +51,7 @@ POLICIES: Mapping[str, RetryPolicy] = {
     "store-throttled": RetryPolicy(attempts=10, first_seconds=1.0, longest_seconds=60.0, budget_seconds=900.0),
     "application-busy": RetryPolicy(attempts=6, first_seconds=2.0, longest_seconds=60.0, budget_seconds=600.0),
     "application-unreachable": RetryPolicy(attempts=4, first_seconds=2.0, longest_seconds=30.0, budget_seconds=180.0),
-    "delivery": RetryPolicy(attempts=3, first_seconds=1.0, longest_seconds=10.0, budget_seconds=60.0),
+    "delivery": RetryPolicy(attempts=2, first_seconds=1.0, longest_seconds=10.0, budget_seconds=60.0),
     "final": RetryPolicy(attempts=1, first_seconds=0.0, longest_seconds=0.0, budget_seconds=0.0),
 }
 """The defaults, by kind of failure. `[retry.KIND]` of the configuration goes over them."""
@@ -59,7 +60,7 @@ POLICIES: Mapping[str, RetryPolicy] = {
 def kind_of_failure(error: BaseException) -> str:
     """Return the kind of a failure: which policy applies. `final` is what no repetition can change."""
     match error:
-        case BreakerOpenError():
+        case BreakerOpenError() | ApplicationLeftAloneError():
             return "final"
         case StoreUnreachableError():
             return "store-throttled" if _asked(error) > 0 else "store-unreachable"

@@ -16,10 +16,11 @@ from holdfast.errors import HoldfastError, KitNotRehearsedError
 from holdfast.reliability.alerts.configured import make_desk
 from holdfast.runs.alerting import book_path, open_book, open_desk
 from holdfast.runs.assembly import open_vault
-from holdfast.runs.configured import access, configured_resilience
+from holdfast.runs.configured import access, configured_resilience, telemetry_endpoint
 from holdfast.runs.monitoring.facts import VaultFacts, unreadable, vault_facts
 from holdfast.runs.monitoring.gather import capacities, make_report
 from holdfast.runs.schedule.configured import entries_of, open_schedule_book, runs_folder
+from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import ProcessLauncher
 from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
 from holdfast.runs.schedule.teller import Teller
@@ -106,6 +107,7 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
         sys.stderr.flush()
 
     _require_rehearsal(config, env)
+    endpoint = telemetry_endpoint(settings, os.environ)
     with ExitStack() as stack:
         stack.enter_context(service_lock(runs_folder()))
         service = Service(
@@ -117,6 +119,7 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
             env=env,
             log=LogWriter(write, env, as_json=settings.scheduler.log == "json"),
             read_vault=BackgroundReader(lambda: read_vault(config, env), env),
+            exporter=Exporter(endpoint, env.now()) if endpoint is not None else None,
             teller=Teller(lambda: make_desk(settings, book_path(), env, os.environ).round),
         )
         service.run(stop)

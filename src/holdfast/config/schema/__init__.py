@@ -29,6 +29,7 @@ from holdfast.config.schema.reliability import (
 from holdfast.config.schema.schedule import MonitoringSettings, SchedulerSettings, ScheduleSettings
 from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.stores import StoreSettings
+from holdfast.config.schema.telemetry import TelemetrySettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -77,6 +78,7 @@ __all__ = [
     "SpoolSettings",
     "StoreSettings",
     "StreamSettings",
+    "TelemetrySettings",
     "TierSettings",
     "VaultSettings",
     "VerifySettings",
@@ -109,6 +111,7 @@ class Settings(Section):
     retry: RetriesSettings = Field(default_factory=RetriesSettings)
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)

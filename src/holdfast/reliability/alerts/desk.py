@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
 from holdfast.errors import ChannelError, HoldfastError, Retry, Safety
 from holdfast.reliability.alerts.book import AlertBook
-from holdfast.reliability.alerts.messages import closing_message, heartbeat_message, told_message, trial_message
+from holdfast.reliability.alerts.messages import (
+    closing_message,
+    digest_message,
+    heartbeat_message,
+    told_message,
+    trial_message,
+)
 from holdfast.reliability.alerts.plan import Notice, make_plan
 from holdfast.reliability.alerts.records import AlertRecord, Delivery
 from holdfast.reliability.alerts.replies import take_replies
 from holdfast.reliability.alerts.table import Contact, Policy
 from holdfast.reliability.notify.delivery import Deliveries
 from holdfast.reliability.notify.protocol import Channel, Message
+from holdfast.reliability.retry import RetryPolicy
 
 __all__ = ["AlertDesk", "Outlet", "Round"]
 
@@ -39,7 +46,8 @@ class Outlet:
     """A channel with how often and how long it is tried; `fault` says why it could not even be made."""
 
     channel: Channel | None
-    attempts: int = 2
+    attempts: int | None = None
+    """None: as the retry policy of deliveries says."""
     seconds: float = 20.0
     fault: str = ""
 
@@ -68,13 +76,14 @@ class AlertDesk:
         *,
         heartbeat: tuple[str, float] | None = None,
         reply_folder: str = "",
+        retry: RetryPolicy | None = None,
     ) -> None:
         """Take the book, the policy and the channels by name; `heartbeat` is a channel and its interval in seconds."""
         self.book = book
         self.policy = policy
         self._outlets = outlets
         self._env = env
-        self._deliveries = Deliveries(env)
+        self._deliveries = Deliveries(env, retry)
         self._heartbeat = heartbeat
         self._reply_folder = reply_folder
         self.alive: Callable[[], None] = lambda: None
@@ -148,14 +157,18 @@ class AlertDesk:
 
     def _send(self, contact: Contact, message: Message) -> bool:
         """Send by the contact's channels until one works (or by all), and note every try."""
+        tries = self._tries(contact, message)
+        # One note for all tries: the contact was told if one of them worked.
+        self.book.note_deliveries(sorted(tries, key=lambda each: each.delivered))
+        return any(each.delivered for each in tries)
+
+    def _tries(self, contact: Contact, message: Message) -> list[Delivery]:
         tries = []
         for name in contact.channels:
             tries.append(self._try(name, message, contact.name))
             if tries[-1].delivered and not contact.every_channel:
                 break
-        # One note for all tries: the contact was told if one of them worked.
-        self.book.note_deliveries(sorted(tries, key=lambda each: each.delivered))
-        return any(each.delivered for each in tries)
+        return tries
 
     def _try(self, name: str, message: Message, contact: str) -> Delivery:
         self.alive()
@@ -233,6 +246,16 @@ class AlertDesk:
         if last is None or not 0 <= (now - last).total_seconds() < seconds:
             message = heartbeat_message(site=self.policy.site, now=now, live=len(self.book.live()))
             self.book.note_deliveries([self._try(name, message, "")])
+
+    def send_digest(self, contact: str, day: date, verdict: str, text: str) -> tuple[Delivery, ...]:
+        """Send a digest to a contact, by the first of their channels that works; return every try. Quiet hours do not hold it."""
+        person = self.policy.contacts[contact]
+        self._silent.clear()
+        now, site = self._env.now(), self.policy.site
+        message = digest_message(site=site, day=day, verdict=verdict, text=text, now=now, address=person.address)
+        tries = self._tries(person, message)
+        self.book.note_deliveries(tries)
+        return tuple(tries)
 
     def test(self, channel: str, address: str = "") -> Delivery:
         """Send a test by a channel; return its receipt, or why there is none. It is noted like any delivery."""

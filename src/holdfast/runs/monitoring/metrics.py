@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast.errors import LocalStateError
+from holdfast.reliability.telemetry import Point
 from holdfast.runs.monitoring.report import StatusReport
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["encoded", "families", "write_textfile"]
+__all__ = ["encoded", "families", "points", "write_textfile"]
 
 _DAY = 86400.0
 VERDICTS = {"ok": 0, "attention": 1, "critical": 2}
@@ -138,6 +139,15 @@ def _stores(report: StatusReport) -> Iterator[Metric]:
 
 def _seconds(days: float | None) -> float | None:
     return None if days is None else days * _DAY
+
+
+def points(report: StatusReport) -> list[Point]:
+    """Return the same figures as an OpenTelemetry collector gets them."""
+    return [
+        Point(sample.name, family.documentation, sample.labels, sample.value, counts=family.type == "counter")
+        for family in families(report)
+        for sample in family.samples
+    ]
 
 
 class _Collected:

@@ -34,6 +34,7 @@ from holdfast.runs.monitoring.endpoint import serving
 from holdfast.runs.monitoring.facts import VaultFacts, unreadable
 from holdfast.runs.monitoring.gather import SERVICE_FACT, host_facts, make_report, vault_alerts
 from holdfast.runs.monitoring.metrics import write_textfile
+from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import Ended, Launcher
 from holdfast.runs.schedule.records import Entry, RunState
 from holdfast.runs.schedule.scheduler import RUN_ALERTS, Scheduler, alert_of
@@ -143,6 +144,8 @@ class Service:
     manager: Supervisor = field(default_factory=lambda: Supervisor(os.environ))
     teller: Teller | None = None
     """Who tells people aside; None: the desk does it in the loop."""
+    exporter: Exporter | None = None
+    """Where spans of runs and figures go, if a collector is configured."""
     facts: VaultFacts | None = None
     report: StatusReport | None = None
     _vault_read_at: float = float("-inf")
@@ -195,6 +198,8 @@ class Service:
             level, "run-ended", outcome.what or state.value, entry=entry.name, state=state.value, code=outcome.code,
             attempt=ended.record.attempt, exit_code=outcome.exit_code,
         )  # fmt: skip
+        if self.exporter is not None:
+            self.exporter.run_ended(entry, ended, self.env.now())
         with self._guarded("alerts"):
             given = frozenset((alert.code, alert.subject) for alert in ended.alerts)
             for alert in ended.alerts:
@@ -250,6 +255,8 @@ class Service:
         with self._guarded("metrics"):
             live = self.desk.book.live()
             self.report = make_report(self.settings, self.entries, facts, self.book, live, now)
+            if self.exporter is not None:
+                self.exporter.figures(self.report)
             if self.settings.monitoring.textfile:
                 write_textfile(self.report, self.settings.monitoring.textfile)
         if self.env.monotonic() - self._kept_at >= _KEEP_SECONDS:

@@ -31,13 +31,19 @@ class Teller:
         self._found: list[Round | HoldfastError] = []
 
     def __call__(self) -> Round | None:
-        """See that a round is under way; return what the newest that ended came to, None while it goes on.
+        """See that a round is under way; return what those that ended came to, None while the first goes on.
 
-        Raises the `HoldfastError` that ended it.
+        Raises the `HoldfastError` that ended one.
         """
-        if self._thread is None:
-            self._start()
-        return self._ended(self._patience_seconds)
+        try:
+            before = self._ended(0.0)
+        finally:
+            if self._thread is None:
+                self._start()
+        now = self._ended(self._patience_seconds)
+        if before is None or now is None:
+            return before or now
+        return Round(before.sent + now.sent, before.failed + now.failed, now.held)
 
     def last(self) -> Round | None:
         """Wait a while for the round under way, then do one more and wait a while for that: the service ends."""
