@@ -28,11 +28,12 @@ IGNORED = r"(/\.cargo/|/rustc/|/rustlib/|/cargo/registry/|/tests\.rs$|/tests/|/e
 def environment() -> dict[str, str]:
     """Return what an instrumented build and its processes need."""
     return {
-        "RUSTFLAGS": "-C instrument-coverage --cfg coverage",
+        # Counters are relocated so that profiles are mapped, and what a test kills has counted to its last moment (`%c`).
+        "RUSTFLAGS": "-C instrument-coverage -C llvm-args=-runtime-counter-relocation --cfg coverage",
         "CARGO_TARGET_DIR": str(TARGET),
         "CARGO_PROFILE_FAST_OVERFLOW_CHECKS": "true",
         "CARGO_PROFILE_FAST_DEBUG_ASSERTIONS": "true",
-        "LLVM_PROFILE_FILE": str(PROFILES / "%p-%8m.profraw"),
+        "LLVM_PROFILE_FILE": str(PROFILES / "%p-%8m%c.profraw"),
     }
 
 

@@ -176,6 +176,8 @@ repack_below = 0.25
 [verify]
 sample = 0.5
 older_than_days = 3
+bytes_max = "1MB"
+seconds_max = 60
 """
 
 
@@ -259,6 +261,8 @@ def test_retention_prune_and_verify_take_their_settings_from_the_configuration(v
     assert run("verify")[0] == 0
     assert vault.asked("verify")["sample"] == 0.5
     assert vault.asked("verify")["older_than_days"] == 3
+    assert vault.asked("verify")["bytes_max"] == 1_000_000
+    assert vault.asked("verify")["seconds_max"] == 60
     assert vault.asked("verify")["limits"] == Limits(4096, None)
 
 
@@ -452,19 +456,30 @@ def test_check_reports(vault, run):
 def test_verify_reports(vault, run):
     pack = results.DamagedPack("fe" * 32, "hash", "phi", (ID,), 2, (SECRET_PATH,))
     vault.answers["verify"] = results.VerifyReport(
-        3, 9, 1000, 50, (pack, dataclasses.replace(pack, files=-1)), ("object x is damaged",), 1.25, "damaged/1", 2.0, 1
+        3,
+        9,
+        1000,
+        50,
+        (pack, dataclasses.replace(pack, files=-1)),
+        ("object x is damaged",),
+        1.25,
+        "damaged/1",
+        2.0,
+        1,
+        left=5,
     )
     code, out, _ = run(
         "verify", "--sample", "10%", "--older-than-days", "2", "--snapshot", ID, "--no-mark", "--content",
-        "--limit-read", "9kB",
+        "--limit-read", "9kB", "--max-bytes", "2MB", "--max-time", "2h",
     )  # fmt: skip
     assert code == 4
     asked = vault.asked("verify")
     del asked["events"], asked["stop"]
     assert asked == {
         "sample": 0.1, "older_than_days": 2.0, "snapshots": (ID,), "show_paths": False, "mark_damaged": False,
-        "due": False, "content": True, "limits": Limits(9000, None),
+        "due": False, "content": True, "limits": Limits(9000, None), "bytes_max": 2_000_000, "seconds_max": 7200,
     }  # fmt: skip
+    assert "5 packs wait for the next run" in out
     assert "hash; 2 files in 1 snapshots" in out
     assert "not counted" in out
     assert "stores the affected content again" in out

@@ -53,10 +53,15 @@ def test_drills_run_one_after_another_and_the_worst_code_counts(vault, run, conf
     assert json.loads(out.splitlines()[-1])["verdict"] == "passed"
     assert vault.calls[-2][1]["args"][1].bare == BareSite("/copy", "/kit")
     assert vault.calls[-2][1]["args"][1].at.hour == 13
+    run("drill", "run", "ehr", "--mounted", "--thaw", "--check", "patients", "--check", "notes")
+    assert vault.calls[-2][1]["args"][1].thaw
+    assert vault.calls[-2][1]["args"][1].kind == "mounted"
+    assert vault.calls[-2][1]["args"][1].checks == ("patients", "notes")
 
 
 def test_a_drill_that_makes_no_sense_is_refused(vault, run, config, monkeypatch):
     assert run("drill", "run", "ehr", "--bare", "/copy")[0] == 2
+    assert run("drill", "run", "ehr", "--partial", "--mounted")[0] == 2
     assert run("drill", "run", "ehr", "--time", "2026-11-25T13:00:00")[0] == 2
     assert run("drill", "run", "ehr", "--time", "noon")[0] == 2
     monkeypatch.delenv("HOLDFAST_CONFIG")

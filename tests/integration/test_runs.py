@@ -484,6 +484,25 @@ class TestDamage:
         assert whole.oldest_days < 1
         assert vault.verify(older_than_days=1).packs == 0
 
+    def test_a_budget_of_bytes_or_time_is_spent_on_what_waited_longest(self, vault, source, tmp_path):
+        for name in ("ehr", "papers", "images"):
+            (source / "extra").mkdir(exist_ok=True)
+            (source / "extra" / name).write_bytes(os.urandom(2_000_000))
+            vault.backup(source)
+        packs = vault.verify(bytes_max=1)
+        total = packs.packs_total
+        assert (packs.packs, packs.left) == (1, total - 1)  # one at least: every run goes on
+        for left in range(total - 2, -1, -1):
+            report = vault.verify(older_than_days=1, bytes_max=1)
+            assert (report.packs, report.left) == (1, left)  # never one that was read before
+        assert vault.verify(older_than_days=1, bytes_max=1).packs == 0
+        late = vault.verify(seconds_max=1e-9)
+        assert (late.packs, late.left, late.exit_code) == (0, total, 0)
+        assert vault.verify(seconds_max=3600, bytes_max=1 << 40).left == 0
+        for wrong in ({"bytes_max": 0}, {"seconds_max": 0.0}):
+            with pytest.raises(UsageError, match="budget"):
+                vault.verify(**wrong)
+
     def test_the_newest_snapshot_is_never_guessed(self, vault, source, tmp_path):
         first = vault.backup(source / "ehr").snapshot
         second = vault.backup(source / "ehr").snapshot

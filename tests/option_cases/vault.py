@@ -66,4 +66,6 @@ CASES: dict[str, tuple[str, object]] = {
     "prune.revoke_silent": (HEAD + "[prune]\nrevoke_silent = true", True),
     "verify.sample": (HEAD + "[verify]\nsample = 0.1", 0.1),
     "verify.older_than_days": (HEAD + "[verify]\nolder_than_days = 7", 7),
+    "verify.bytes_max": (HEAD + '[verify]\nbytes_max = "50 GB"', 50_000_000_000),
+    "verify.seconds_max": (HEAD + '[verify]\nseconds_max = "2h"', 7200),
 }

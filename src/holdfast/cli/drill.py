@@ -102,14 +102,21 @@ def _options(
     limit_read: int | None,
     deep: bool,
     moment: str = "",
+    mounted: bool = False,
+    checks: Sequence[str] = (),
+    thaw: bool = False,
 ) -> DrillOptions:
     from holdfast.runs.drill.options import BareSite, DrillOptions
     from holdfast.runs.options import Limits
 
     if (bare is None) != (kit is None):
         raise UsageError("a bare site needs both: --bare STORE and --kit FILE")
+    if partial and mounted:
+        raise UsageError("a drill is of a sample of files (--partial) or on a mount (--mounted)")
     return DrillOptions(
-        kind="partial" if partial else "full",
+        kind="partial" if partial else "mounted" if mounted else "full",
+        checks=tuple(checks),
+        thaw=thaw,
         snapshot=snapshot,
         at=_moment(moment),
         bare=BareSite(bare, kit) if bare is not None else None,
@@ -127,6 +134,12 @@ def _options(
 )
 @click.option("--partial", is_flag=True, help="Restore and compare a random sample of files; start nothing.")
 @click.option(
+    "--mounted", is_flag=True, help="Start the application on a mount, and fetch only what it and the checks touch."
+)
+@click.option(
+    "--check", "checks", multiple=True, metavar="NAME", help="Ask only this check: of one table, or one study."
+)
+@click.option(
     "--bare", metavar="STORE", help="Use only this copy of the store and --kit, as a bare recovery site would."
 )
 @click.option("--kit", metavar="FILE", help="The recovery kit for --bare.")
@@ -138,6 +151,9 @@ def _options(
     metavar="NAME",
     help="Inject a failure into a copy first; see `drill scenarios`.",
 )
+@click.option(
+    "--thaw", is_flag=True, help="Ask for what lies cold, and wait for it: hours, and what the store charges."
+)
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second from the vault.")
 @click.option("--deep/--no-deep", default=True, help="Let the application's own tools look for damage.")
 @vault_options
@@ -147,6 +163,9 @@ def run_command(
     snapshot: str,
     moment: str,
     partial: bool,
+    mounted: bool,
+    checks: Sequence[str],
+    thaw: bool,
     bare: str | None,
     kit: str | None,
     drill_place: str | None,
@@ -163,6 +182,8 @@ def run_command(
     back and missed an objective, 1 if one did not come back as it should, 4 if the vault is damaged.
 
     Example: holdfast drill run ehr --config /etc/holdfast.toml
+
+    One table, within seconds: holdfast drill run ehr --mounted --check patients
     """
     options = _options(
         snapshot=snapshot,
@@ -173,6 +194,9 @@ def run_command(
         limit_read=limit_read,
         deep=deep,
         moment=moment,
+        mounted=mounted,
+        checks=checks,
+        thaw=thaw,
     )
     config = place.load()
     with place.open() as vault, interruptible() as stop:

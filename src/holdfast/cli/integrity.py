@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holdfast.base.units import format_bytes, format_seconds
-from holdfast.cli.options import Place, Size, vault_options
+from holdfast.cli.options import Duration, Place, Size, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.records import path_text
 from holdfast.cli.signals import interruptible
@@ -89,6 +89,8 @@ class Part(click.ParamType[float]):
 @click.option("--older-than-days", type=click.FloatRange(0), help="Read only packs not verified for so long.")
 @click.option("--snapshot", "snapshots", multiple=True, help="Read only what a snapshot needs.")
 @click.option("--due", is_flag=True, help="Read only packs of which a copy is due by its class's policy.")
+@click.option("--max-bytes", type=Size(), help="Read no more than so many bytes of packs; the next run goes on.")
+@click.option("--max-time", type=Duration(), help="Begin no pack after so long; the next run goes on.")
 @click.option("--content", is_flag=True, help="Open every segment again, also where this host did so before.")
 @click.option("--no-mark", is_flag=True, help="Do not tell writers about damage.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
@@ -99,6 +101,8 @@ def verify_command(
     older_than_days: float | None,
     snapshots: Sequence[str],
     due: bool,
+    max_bytes: int | None,
+    max_time: int | None,
     content: bool,
     no_mark: bool,
     limit_read: int | None,
@@ -127,6 +131,8 @@ def verify_command(
             mark_damaged=not no_mark,
             due=due,
             content=content,
+            bytes_max=settings.bytes_max if max_bytes is None else max_bytes,
+            seconds_max=settings.seconds_max if max_time is None else max_time,
             limits=dataclasses.replace(general, read_bytes_per_s=limit_read or general.read_bytes_per_s),
             events=events,
             stop=stop,
@@ -147,6 +153,8 @@ def _verify_summary(report: VerifyReport) -> list[str]:
         lines.append(f"  {report.parity} parity objects were read and hashed.")
     if report.cold:
         lines.append(f"  {report.cold} packs lie cold and were not read: `holdfast restore … --thaw` asks for them.")
+    if report.left:
+        lines.append(f"  {report.left} packs wait for the next run, which begins with them: the budget was spent.")
     if report.sets_compared:
         lines.append(f"  {report.sets_compared} reference sets were compared with their trees.")
     if report.runs_countersigned:

@@ -158,12 +158,12 @@ class ComplianceFacts:
         )
 
     def passed(self, days: float) -> tuple[DrillFact, ...]:
-        """Return the full drills that passed within so many days: a sample of files shows no recovery of a service."""
+        """Return the full drills that passed within so many days: a part shows no recovery of a service."""
         return tuple(
             drill
             for drill in self.drills
             if drill.verdict == "passed"
-            and drill.kind != "partial"
+            and drill.kind not in ("partial", "mounted")
             and (self.now - drill.ended).total_seconds() <= days * 86400
         )
 

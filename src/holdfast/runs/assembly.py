@@ -333,12 +333,17 @@ def open_vault(
     stores: Mapping[str, StoreSettings] | None = None,
     resilience: Resilience | None = None,
     tiers: Tiers | None = None,
+    behind: Callable[[Store], Store] | None = None,
 ) -> OpenVault:
-    """Open a vault by its store and one secret; see `Vault.open`."""
+    """Open a vault by its store and one secret; see `Vault.open`. `behind` puts something before its home."""
     env = env or environment.system()
     secret = _one_secret(key_file, passphrase, credential, shares, key_service, env)
     limits = engine.Limits()
     store = open_store(os.fsdecode(url), env, limits, stores, resilience)
+    if behind is not None:
+        from holdfast.stores.layers import CountingStore
+
+        store = CountingStore(behind(store))
     if not store.exists():
         raise VaultMissingError("there is no vault at this place")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
+    from holdfast.stores.protocol import Store
 
 __all__ = ["paths_of", "refuse_cold", "restore_plan", "thaw"]
 
@@ -133,18 +134,18 @@ def _reading(vault: OpenVault, where: str, names: list[str], sizes: dict[str, in
 
 
 def _ready(vault: OpenVault, where: str, name: str) -> bool:
-    store = vault.store
-    if where == SPOOL or not isinstance(store, PlacedStore):
-        return True
-    return readable_now(store.stores[where], name)
+    return where == SPOOL or readable_now(_store(vault, where), name)
+
+
+def _store(vault: OpenVault, where: str) -> Store:
+    """Return the store that policies call so; a vault with one store has only that."""
+    return vault.store.stores[where] if isinstance(vault.store, PlacedStore) else vault.store
 
 
 def refuse_cold(vault: OpenVault, info: SnapshotInfo, include: Sequence[bytes], classes: frozenset[int] | None) -> None:
     """Raise `StoreRefusedError` before anything is written if a restore would need what must be thawed first."""
-    store = vault.store
-    if not isinstance(store, PlacedStore):
-        return
-    if not any(Capability.STORAGE_CLASS in each.capabilities for each in store.stores.values()):
+    every = vault.store.stores.values() if isinstance(vault.store, PlacedStore) else (vault.store,)
+    if not any(Capability.STORAGE_CLASS in each.capabilities for each in every):
         return
     plan = restore_plan(vault, info, include=include, classes=classes)
     if plan.thaw_packs:
@@ -167,20 +168,20 @@ def thaw(
 ) -> ThawResult:
     """Ask for what lies cold; see `Snapshot.thaw`."""
     asked = thawing = ready = longest = 0
-    store = vault.store
     with engine.translated():
         found = _packs_of_paths(vault, info, include, classes) if include else None
         packs = _packs_of_snapshot(vault, info, classes) if found is None else found
     for name in sorted(packs):
         where = _cheapest(vault, name)
-        if where is None or not isinstance(store, PlacedStore) or _ready(vault, where, name):
+        if where is None or _ready(vault, where, name):
             ready += where is not None
             continue
-        longest = max(longest, store.book.stores[where].thaw_seconds or THAW_SECONDS)
-        if store.stores[where].storage_state(name).readiness is Readiness.THAWING:
+        store, facts = _store(vault, where), vault.tiers.book.stores.get(where) if vault.tiers is not None else None
+        longest = max(longest, (facts.thaw_seconds if facts is not None else 0) or THAW_SECONDS)
+        if store.storage_state(name).readiness is Readiness.THAWING:
             thawing += 1
             continue
-        store.stores[where].thaw(name, days)
+        store.thaw(name, days)
         asked += 1
     after = vault.env.now() + timedelta(seconds=longest) if asked or thawing else None
     return ThawResult(asked, thawing, ready, after)

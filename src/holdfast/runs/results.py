@@ -217,6 +217,8 @@ class VerifyReport:
     """Further copies of these packs, on other stores, that were read and hashed."""
     cold: int = 0
     """Packs that were not read because every copy must be thawed first."""
+    left: int = 0
+    """Packs that were to be read and were not, because the budget was spent: the next run begins with them."""
     parity: int = 0
     """Parity objects that were read and hashed."""
     sets_compared: int = 0

@@ -398,6 +398,8 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
         mark_damaged: bool = True,
         due: bool = False,
         content: bool = False,
+        bytes_max: int | None = None,
+        seconds_max: float | None = None,
         limits: Limits | None = None,
         events: Events = ignore,
         stop: Cancel | None = None,
@@ -406,7 +408,8 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
 
         `sample` is the part of all packs to read, those that waited longest first; `older_than_days` only packs not
         verified for so long, `due` only packs of which a copy was not read within its class's interval. What this host opened
-        once is proved by its name afterwards; `content` opens everything again. Every further copy
+        once is proved by its name afterwards; `content` opens everything again. `bytes_max` and `seconds_max` are budgets:
+        `left` counts what they did not pay for, and the next run begins with that. Every further copy
         of a pack, on other stores, is read and hashed too. Damage is listed in a signed `damaged/N`, so that the next
         backup of each source stores the affected content again (unless `mark_damaged` is False).
         """
@@ -414,7 +417,13 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
 
         if not 0 < sample <= 1:
             raise UsageError("a sample is a part of the whole, above 0 and at most 1")
-        request = VerifyRequest(sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due, content)
+        if bytes_max is not None and bytes_max <= 0:
+            raise UsageError("a budget of bytes is above 0")
+        if seconds_max is not None and not seconds_max > 0:
+            raise UsageError("a budget of time is above 0")
+        request = VerifyRequest(
+            sample, older_than_days, tuple(snapshots), show_paths, mark_damaged, due, content, bytes_max, seconds_max
+        )
         return run_verify(self._vault, request, events=events, limits=limits, stop=stop)
 
     def stats(self, *, by_snapshot: bool = True) -> VaultStats:

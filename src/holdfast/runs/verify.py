@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from holdfast import engine
@@ -58,12 +59,16 @@ class VerifyRequest:
     """Only packs of which a copy was not read back within its class's interval."""
     content: bool = False
     """Open every segment, whether or not this host did so before."""
+    bytes_max: int | None = None
+    """Read no more bytes of packs than these, one pack at least; further copies and parity come on top."""
+    seconds_max: float | None = None
+    """Begin no pack after so long; what was begun is finished."""
 
 
 def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest) -> list[str]:
     """Return the packs to read, those that waited longest first. Pure.
 
-    `sample` counts against all of `packs`: 0.1 every day proves every byte within ten days.
+    `sample` counts against all of `packs`: 0.1 every day proves every byte within ten days. Budgets cut the rest later.
     """
     every = ledger.order(packs)
     wanted = every
@@ -71,6 +76,18 @@ def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None
         limit = request.older_than_days
         wanted = [pack for pack in every if (age := ages[pack]) is None or age >= limit]
     return wanted[: math.ceil(len(every) * min(1.0, max(0.0, request.sample)))]
+
+
+def affordable(packs: Sequence[str], sizes: Mapping[str, int], bytes_max: int | None) -> list[str]:
+    """Return the first packs, as many as a budget of bytes pays for: one at least, so that each run goes on. Pure."""
+    if bytes_max is None:
+        return [*packs]
+    spent = accumulate(sizes[pack] for pack in packs)
+    return [
+        pack
+        for position, (pack, bytes_) in enumerate(zip(packs, spent, strict=True))
+        if not position or bytes_ <= bytes_max
+    ]
 
 
 def run_verify(
@@ -101,11 +118,13 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
             scope &= due_packs(vault, scope, ledger)
         chosen = choose(scope, ledger, {pack: ledger.age_days(pack, now) for pack in scope}, request)
         reach = within_reach(vault, chosen)
-        cold, chosen = len(chosen) - len(reach), reach
+        cold = len(chosen) - len(reach)
+        chosen = affordable(reach, {pack: rows[pack].size for pack in reach}, request.bytes_max)
+        until = None if request.seconds_max is None else began + request.seconds_max
         proof = _Proof(ledger)
         known = frozenset[str]() if request.content else frozenset(chosen) & ledger.records.keys()
-        _read(vault, chosen, known, proof, events, steered)
-        further = scrub_copies(vault, chosen, proof.sound, now.timestamp())
+        _read(vault, chosen, known, proof, events, steered, until)
+        further = scrub_copies(vault, proof.seen(chosen), proof.sound, now.timestamp())
         parity = _parity(vault, request, ledger)
         ledger.forget(proof.damaged)
         ledger.save(live | parity.listed)
@@ -126,6 +145,7 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         seconds=vault.env.monotonic() - began,
         copies=further.copies,
         cold=cold,
+        left=len(reach) - proof.packs,
         sets_compared=said.sets_compared,
         runs_countersigned=said.runs_countersigned,
         classes_missing=sum(not vault.repository.can_read(class_id) for class_id in classes),
@@ -196,6 +216,10 @@ class _Proof:
         if verdict.record is not None:
             self.ledger.records[name] = verdict.record.hex()
 
+    def seen(self, packs: Sequence[str]) -> list[str]:
+        """Return those of the packs that were read."""
+        return [pack for pack in packs if pack in self.sound or pack in self.damaged]
+
     def note(self, now: datetime, *, save: bool) -> None:
         """Put into the ledger what is proved."""
         self.ledger.note(self.unsaved, now)
@@ -211,8 +235,9 @@ def _read(
     proof: _Proof,
     events: Events,
     steered: GovernedRun,
+    until: float | None,
 ) -> None:
-    """Prove the chosen packs; the content of some is known. `Interrupted` keeps what is proved in the ledger."""
+    """Prove the chosen packs; the content of some is known. `Interrupted`, and the end of the time, keep what is proved."""
     began = vault.env.monotonic()
     verify = engine.Verify(
         index=vault.index(),
@@ -227,6 +252,9 @@ def _read(
             verify.stop()
             proof.note(vault.env.now(), save=True)
             raise steered.why()
+        if until is not None and vault.env.monotonic() >= until:
+            verify.stop()
+            break
         event = verify.poll(POLL_SECONDS)
         if isinstance(event, engine.PackVerdict):
             proof.take(event)

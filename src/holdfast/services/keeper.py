@@ -68,7 +68,7 @@ def _shut(writable: list[str], conceal: list[str]) -> list[str]:
     failed = []
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     for folder in writable:
-        _mount(folder, folder, None, MS_BIND)
+        _mount(folder, folder, None, MS_BIND | MS_REC)  # a drill's data may be a mount in its folder
     for target in conceal:
         try:
             if os.path.isdir(target):

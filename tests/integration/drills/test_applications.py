@@ -71,6 +71,15 @@ def test_mariadb_comes_back_and_its_own_check_agrees(charts):
     assert report.record.isolation == "namespaces" or os.geteuid() != 0
 
 
+def test_one_table_of_mariadb_is_drilled_on_a_mount(charts):
+    with charts.open() as vault:
+        report = vault.drill("charts", DrillOptions(kind="mounted", checks=("patients",)))
+    charts.nothing_left()
+    assert report.passed, report.record
+    assert outcome(report, "patients").found == "5000"
+    assert not [each for each in report.record.outcomes if each.name == "version-file"]
+
+
 def missing_table(setting):
     setting.application.ask(Check("x", query="drop table patients", database="charts"))
 
@@ -115,6 +124,10 @@ drop_max = 0.0
 name = "answers"
 kind = "http"
 path = "/system"
+[[services.pacs.checks]]
+name = "study"
+kind = "http"
+path = "/studies/{study}/archive"
 """
 
 
@@ -132,7 +145,9 @@ def pacs():
             for content in _instances():
                 request = urllib.request.Request(f"http://127.0.0.1:{port}/instances", data=content)
                 urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - as above
-        site.services = PACS.format(data=data)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/studies", timeout=30) as answer:
+                study = json.load(answer)[0]
+        site.services = PACS.format(data=data, study=study)
         site.backup("pacs", data)
         yield site
 
@@ -166,6 +181,15 @@ def test_orthanc_comes_back_with_every_instance(pacs):
     assert outcome(report, "answers").found.startswith(("1", "2", "3", "4", "5"))
     assert outcome(report, "answers").found.count("#") == 1
     assert outcome(report, "orthanc-instances").found == "0 bad of 3 read, 3 in the index"
+
+
+def test_one_study_is_drilled_on_a_mount(pacs):
+    with pacs.open() as vault:
+        report = vault.drill("pacs", DrillOptions(kind="mounted", checks=("study",)))
+    pacs.nothing_left()
+    assert report.passed, report.record
+    assert int(outcome(report, "study").found.split()[0]) > 100
+    assert [each.name for each in report.record.outcomes] == ["study", "touched"]
 
 
 def lose_an_instance(setting):

@@ -140,9 +140,12 @@ command = ["sleep", "{sleep}"]
 """
 
 
-def killed_while(site, needle: str) -> None:
+def killed_while(site, needle: str, kind: str = "full") -> None:
     """Begin a drill in a process of its own and kill it when a process of the drill shows `needle`."""
-    code = f"import holdfast; holdfast.Vault.open({str(site.root / 'holdfast.toml')!r}).drill('lab')"
+    code = (
+        "import holdfast; from holdfast.runs.drill.options import DrillOptions; "
+        f"holdfast.Vault.open({str(site.root / 'holdfast.toml')!r}).drill('lab', DrillOptions(kind={kind!r}))"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not any(needle.encode() in command for command in _commands()):
@@ -194,6 +197,19 @@ def test_a_killed_drill_leaves_nothing_that_runs_and_is_swept(site, isolated, mo
         )
     assert "swept" in notes[0].text
     assert report.record.isolation
+    site.nothing_left()
+
+
+def test_a_killed_drill_on_a_mount_is_swept(site):
+    sqlite_records(site.source / "lab.sqlite")
+    seconds = f"54{os.getpid() % 1000:03d}.3"
+    site.services = LAB.format(data=site.source, sleep=seconds)
+    site.backup("lab")
+    killed_while(site, f"sleep\0{seconds}", "mounted")
+    assert _gone(f"sleep\0{seconds}")
+    (left,) = list(site.place.iterdir())
+    assert str(left) in Path("/proc/self/mountinfo").read_text()  # nobody answers for it any more
+    assert place.sweep(str(site.place)).folders == 1
     site.nothing_left()
 
 

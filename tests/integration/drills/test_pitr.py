@@ -75,6 +75,13 @@ def test_it_comes_back_to_the_end_of_its_wal(ehr):
     assert report.record.rpo_achieved == pytest.approx((began - logs[-1].info.started).total_seconds())
 
 
+def test_it_comes_back_on_a_mount_with_its_wal(ehr):
+    site, _ = ehr
+    report = drilled(site, DrillOptions(kind="mounted", checks=("admissions",)))
+    assert report.passed, report.record
+    assert outcome(report, "admissions").found == "30"
+
+
 def test_it_comes_back_to_a_moment(ehr):
     site, moment = ehr
     report = drilled(site, DrillOptions(at=moment))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 
+from holdfast.errors import UsageError
 from holdfast.runs.drill.options import DrillOptions, Injection
 from holdfast.services.catalogue import Check
 from servers import databases
@@ -126,3 +128,39 @@ def test_a_silent_defect_fails_with_its_cause(ehr, defect):
     assert report.exit_code == 1
     assert re.search(cause, report.record.cause), report.record.cause
     assert report.record.scenario == injection.name
+
+
+def on_a_mount(site, injection: Injection | None = None, checks=("patients",)):
+    with site.open() as vault:
+        report = vault.drill("ehr", DrillOptions(kind="mounted", checks=checks, injection=injection))
+    site.nothing_left()
+    return report
+
+
+def test_one_table_is_drilled_on_a_mount_that_fetches_what_is_touched(ehr):
+    report = on_a_mount(ehr)
+    assert report.passed, report.record
+    assert outcome(report, "patients").found == "2000"
+    fetched, total = map(int, re.findall(r"\d+", outcome(report, "touched").found))
+    assert 0 < fetched < total == report.record.bytes
+    assert report.record.kind == "mounted"
+    assert not report.record.proves
+    assert report.record.isolation in ("namespaces", "user namespaces")
+
+
+def test_a_defect_of_the_one_table_is_named(ehr):
+    report = on_a_mount(ehr, Injection("missing-table", service=missing_table))
+    assert report.record.verdict == "failed"
+    assert "a table is missing" in report.record.cause
+
+
+def test_a_mounted_drill_that_makes_no_sense_is_refused(ehr):
+    with ehr.open() as vault:
+        for options, why in (
+            (DrillOptions(kind="mounted", checks=("nothing",)), "no check of that name"),
+            (DrillOptions(kind="partial", checks=("patients",)), "answers no question"),
+            (DrillOptions(kind="mounted", at=datetime.now(UTC)), "end of the WAL"),
+        ):
+            with pytest.raises(UsageError, match=why):
+                vault.drill("ehr", options)
+    ehr.nothing_left()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import holdfast
-from holdfast.errors import DrillSpaceError, UsageError
+from holdfast.base.environment import ManualClock
+from holdfast.errors import DrillSpaceError, StoreRefusedError, UsageError
+from holdfast.runs.assembly import open_vault
 from holdfast.runs.drill.scenarios import scenarios
+from holdfast.runs.drill.scenarios.cold import THAW_SECONDS, ColdStore
 from holdfast.runs.drill.scenarios.scenario import Scenario
+from holdfast.runs.reading import thaw
+from holdfast.runs.restore import RestoreRequest, run_restore
 
 from .conftest import a_site, sqlite_records
 
@@ -64,10 +72,38 @@ def test_a_scenario_goes_as_it_should_and_touches_no_vault(lab, name):
             assert report.good, report
             assert report.exit_code == 0
             assert report.expects == scenarios()[name].expects
+            if name == "cold-tier":
+                assert vault.drill_record(report.drill).record.phase("rehydrate") >= THAW_SECONDS / 2
             if report.drill:
                 assert vault.drill_record(report.drill).record.scenario == name
     assert content(lab) == before
     lab.nothing_left()
+
+
+def test_what_lies_cold_is_refused_before_anything_is_written_until_it_was_asked_for(lab, tmp_path):
+    clock = ManualClock(datetime(2026, 11, 25, tzinfo=UTC))
+    env = clock.environment()
+    opened = open_vault(
+        lab.root / "vault", key_file=lab.root / "key", passphrase=None, credential=None, env=env,
+        behind=lambda store: ColdStore(store, env),
+    )  # fmt: skip
+    with contextlib.closing(opened):
+        (newest,) = opened.snapshots()[-1:]
+        request = RestoreRequest(to=os.fsencode(tmp_path / "out"))
+        for _ in range(2):
+            with pytest.raises(StoreRefusedError, match="lie cold"):
+                run_restore(opened, newest, request)
+            assert not (tmp_path / "out").exists()
+        asked = thaw(opened, newest)
+        assert asked.asked > 0
+        assert thaw(opened, newest).thawing == asked.asked
+        pack = next(info.name for info in opened.store.list("data/"))
+        for read in (opened.store.get, lambda name: opened.store.get_range(name, 0, 10)):
+            with pytest.raises(StoreRefusedError, match="cold"):
+                read(pack)
+        clock.advance(timedelta(seconds=THAW_SECONDS))
+        assert thaw(opened, newest).asked == 0
+        assert run_restore(opened, newest, request).exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["missing-table", "corrupted-page"])

@@ -198,3 +198,9 @@ class VerifySettings(Section):
     older_than_days: StrictFloat | StrictInt | None = option(
         None, "Read only packs that were not verified for so long.", unit="days", ge=0
     )
+    bytes_max: Size | None = option(
+        None, "Read no more bytes of packs than this in one verification; the next goes on.", unit="bytes", ge=1
+    )
+    seconds_max: Seconds | None = option(
+        None, "Begin no pack after so long; the next verification goes on.", unit="seconds", ge=1
+    )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.plan import DrillPlan
     from holdfast.runs.drill.verdict import Standing
     from holdfast.runs.options import Cancel
+    from holdfast.services.catalogue import Service
 
 __all__ = [
     "DrillReport",
@@ -147,6 +148,8 @@ def run_drill(
     service = service_named(services_of(settings), name)
     if not vault.repository.is_root:
         raise NotPermittedError("a drill reads the vault and signs its record, which this credential cannot")
+    if options is not None:
+        _check_questions(service, options)
     if options is not None and options.snapshot and options.bare is None:
         # A name that is mistyped is no failed drill: nobody is called, and no record is signed.
         choose(vault, service, options.snapshot)
@@ -154,6 +157,21 @@ def run_drill(
     history = evidence.records()
     record = hold(vault, settings, service, options or DrillOptions(), history, events=events, stop=stop)
     return file_drill(vault, settings, record, evidence, history, events=events)
+
+
+def _check_questions(service: Service, options: DrillOptions) -> None:
+    """`UsageError` if the service has no such check, or the drill cannot ask it."""
+    known = [check.name for check in service.checks]
+    for name in options.checks:
+        if name not in known:
+            raise UsageError(
+                f"the service {service.name} has no check of that name",
+                next=f"its checks are: {', '.join(known) or 'none'}.",
+            )
+    if options.kind == "partial" and options.checks:
+        raise UsageError("a sample of files answers no question", next="ask with a mounted drill instead.")
+    if options.kind == "mounted" and options.at is not None:
+        raise UsageError("a mounted drill recovers to the end of the WAL", next="hold a full drill for another moment.")
 
 
 def file_drill(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.base.environment import format_time
@@ -29,6 +30,7 @@ from holdfast.errors import (
 from holdfast.repository.opening import read_keyring
 from holdfast.runs.assembly import STATE_VARIABLE, open_vault
 from holdfast.runs.drill.compare import compare
+from holdfast.runs.drill.data import give, move_data, open_way
 from holdfast.runs.drill.options import DrillOptions, Setting
 from holdfast.runs.drill.place import (
     DRILL_VARIABLE,
@@ -37,12 +39,13 @@ from holdfast.runs.drill.place import (
     check_space,
     free_bytes,
     open_folder,
-    space_needed,
     sweep,
 )
 from holdfast.runs.drill.plan import Selected, choose, last_answers, locate, production_of
 from holdfast.runs.drill.record import COUNTED, DrillRecord, Phase
 from holdfast.runs.drill.verdict import forecast_of, verdict_of
+from holdfast.runs.mounts.mount import mount_for
+from holdfast.runs.reading import thaw
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.wal import LOG_SUFFIX
 from holdfast.services.applications import named
@@ -53,6 +56,7 @@ from holdfast.services.judge import Outcome, judge
 if TYPE_CHECKING:
     from holdfast.base.events import Event, Events
     from holdfast.config import Settings
+    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel
     from holdfast.runs.results import EntryInfo, RestoreResult
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
 
 __all__ = ["hold"]
 
+THAW_DAYS = 1
+THAW_LOOK_SECONDS, THAW_LOOK_SECONDS_MAX = 0.5, 60.0
 RECOVERY_FILES = frozenset(
     {b"postgresql.auto.conf", b"tablespace_map", b"postmaster.pid", b"postmaster.opts", b"standby.signal"}
 )
@@ -157,7 +163,7 @@ def hold(
             read_keyring(drill.vault.repository.home, drill.vault.repository.root_key)
         selected = _located(drill, folder)
         if selected is not None:
-            _restored_and_proved(drill, folder, selected)
+            _drilled(drill, folder, selected)
         cleared = env.monotonic() - drill.began
     drill.phases.append(Phase("clearing away", cleared, env.monotonic() - drill.began - cleared, counted=False))
     newest = drill.newest or (selected.info.started if selected else moment)
@@ -198,28 +204,74 @@ def _located(drill: _Drill, folder: DrillFolder) -> Selected | None:
     except (DamageError, StoreError, AccessError, MissingError) as error:
         drill.fail("locate", error.what.splitlines()[0])
         return None
-    check_space(space_needed(selected.bytes, selected.count), free_bytes(folder.path))
+    check_space(selected.space_needed(drill.options), free_bytes(folder.path))
     return selected
 
 
-def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
-    """Restore, compare, start, ask, verify. What goes wrong with the backup becomes an outcome, and the rest is left out."""
+def _drilled(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
+    """Do the drill. What goes wrong with the backup becomes an outcome, and the rest is left out."""
     try:
-        with drill.phase("fetch"):
-            _fetch(drill, folder, selected)
-        _go_on(drill)
-        _inject(drill, "restored", Setting(folder.restored, folder.data))
-        with drill.phase("verification"):
-            _compare(drill, folder, selected)
-        _go_on(drill)
-        if drill.options.kind != "partial" and not drill.failed:
-            _with_application(drill, folder, selected)
+        if drill.options.kind == "mounted":
+            _mounted_and_asked(drill, folder, selected)
+        else:
+            _restored_and_proved(drill, folder, selected)
     except Interrupted:
         if not drill.deadline.passed():
             raise
         drill.fail("deadline", f"not done within {drill.settings.drill.seconds_max} s")
     except (DamageError, StoreError, AccessError, TargetError, RecoveryError, MissingError) as error:
         drill.fail("fetch", error.what.splitlines()[0])
+
+
+def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
+    """Restore, compare, start, ask, verify."""
+    _rehydrate(drill, selected)
+    with drill.phase("fetch"):
+        _fetch(drill, folder, selected)
+    _go_on(drill)
+    _inject(drill, "restored", Setting(folder.restored, folder.data))
+    with drill.phase("verification"):
+        _compare(drill, folder, selected)
+    _go_on(drill)
+    if drill.options.kind != "partial" and not drill.failed:
+        _with_application(drill, folder, selected)
+
+
+def _rehydrate(drill: _Drill, selected: Selected) -> None:
+    """Ask for what lies cold, and wait until it can be read."""
+    logs = [row for row in drill.vault.snapshots() if row.label == drill.service.recovers + LOG_SUFFIX]
+    needed = [(selected.info, selected.include), *((row, ()) for row in logs if drill.service.recovers)]
+    if not drill.options.thaw or not any(_asked(drill, info, include) for info, include in needed):
+        return
+    with drill.phase("rehydrate"):
+        pause = THAW_LOOK_SECONDS
+        while any(_asked(drill, info, include) for info, include in needed):
+            _go_on(drill)
+            drill.vault.env.sleep(pause)
+            pause = min(2 * pause, THAW_LOOK_SECONDS_MAX)
+
+
+def _asked(drill: _Drill, info: SnapshotInfo, include: tuple[bytes, ...]) -> bool:
+    """Ask for what of a snapshot lies cold; return whether something is awaited."""
+    found = thaw(drill.vault, info, include=include, days=THAW_DAYS)
+    return bool(found.asked or found.thawing)
+
+
+def _mounted_and_asked(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
+    """Start the application on a mount of the snapshot, and ask it. Each byte that is read was proved before."""
+    _rehydrate(drill, selected)
+    with contextlib.ExitStack() as stack:
+        with drill.phase("fetch"):
+            place = Path(folder.restored)
+            mount = stack.enter_context(
+                mount_for(drill.vault, selected.info, place, stop=drill.deadline, events=drill.events)
+            )
+            if drill.service.recovers:
+                _recover(drill, folder, selected, drill.events)
+        _go_on(drill)
+        _with_application(drill, folder, selected)
+        text = f"{mount.progress().fetched_bytes} of {selected.bytes} bytes were fetched"
+        drill.outcomes.append(Outcome("touched", "drill", "passed", "what was asked for", text))
 
 
 def _go_on(drill: _Drill) -> None:
@@ -263,8 +315,6 @@ def _fetch(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
 
 def _recover(drill: _Drill, folder: DrillFolder, selected: Selected, events: Events) -> None:
     """Fetch a base backup with all WAL that there is for it, and what brings it to its target."""
-    from pathlib import Path
-
     from holdfast.runs.recovery import RecoveryTarget, prepare_recovery, recovery_settings
 
     moment = drill.options.at
@@ -277,6 +327,7 @@ def _recover(drill: _Drill, folder: DrillFolder, selected: Selected, events: Eve
         Path(folder.restored),
         target=target,
         selected=None if moment is not None else selected.info,
+        mounted=drill.options.kind == "mounted",
         events=events,
         stop=drill.deadline,
     )
@@ -322,7 +373,8 @@ def _compare(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
 
 def _with_application(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
     service, settings = drill.service, drill.settings
-    data = _move_data(folder, drill.data or service.data)
+    reached = open_way if drill.options.kind == "mounted" else move_data
+    data = reached(folder, drill.data or service.data)
     if data is None:
         drill.fail("data", "the snapshot has no folder or file at the service's `data`")
         return
@@ -332,7 +384,7 @@ def _with_application(drill: _Drill, folder: DrillFolder, selected: Selected) ->
     programs = [service.programs] if service.programs else []
     with contextlib.ExitStack() as stack:
         with setup:
-            _give(folder, data, user, group)
+            give(folder, data, user, group)
             required = settings.drill.isolation == "required"
             cell = stack.enter_context(
                 open_cell(
@@ -372,7 +424,7 @@ def _proved(drill: _Drill, ground: Ground) -> None:
         _inject(drill, "service", setting)
         with drill.phase("service check"):
             _ask(drill, application)
-        if drill.options.deep:
+        if drill.options.deep and drill.options.kind != "mounted":
             with drill.phase("verification"):
                 drill.outcomes += application.verify()
     except ApplicationFailed as error:
@@ -384,33 +436,12 @@ def _proved(drill: _Drill, ground: Ground) -> None:
 def _ask(drill: _Drill, application: Application) -> None:
     last: Mapping[str, str] = last_answers(drill.history, drill.service.name)
     for check in drill.service.checks:
+        if drill.options.checks and check.name not in drill.options.checks:
+            continue
         began = drill.vault.env.monotonic()
         answer = application.ask(check)
         seconds = drill.vault.env.monotonic() - began
         drill.outcomes.append(judge(check, answer, last.get(check.name, ""), seconds))
-
-
-def _move_data(folder: DrillFolder, data: str) -> str | None:
-    """Move the application's data to where its user reaches it; return where it is. None if it is not there."""
-    if not data:
-        return folder.restored
-    place = os.path.join(folder.restored, data.lstrip("/"))
-    if os.path.realpath(place) != place or not os.path.lexists(place):
-        return None
-    os.rename(place, folder.data)
-    return folder.data
-
-
-def _give(folder: DrillFolder, data: str, user: int, group: int) -> None:
-    """Give the drill's copies to the application's user where they would be root's."""
-    if os.geteuid() != 0:
-        return
-    os.chown(folder.run, user, group)
-    if os.lstat(data).st_uid == 0:
-        os.lchown(data, user, group)
-        for inner, folders, names in os.walk(data):
-            for name in (*folders, *names):
-                os.lchown(os.path.join(inner, name), user, group)
 
 
 def _record(drill: _Drill, selected: Selected | None, began: str, age: float) -> DrillRecord:
@@ -424,7 +455,7 @@ def _record(drill: _Drill, selected: Selected | None, began: str, age: float) ->
     verdict, cause = verdict_of(
         drill.outcomes,
         rto=float(service.rto),
-        rto_achieved=0.0 if options.kind == "partial" else counted,
+        rto_achieved=0.0 if options.kind in ("partial", "mounted") else counted,
         rpo=float(service.rpo),
         rpo_achieved=age,
         rpo_judged=judged,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BareSite", "DrillOptions", "Injection", "Setting"]
 
-DrillKind = Literal["full", "partial"]
+DrillKind = Literal["full", "partial", "mounted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ class DrillOptions:
     """How a drill is held. The defaults are a full drill of the newest snapshot."""
 
     kind: DrillKind = "full"
-    """`partial`: a random sample of files is restored and compared, and nothing is started."""
+    """`partial`: a random sample of files is restored and compared, and nothing is started. `mounted`: the application runs on
+    a mount of the snapshot and is asked; only what it and the questions touch is fetched (one table, one study)."""
+    checks: tuple[str, ...] = ()
+    """Ask only these of the service's checks; empty: all."""
     snapshot: str = ""
     """A selector; empty: the newest of the service's source, whose age is then held against the RPO."""
     at: datetime | None = None
@@ -62,5 +65,8 @@ class DrillOptions:
     """Empty: as configured."""
     limits: Limits | None = None
     injection: Injection | None = None
+    thaw: bool = False
+    """Ask the stores for what lies cold and wait for it, as the phase `rehydrate`: that takes hours, and costs what they charge.
+    Otherwise a drill that needs it fails and says so."""
     deep: bool = True
     """Let the application's own tools look for damage (the longest part of a drill, and not counted)."""

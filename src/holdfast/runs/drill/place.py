@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from holdfast.base.environment import Environment
+from holdfast.engine import unmount_place
 from holdfast.errors import DrillRefusedError, DrillSpaceError
+from holdfast.services.keeper import parse_mounts
 
 __all__ = [
     "DRILL_VARIABLE",
@@ -226,6 +228,9 @@ def _remove(path: str) -> None:
             os.chmod(name, 0o700, follow_symlinks=not os.path.islink(name))
             os.rmdir(name) if os.path.isdir(name) and not os.path.islink(name) else os.unlink(name)
 
+    for point in _mounts_below(path):
+        with contextlib.suppress(OSError):
+            unmount_place(point, lazily=True)
     for name in sorted(os.listdir(path), key=lambda name: (name in (LOCK, MARKER), name)):
         inner = os.path.join(path, name)
         if os.path.isdir(inner) and not os.path.islink(inner):
@@ -235,6 +240,13 @@ def _remove(path: str) -> None:
         else:
             os.unlink(inner)
     os.rmdir(path)
+
+
+def _mounts_below(path: str) -> list[str]:
+    """Return what is mounted below a folder, the innermost first: a killed drill's mount, which nobody answers for."""
+    with open("/proc/self/mountinfo") as file:
+        points = [point for point, _ in parse_mounts(file.read())]
+    return [point for point in reversed(points) if point.startswith(path + "/")]
 
 
 def production_folders(

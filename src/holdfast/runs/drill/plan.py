@@ -69,6 +69,10 @@ class Selected:
     owner: int
     """Whom the application's data belongs to; -1 if that is not known."""
 
+    def space_needed(self, options: DrillOptions) -> int:
+        """Return the bytes of disk that a drill of it needs; on a mount only entries are sure to come."""
+        return space_needed(0 if options.kind == "mounted" else self.bytes, self.count)
+
 
 def choose(vault: OpenVault, service: Service, selector: str) -> SnapshotInfo:
     """Return the snapshot to drill: the selector's, or the newest of the service's source.
@@ -149,23 +153,18 @@ def plan_of(
         snapshot_started=info.started.strftime("%Y-%m-%d %H:%M UTC"),
         files=selected.files,
         bytes=selected.bytes,
-        space_needed=space_needed(selected.bytes, selected.count),
+        space_needed=selected.space_needed(options),
         space_free=free_bytes(place),
         isolation=settings.drill.isolation,
         rto=float(service.rto),
         forecast=forecast_of([record for record in history if record.service == service.name], selected.bytes),
-        checks=tuple(check.name for check in service.checks),
+        checks=options.checks or tuple(check.name for check in service.checks),
     )
 
 
 def last_answers(history: Sequence[DrillRecord], service: str) -> Mapping[str, str]:
     """Return what each check found in the service's last drill that passed."""
     for record in reversed(history):
-        if (
-            record.service == service
-            and record.verdict != "failed"
-            and record.kind != "partial"
-            and not record.scenario
-        ):
+        if record.service == service and record.verdict != "failed" and not record.in_part and not record.scenario:
             return {outcome.name: outcome.found for outcome in record.outcomes}
     return {}

@@ -57,7 +57,8 @@ class DrillRecord:
     service: str
     title: str
     kind: str
-    """`full`, `partial` (a sample of files, no application) or `bare` (with a copy of the store and a recovery kit only)."""
+    """`full`, `bare` (with a copy of the store and a recovery kit only), `partial` (a sample of files, no application) or
+    `mounted` (the application on a mount, some questions, only what they touched)."""
     scenario: str
     """The failure that was injected before; empty: none."""
     verdict: str
@@ -100,7 +101,12 @@ class DrillRecord:
     @property
     def proves(self) -> bool:
         """Whether it shows that the service comes back: it passed, whole, and nothing was broken on purpose."""
-        return self.verdict == "passed" and self.kind != "partial" and not self.scenario
+        return self.verdict == "passed" and not self.in_part and not self.scenario
+
+    @property
+    def in_part(self) -> bool:
+        """Whether only a part of the service was drilled: its time says nothing of the whole."""
+        return self.kind in ("partial", "mounted")
 
     def phase(self, name: str) -> float:
         """Return the seconds of a phase, all its spans together; 0 if it did not happen."""

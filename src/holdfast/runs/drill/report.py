@@ -34,6 +34,7 @@ HEADLINES: dict[str, tuple[State, str]] = {
 KINDS = {
     "full": "full drill",
     "partial": "partial drill: a sample of files, no application",
+    "mounted": "drill on a mount: the application and the questions asked, only what they touched",
     "bare": "bare-site drill: with a copy of the store and a recovery kit only",
 }
 NEXT = {
@@ -78,7 +79,7 @@ def _detail(record: DrillRecord) -> str:
 def _figures(record: DrillRecord) -> Facts:
     late: State = "bad" if record.rto_achieved > record.rto else "good"
     old: State = "neutral" if not record.rpo_judged else "bad" if record.rpo_achieved > record.rpo else "good"
-    counted = record.kind != "partial"
+    counted = not record.in_part
     return Facts(
         (
             Fact("Time to come back", format_seconds(record.rto_achieved), late if counted else "neutral"),
@@ -97,7 +98,7 @@ def _sections(record: DrillRecord, history: Sequence[DrillRecord]) -> Iterator[S
     yield Section("What to do", (Paragraph(NEXT[record.verdict]), *_weaker(record)))
     yield Section("How long it took", tuple(_times(record)))
     yield Section("What was checked", (_checks(record),))
-    if record.kind != "partial":
+    if not record.in_part:
         yield Section("Against earlier drills", tuple(_trend(record, history)))
     yield Section(
         "What this proves",
@@ -149,7 +150,7 @@ def _checks(record: DrillRecord) -> Table:
 
 
 def _trend(record: DrillRecord, history: Sequence[DrillRecord]) -> Iterator[Block]:
-    shown = [each for each in history if each.kind != "partial" and not each.scenario and each.number < record.number]
+    shown = [each for each in history if not each.in_part and not each.scenario and each.number < record.number]
     states: dict[str, State] = {"passed": "good", "missed": "attention", "failed": "bad"}
     points = tuple(
         Point(each.began[5:10], each.rto_achieved, format_seconds(each.rto_achieved), state=states[each.verdict])

@@ -71,7 +71,7 @@ def runbook_document(
 
 
 def _last(records: Sequence[DrillRecord], service: str) -> DrillRecord | None:
-    own = [each for each in records if each.service == service and not each.scenario and each.kind != "partial"]
+    own = [each for each in records if each.service == service and not each.scenario and not each.in_part]
     passed = [each for each in own if each.verdict != "failed"]
     return passed[-1] if passed else None
 

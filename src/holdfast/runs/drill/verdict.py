@@ -69,7 +69,7 @@ def forecast_of(records: Sequence[DrillRecord], size: int) -> Forecast | None:
             record.first_byte,
         )
         for record in records
-        if record.kind != "partial" and record.verdict != "failed" and not record.scenario
+        if not record.in_part and record.verdict != "failed" and not record.scenario
     ]
     return forecast(samples[-FORECAST_DRILLS_MAX:], size)
 
@@ -97,7 +97,7 @@ def alerts_of(record: DrillRecord, attention: float) -> Iterator[Alert]:
             safe="everything came back right; only the objective was missed.",
             next="give the recovery faster hardware, back up more often, or agree on another objective.",
         )
-    if record.verdict != "failed" and record.rto_achieved <= record.rto and record.kind != "partial":
+    if record.verdict != "failed" and record.rto_achieved <= record.rto and not record.in_part:
         expected = record.forecast.high if record.forecast is not None else record.rto_achieved
         if max(expected, record.rto_achieved / attention) > record.rto:
             yield Alert(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Note, Progress, ignore
-from holdfast.errors import NotPermittedError, SnapshotMissingError, UsageError
+from holdfast.errors import Interrupted, NotPermittedError, SnapshotMissingError, UsageError
 from holdfast.runs.approvals import authorise, break_glass_alert
 from holdfast.runs.governed import governed
 from holdfast.runs.mounts.layout import Row, UpperFolder, rows_of, upper_of
@@ -22,7 +22,7 @@ from holdfast.runs.reading import refuse_cold
 from holdfast.runs.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from holdfast.base.events import Events
     from holdfast.repository.types import SnapshotInfo
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from holdfast.runs.governed import GovernedRun
     from holdfast.runs.options import Cancel, Limits
 
-__all__ = ["MountRequest", "mount_snapshots", "mount_writable"]
+__all__ = ["MountRequest", "mount_for", "mount_snapshots", "mount_writable"]
 
 LOOK_SECONDS = 0.2
 CACHE_BYTES = 256 << 20
@@ -137,27 +137,10 @@ def mount_writable(
         make_upper(folder, vault.vault_id, chosen.id)
     totals = _exactly(trees)
     began = vault.env.monotonic()
-    with ExitStack() as stack:
-        stack.enter_context(held(folder, env=vault.env))
-        steered = stack.enter_context(
-            governed(vault, limits, kind="restore", label=chosen.label, events=events, stop=stop)
-        )
-        try:
-            mount = engine.Mount.writable(
-                reader=trees.reader,
-                trees=list(trees.trees.values()),
-                upper=os.fspath(folder.root),
-                place=os.fspath(request.place),
-                boot=boot_id(),
-                whole=folder.whole.exists(),
-                limits=vault.limits,
-                cache_bytes=request.cache_bytes,
-                allow_other=request.allow_other,
-                owners=request.keeps_owners,
-                fill=fill,
-            )
-        except OSError as error:
-            raise mounting(error) from error
+    with (
+        governed(vault, limits, kind="restore", label=chosen.label, events=events, stop=stop) as steered,
+        _writable(vault, trees, request, folder, fill=fill) as mount,
+    ):
         notes = [Note("mounted: the application can start", "mounted")]
         if trees.missing:
             notes.insert(
@@ -174,6 +157,59 @@ def mount_writable(
         whole=found.whole,
         lost_files=found.lost_files,
     )
+
+
+@contextmanager
+def mount_for(
+    vault: OpenVault, info: SnapshotInfo, place: Path, *, stop: Cancel | None = None, events: Events = ignore
+) -> Iterator[engine.Mount]:
+    """Mount a snapshot to work on for as long as the context lasts, and fetch only what is touched; nobody else watches it.
+
+    Its upper folder lies beside `place` and is left. Errors: as of `Vault.mount_writable`; `Interrupted`.
+    """
+    request = MountRequest(place, allow_other=os.geteuid() == 0)
+    check_place(vault, place)
+    folder = upper_of(place, None)
+    _authorise(vault, [info], request, _classes(vault, request), events)
+    refuse_cold(vault, info, (), None)
+    with engine.translated():
+        trees = Trees(vault, info)
+    make_upper(folder, vault.vault_id, info.id)
+    if stop is not None and stop.is_set():
+        raise Interrupted(safe="the vault was only read.")
+    with _writable(vault, trees, request, folder, fill=False) as mount:
+        yield mount
+
+
+@contextmanager
+def _writable(
+    vault: OpenVault, trees: Trees, request: MountRequest, folder: UpperFolder, *, fill: bool
+) -> Iterator[engine.Mount]:
+    """Hold the upper folder and mount it above a snapshot. What still stands in the end is detached."""
+    with held(folder, env=vault.env):
+        try:
+            mount = engine.Mount.writable(
+                reader=trees.reader,
+                trees=list(trees.trees.values()),
+                upper=os.fspath(folder.root),
+                place=os.fspath(request.place),
+                boot=boot_id(),
+                whole=folder.whole.exists(),
+                limits=vault.limits,
+                cache_bytes=request.cache_bytes,
+                allow_other=request.allow_other,
+                owners=request.keeps_owners,
+                fill=fill,
+            )
+        except OSError as error:
+            raise mounting(error) from error
+        try:
+            yield mount
+        finally:
+            if not mount.over:
+                with suppress(OSError):
+                    mount.unmount(lazily=True)
+            mount.join()
 
 
 def _chosen(

@@ -105,7 +105,14 @@ def _drilled(
 
     from holdfast.runs.drill.options import Injection
 
-    opened = open_vault(arranged.url, key_file=arranged.key_file, passphrase=None, credential=None, env=broken.env)
+    opened = open_vault(
+        arranged.url,
+        key_file=arranged.key_file,
+        passphrase=None,
+        credential=None,
+        env=broken.env,
+        behind=arranged.behind,
+    )
     try:
         chosen = replace(
             options,
@@ -116,6 +123,7 @@ def _drilled(
             else Injection(scenario.name),
             bare=None,
             kind="full",
+            thaw=True,
         )
         return hold(opened, broken.settings, broken.service, chosen, history, events=broken.events)
     finally:

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from holdfast.errors import AccessError, DamageError, DrillRefusedError, HoldfastError, WrongKeyError
+from holdfast.errors import AccessError, DamageError, DrillRefusedError, HoldfastError, UsageError, WrongKeyError
 from holdfast.repository import writers
 from holdfast.repository.credentials import KeyFile
 from holdfast.repository.retention import suspicious
@@ -17,6 +17,7 @@ from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.lastgood import last_good
 from holdfast.runs.drill.place import check_place
 from holdfast.runs.drill.plan import choose, production_of
+from holdfast.runs.drill.scenarios.cold import THAW_SECONDS, ColdStore
 from holdfast.runs.drill.scenarios.copies import copied, flip_bytes, packs_of_content
 from holdfast.runs.drill.scenarios.scenario import Arranged, Broken, Detected, Scenario
 from holdfast.runs.options import BackupOptions, Limits
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCENARIOS",
+    "cold_tier",
     "corrupt_index",
     "corrupt_pack",
     "expired_credential",
@@ -194,6 +196,18 @@ def slow_network(broken: Broken) -> Arranged:
     )
 
 
+def cold_tier(broken: Broken) -> Arranged:
+    """Keep all content in a class of storage that must be thawed before it can be read."""
+    if not broken.copy.names("data/"):
+        raise UsageError("this scenario does not apply: the vault has no packs of content", next="choose another.")
+    return Arranged(
+        broken.copy.url,
+        broken.copy.key_file,
+        behind=lambda store: ColdStore(store, broken.env),
+        note=f"content was asked for, and thawed within {THAW_SECONDS:.0f} s",
+    )
+
+
 def wrong_target(broken: Broken) -> Arranged:
     """Let an operator name production as the place of the drill."""
     production = production_of(broken.vault, broken.settings)
@@ -229,6 +243,7 @@ SCENARIOS = (
     Scenario("expired-credential", "The host's credential was revoked", "recovers", expired_credential),
     Scenario("ransomware", "The service was encrypted, and backed up so", "recovers", ransomware),
     Scenario("slow-network", "The store answers slowly", "recovers", slow_network),
+    Scenario("cold-tier", "All content lies cold and must be thawed first", "recovers", cold_tier),
     Scenario(
         "wrong-target",
         "An operator drills into production",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.scenarios.copies import VaultCopy
     from holdfast.runs.options import Limits
     from holdfast.services.catalogue import Service
+    from holdfast.stores.protocol import Store
 
 __all__ = ["Arranged", "Broken", "Detected", "Scenario", "ScenarioReport"]
 
@@ -52,6 +53,8 @@ class Arranged:
     """The snapshot to restore; empty: the newest."""
     limits: Limits | None = None
     injection: Injection | None = None
+    behind: Callable[[Store], Store] | None = None
+    """What stands between the drill and the store."""
     note: str = ""
     """What was done about the failure before, in a sentence."""
 
