@@ -17,7 +17,8 @@ from holdfast.reliability.telemetry import Endpoint, Point, metrics_body, parent
 from holdfast.runs.configured import telemetry_endpoint
 from holdfast.runs.monitoring.metrics import points
 from holdfast.runs.schedule.exporter import QUEUED_MAX, Exporter
-from holdfast.runs.schedule.records import RunState
+from holdfast.runs.schedule.launch import Ended
+from holdfast.runs.schedule.records import Entry, Outcome, RunRecord, RunState
 from servers import process
 from servers.otlp import collector
 from unit.monitoring.reports import full_report
@@ -106,6 +107,14 @@ def test_a_full_queue_drops_and_says_how_much(monkeypatch):
         exporter.wait()
         assert (exporter.dropped, exporter.failure, len(found.came)) == (0, "", 1)
         assert found.faults() == []
+        entry = Entry("nightly", "backup")
+        record = RunRecord("nightly", NOW, RunState.FAILED, 2, NOW, None, None, None, "", "", "ab" * 16)
+        exporter.run_ended(entry, Ended(record, Outcome(7, "store-full")), NOW)
+        exporter.wait()
+        (span,) = found.spans()
+        assert (span["traceId"], span["spanId"], span["status"]) == ("ab" * 16, "ab" * 8, {"code": 2})
+        assert attributes(span)["holdfast.code"] == "store-full"
+        assert found.faults() == []
         found.status = 500
         exporter.figures(full_report())
         exporter.wait()
@@ -123,6 +132,7 @@ def test_a_full_queue_drops_and_says_how_much(monkeypatch):
 def test_what_cannot_be_sent_is_a_reason_and_no_error(tmp_path):
     port = process.free_port()
     assert post(Endpoint(f"http://127.0.0.1:{port}", seconds=2.0), "traces", {}) == "Connection refused"
+    assert post(Endpoint(f"https://127.0.0.1:{port}", seconds=2.0), "traces", {}) == "Connection refused"
     assert "cannot be read" in post(Endpoint("https://127.0.0.1", ca_file=str(tmp_path / "none")), "traces", {})
     assert parent_of(trace_parent("ab" * 16, "cd" * 8)) == ("ab" * 16, "cd" * 8)
     for text in ("", "x", f"00-{'0' * 32}-{'ab' * 8}-01", f"00-{'ab' * 16}-{'0' * 16}-01"):

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from holdfast.reliability.audit import files
 from holdfast.reports.compliance import ComplianceFacts, CopiesFact, DrillFact, SourceFact, assess, document
 from holdfast.reports.controls import CONTROLS
 from holdfast.reports.page import page
-from holdfast.runs.alerting import open_desk
+from holdfast.runs.alerting import book_path, open_desk
 from holdfast.runs.compliance import compliance_page
 from holdfast.runs.drill.drills import prove
 
@@ -267,6 +268,9 @@ def test_a_damaged_or_missing_log_is_a_gap_and_no_failure(configured):
     segment.write_bytes(b"nonsense\n")
     assert vault.compliance().counts["gap"] > 0
     shutil.rmtree(folder)
+    Path(book_path()).unlink(missing_ok=True)
+    Path(book_path()).mkdir()
+    assert {each.id: each for each in vault.compliance().findings}["failure alerts"].status == "gap"
     found = {finding.id: finding for finding in vault.compliance().findings}
     assert found["164.312(b)"].status == "gap"
 

@@ -243,6 +243,9 @@ def test_the_copies_of_packs_are_counted_on_real_stores(tmp_path, monkeypatch):
         site.backup(vault)
         facts = vault_facts(vault._vault)
         assert facts.home_copies == 2, "the home's objects are copied to another store"
+        site.down.add("third")
+        assert vault_facts(vault._vault).home_copies == 1, "a copy that does not answer is none"
+        site.down.clear()
         assert all(each.lacking == 0 and each.oldest_days is not None for each in facts.classes)
         report = make_report(
             config.loads(TEXT, environ={}).settings, (), facts, ScheduleBook(":memory:", site.env), (), site.clock.now()
