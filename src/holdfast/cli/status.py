@@ -170,7 +170,7 @@ def _source_row(source: SourceStatus) -> tuple[str, ...]:
         format_seconds(source.age_seconds) if source.age_seconds is not None else "-",
         format_seconds(source.rpo_seconds) if source.rpo_seconds is not None else "-",
         source.verdict.upper() if source.verdict == "missed" else source.verdict,
-        _days(source.verified_oldest_days, "never all"),
+        _days(source.verified_oldest_days, "never all") if source.copies is not None else "-",
         _days(source.drill_days, "none"),
         f"{source.copies} of {source.copies_wanted}" if source.copies is not None else "-",
         str(source.alerts),

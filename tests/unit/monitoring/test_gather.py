@@ -165,9 +165,11 @@ def test_the_vault_has_the_last_word_on_what_is_in_it(settings):
     entries = entries_of(settings)
     book.since("nightly")
     facts = VaultFacts(NOW, "v", sources=(SourceStatus("ehr", NOW - timedelta(hours=1), None, None, "unwatched"),))
-    assert source_facts(entries, facts, book, 7)[0].last_good == NOW - timedelta(hours=1)
-    assert source_facts(entries, VaultFacts(NOW, "v"), book, 7)[0].last_good is None
-    assert source_facts(entries, VaultFacts(NOW, error="store"), book, 7)[0] == SourceFacts("ehr", None, 172_800.0, NOW)
+    assert source_facts(settings, entries, facts, book)[0].last_good == NOW - timedelta(hours=1)
+    assert source_facts(settings, entries, VaultFacts(NOW, "v"), book)[0].last_good is None
+    assert source_facts(settings, entries, VaultFacts(NOW, error="store"), book)[0] == SourceFacts(
+        "ehr", None, 172_800.0, NOW
+    )
 
 
 def test_alerts_that_only_the_vault_can_tell_of(settings):
@@ -332,3 +334,31 @@ def test_the_room_of_a_store_that_is_away_is_not_known(tmp_path, monkeypatch):
     monkeypatch.setattr(vault.store, "room", away)
     assert vault_facts(vault).rooms == ()
     vault.close()
+
+
+def test_a_job_that_a_timer_starts_has_its_objective_all_the_same():
+    text = TEXT.replace('[schedule.nightly]\njob = "ehr"\nevery_seconds = "1d"\n', '[jobs.lab]\npaths = ["/x"]\n')
+    loaded = config.loads(text, environ={}).settings
+    clock = ManualClock(NOW)
+    book = ScheduleBook(":memory:", clock.environment())
+    alerts = AlertBook(":memory:", clock.environment())
+
+    def verdicts(facts):
+        report = make_report(loaded, entries_of(loaded), facts, book, alerts.live(), clock.now())
+        return {source.name: source.verdict for source in report.sources}, set(report.dangers)
+
+    known = SourceStatus("ehr", NOW - timedelta(days=3), None, None, "unwatched", 1)
+    assert verdicts(VaultFacts(NOW, "v", sources=(known,))) == ({"ehr": "missed", "lab": "never"}, {"rpo-missed ehr"})
+    fresh = replace(known, last_good=NOW)
+    assert verdicts(VaultFacts(NOW, "v", sources=(fresh,)))[0]["ehr"] == "ok"
+    assert verdicts(VaultFacts(NOW, "v"))[1] == set(), "it is watched from now on"
+    assert verdicts(VaultFacts(NOW, error="store"))[0]["ehr"] == "unknown"
+    clock.advance(timedelta(days=3))
+    assert verdicts(VaultFacts(clock.now(), "v"))[1] == {"rpo-missed ehr"}
+    assert verdicts(VaultFacts(clock.now(), error="store"))[1] == set(), "nobody knows of its age"
+
+
+def test_two_entries_of_one_job_are_one_source(settings):
+    loaded = config.loads(TEXT + '[schedule.noon]\njob = "ehr"\nevery_seconds = "1d"\n', environ={}).settings
+    book = ScheduleBook(":memory:", ManualClock(NOW).environment())
+    assert [fact.name for fact in source_facts(loaded, entries_of(loaded), VaultFacts(NOW, "v"), book)] == ["ehr"]

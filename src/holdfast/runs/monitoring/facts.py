@@ -134,7 +134,9 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
         rehearsed = last_rehearsal(vault.repository.home)
         home_copies = _home_copies(vault)
         placed = vault.store.placements.rows() if isinstance(vault.store, PlacedStore) else ()
-        classes = _placed_classes(vault, placed) if placed else _classes(packs, ledger, now)
+        classes = (
+            _placed_classes(vault, placed) if isinstance(vault.store, PlacedStore) else _classes(packs, ledger, now)
+        )
         rooms = tuple(_rooms(vault, packs, placed, capacities or {}))
     except HoldfastError as error:
         return unreadable(error, now)

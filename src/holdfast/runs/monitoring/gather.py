@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from holdfast.base.events import Alert
 from holdfast.classes.policy import HOME
 from holdfast.config import Settings
+from holdfast.config.objectives import rpo_of
 from holdfast.errors import Safety
 from holdfast.reliability.alerts import AlertRecord, AlertState
 from holdfast.reliability.objectives import (
@@ -52,30 +53,42 @@ SILENT_SECONDS = 900.0
 DRILL_FACT = "drill"
 """The fact under which a finished drill is noted in the schedule's book."""
 _DAY = 86400.0
+_UNSCHEDULED = "job:"
+"""What a job is called in the schedule's book that the schedule does not start."""
 _PEM_BYTES_MAX = 1 << 20
 
 
 def source_facts(
-    entries: Iterable[Entry], facts: VaultFacts, book: ScheduleBook, silent_days: int
+    settings: Settings, entries: Iterable[Entry], facts: VaultFacts, book: ScheduleBook
 ) -> tuple[SourceFacts, ...]:
-    """Return the facts about sources: those of this host's jobs with their objectives, others with their silence."""
+    """Return the facts about sources: those of this host's jobs with their objectives, others with their silence.
+
+    A job that something else starts (a timer, a person) has its objective all the same.
+    """
     by_name = {source.name: source for source in facts.sources}
-    found = []
-    jobs = set()
+    found: dict[str, SourceFacts] = {}
     for entry in entries:
-        if entry.kind != "backup":
+        if entry.kind != "backup" or entry.job in found:
             continue
-        jobs.add(entry.job)
         source = by_name.get(entry.job)
         # The vault has the last word on what is in it; the book speaks where the vault cannot.
         good = book.last_good(entry.name) if facts.error else (source.last_good if source else None)
-        found.append(SourceFacts(entry.job, good, entry.rpo_seconds, book.since(entry.name)))
-    found += [
-        SourceFacts(source.name, source.last_good, silent_seconds=silent_days * _DAY)
-        for source in facts.sources
-        if source.name not in jobs
-    ]
-    return tuple(found)
+        found[entry.job] = SourceFacts(entry.job, good, entry.rpo_seconds, book.since(entry.name))
+    for job in settings.jobs:
+        rpo = rpo_of(settings, job)
+        if job in found or rpo is None:
+            continue
+        source = by_name.get(job)
+        # Nobody but the vault knows of such a job: while it cannot be read, nothing is said of its age.
+        since = None if facts.error else book.since(f"{_UNSCHEDULED}{job}")
+        found[job] = SourceFacts(job, source.last_good if source else None, rpo, since)
+    silent = settings.monitoring.host_silent_days * _DAY
+    others = (
+        SourceFacts(each.name, each.last_good, silent_seconds=silent)
+        for each in facts.sources
+        if each.name not in found
+    )
+    return (*found.values(), *others)
 
 
 def start_facts(entries: Iterable[Entry], book: ScheduleBook, now: datetime) -> tuple[StartFacts, ...]:
@@ -95,7 +108,7 @@ def host_facts(
     settings: Settings, entries: Sequence[Entry], facts: VaultFacts, book: ScheduleBook, now: datetime
 ) -> list[Facts]:
     """Return the facts that can be known without the vault: objectives of jobs, starts, certificates."""
-    watched: list[Facts] = [*source_facts(entries, facts, book, settings.monitoring.host_silent_days)]
+    watched: list[Facts] = [*source_facts(settings, entries, facts, book)]
     watched += start_facts(entries, book, now)
     watched += [
         ExpiryFacts(name, "certificate", certificate_expiry(path, newest=trusted), settings.monitoring.expiry_days)
@@ -215,9 +228,10 @@ def _source_status(
         age_seconds=age,
         rpo_seconds=fact.rpo_seconds,
         verdict=words.get(codes.get(fact.name, ""), otherwise),
-        copies=min((each.copies for each in classes), default=None),
+        # Without a data pack of its own, its content lies in packs of metadata, on the home.
+        copies=min((each.copies for each in classes), default=facts.home_copies if known is not None else None),
         copies_wanted=max((each.copies_wanted for each in classes), default=1),
-        verified_oldest_days=_oldest([each.oldest_days for each in classes]),
+        verified_oldest_days=_oldest([each.oldest_days for each in classes] if classes else facts.ages_days),
         drill_days=(now - min(drilled)).total_seconds() / _DAY if drilled else None,
         alerts=sum(record.subject in names for record in live),
     )
@@ -261,7 +275,7 @@ def make_report(
     seen = endangered(host_facts(settings, entries, facts, book, now), now)
     if not facts.error:
         seen += vault_alerts(settings, facts, book)
-    sources = source_facts(entries, facts, book, settings.monitoring.host_silent_days)
+    sources = source_facts(settings, entries, facts, book)
     named = {source.name for source in sources}
     sources += tuple(SourceFacts(job, None) for job in settings.jobs if job not in named)
     live = [record for record in alerts if record.state is not AlertState.RESOLVED]
