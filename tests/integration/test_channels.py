@@ -26,6 +26,7 @@ from holdfast.base.environment import ManualClock, system
 from holdfast.config import ChannelSettings
 from holdfast.errors import ChannelDriverMissingError, ChannelError, ConfigError, Safety
 from holdfast.reliability.notify import Message, build, chat
+from holdfast.reliability.notify.delivery import Deliveries
 from holdfast.reliability.notify.registry import maker_of
 from holdfast.reliability.notify.webhook import sign
 from servers import process
@@ -229,11 +230,15 @@ def test_a_webhook_waits_when_told_to_and_follows_nothing():
         came,
     ):
         hooked = channel("webhook", {"URL": f"http://127.0.0.1:{port}/"}, clock.environment(), url="env:URL")
-        assert hooked.send(MESSAGE).reference == "HTTP 200"
-        assert clock.slept == [7.0]
-        for status in (302, 429):
-            with pytest.raises(ChannelError, match=f"status {status}"):
-                hooked.send(MESSAGE)
+        deliveries = Deliveries(clock.environment())
+        receipt = deliveries.send("hook", hooked, MESSAGE, attempts=2, seconds=20.0)
+        assert receipt.reference == "HTTP 200"
+        assert clock.slept == [7.0], "as long as it was told to, and nobody else retried"
+        with pytest.raises(ChannelError, match="status 302"):
+            hooked.send(MESSAGE)
+        with pytest.raises(ChannelError, match="status 429"):
+            deliveries.send("hook", hooked, MESSAGE, attempts=2, seconds=20.0)
+        assert clock.slept == [7.0], "what does not fit its budget is not waited for"
         assert len(came) == 4
     with pytest.raises(ChannelError, match="Connection refused"):
         hooked.send(MESSAGE)

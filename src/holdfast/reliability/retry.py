@@ -22,7 +22,16 @@ from holdfast.errors import (
     StoreUnreachableError,
 )
 
-__all__ = ["FOREVER_SECONDS", "POLICIES", "RetryPolicy", "Retrying", "kind_of_failure", "pause_before"]
+__all__ = [
+    "FOREVER_SECONDS",
+    "POLICIES",
+    "RETRY_AFTER",
+    "RetryPolicy",
+    "Retrying",
+    "asked_seconds",
+    "kind_of_failure",
+    "pause_before",
+]
 
 FOREVER_SECONDS = 366 * 86400.0
 RETRY_AFTER = "retry_after_seconds"
@@ -63,18 +72,18 @@ def kind_of_failure(error: BaseException) -> str:
         case BreakerOpenError() | ApplicationLeftAloneError():
             return "final"
         case StoreUnreachableError():
-            return "store-throttled" if _asked(error) > 0 else "store-unreachable"
+            return "store-throttled" if asked_seconds(error) > 0 else "store-unreachable"
         case StoreFullError() | StoreRefusedError():
             return "final"
         case HoldfastError() if error.code in POLICIES:
             return error.code
-        case HoldfastError() if error.retry is Retry.LATER and _asked(error) > 0:
+        case HoldfastError() if error.retry is Retry.LATER and asked_seconds(error) > 0:
             return "store-throttled"
         case _:
             return "final"
 
 
-def _asked(error: BaseException) -> float:
+def asked_seconds(error: BaseException) -> float:
     """Return how long the other side asked to be left alone; 0 if it did not, or not sensibly."""
     asked = getattr(error, "facts", {}).get(RETRY_AFTER)
     return float(asked) if isinstance(asked, int | float) and 0 < asked < FOREVER_SECONDS else 0.0
@@ -118,7 +127,7 @@ class Retrying:
                     attempt=attempt,
                     elapsed_seconds=self._env.monotonic() - began,
                     dice=int.from_bytes(self._env.random_bytes(4), "little") / 2**32,
-                    asked_seconds=_asked(error),
+                    asked_seconds=asked_seconds(error),
                 )
                 if pause is None:
                     error.facts.setdefault("attempts", attempt)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from holdfast.base.environment import Environment
 from holdfast.errors import ChannelError, HoldfastError, Retry
 from holdfast.reliability.notify.protocol import Channel, Message, Receipt
-from holdfast.reliability.retry import POLICIES, RetryPolicy, pause_before
+from holdfast.reliability.retry import POLICIES, RetryPolicy, asked_seconds, pause_before
 
 __all__ = ["Deliveries"]
 
@@ -40,7 +40,8 @@ class Deliveries:
             except ChannelError as error:
                 elapsed = self._env.monotonic() - began
                 dice = int.from_bytes(self._env.random_bytes(4), "little") / 2**32
-                pause = pause_before(policy, attempt=attempt, elapsed_seconds=elapsed, dice=dice)
+                asked = asked_seconds(error)
+                pause = pause_before(policy, attempt=attempt, elapsed_seconds=elapsed, dice=dice, asked_seconds=asked)
                 if pause is None or error.retry is Retry.NEVER:
                     raise
             self._env.sleep(pause)

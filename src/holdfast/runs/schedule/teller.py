@@ -15,7 +15,7 @@ from holdfast.reliability.alerts.desk import Round
 __all__ = ["Teller"]
 
 PATIENCE_SECONDS = 1.0
-LAST_SECONDS = 20.0
+LAST_SECONDS = 10.0
 """How long the end of the service waits for the messages that are on their way."""
 
 
