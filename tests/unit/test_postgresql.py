@@ -43,6 +43,7 @@ from holdfast.runs.recovery import (
 from holdfast.sources import connectors
 from holdfast.sources.connectors.postgresql import checks, control, layout, logical, pages, session, summaries
 from holdfast.sources.connectors.postgresql.checks import Server
+from holdfast.sources.connectors.postgresql.programs import client_programs
 from holdfast.sources.connectors.protocol import Capture, CapturedStream, Connection, Evidence, Verdict
 
 SERVER = Server(
@@ -281,14 +282,14 @@ def test_what_a_server_answers_becomes_an_error_of_ours(error, kind):
 
 def test_a_dump_needs_a_version_and_its_programs(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(DriverMissingError, match="pg_dump of PostgreSQL 99"):
-        logical._programs(99, "")
+    with pytest.raises(DriverMissingError, match="pg_dumpall of PostgreSQL 99"):
+        client_programs(99, "", "pg_dumpall")
     (tmp_path / "pg_dumpall").touch()
-    assert logical._programs(99, str(tmp_path)) == tmp_path
+    assert client_programs(99, str(tmp_path), "pg_dumpall") == tmp_path
     monkeypatch.setattr(shutil, "which", lambda _: str(tmp_path / "pg_dumpall"))
-    assert logical._programs(99, "") == tmp_path
+    assert client_programs(99, "", "pg_dumpall") == tmp_path
     with pytest.raises(DriverMissingError):
-        logical._programs(99, "/nowhere")
+        client_programs(99, "/nowhere", "pg_dumpall")
     made = logical.PostgreSQLDump(Connection("x", host="h", port=5, user="u"), ManualClock().environment())
     monkeypatch.setattr(
         made, "_session", type("Old", (), {"one": lambda *_: (120000, "u", True), "close": lambda _: None})()

@@ -53,6 +53,7 @@ from holdfast.runs.drill import drills, evidence, plan, record, scenarios
 from holdfast.runs.monitoring import report
 from holdfast.runs.mounts import results as mount_results
 from holdfast.sources import spool
+from holdfast.sources.connectors.postgresql import receiver
 
 __all__ = ["ERROR_FIELDS", "EXTRA", "RECORDS", "Shape", "problems", "shape"]
 
@@ -140,6 +141,7 @@ RECORDS: dict[str, type] = {
     "wal-pushed": spool.Pushed,
     "recovery-prepared": recover.RecoveryPrepared,
     "recovery-checked": start.RecoveryReport,
+    "wal-received": receiver.Received,
     "wal-status": spool.SpoolState,
     "run": steer.RunStatus,
     "pause": governor.PauseSet,
@@ -203,6 +205,7 @@ RESULTS = {
     "report-proof",
     "evidence-chain",
     "wal-pushed",
+    "wal-received",
     "wal-status",
     "recovery-prepared",
     "recovery-checked",

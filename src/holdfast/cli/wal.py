@@ -7,15 +7,16 @@ import click
 from holdfast.base.units import format_bytes
 from holdfast.cli.options import Place, Size, output_options, vault_options
 from holdfast.cli.output import Output
+from holdfast.errors import UsageError
 
-__all__ = ["get_command", "push_command", "status_command", "store_command", "wal_command"]
+__all__ = ["get_command", "push_command", "receive_command", "status_command", "store_command", "wal_command"]
 
 EXIT_GAP = 4
 
 
 @click.group("wal")
 def wal_command() -> None:
-    """Keep PostgreSQL's WAL: `push` and `get` for PostgreSQL, `status` for people."""
+    """Keep PostgreSQL's WAL: `push` and `get` for PostgreSQL, `receive` as a service, `status` for people."""
 
 
 @wal_command.command("push")
@@ -89,6 +90,29 @@ def store_command(*, application: str, place: Place, out: Output) -> int:
     with place.open() as vault, interruptible() as stop, out.events("wal store") as events:
         result = vault.store_wal(application, events=events, stop=stop)
     return out.result("backup", result, result.exit_code, summary(result))
+
+
+@wal_command.command("receive")
+@click.argument("application")
+@vault_options
+def receive_command(*, application: str, place: Place, out: Output) -> int:
+    """Receive the WAL of a configured application through a replication slot, until it is told to end.
+
+    For an application with `wal = "stream"`: run it as a service. It makes the slot, keeps the spool filled to the last moment,
+    and goes on by itself when the server comes back. Opens no vault. Example: holdfast wal receive ehr-db
+    """
+    from holdfast.base.environment import system
+    from holdfast.cli.signals import interruptible
+    from holdfast.runs.applications import receiver_of
+
+    config = place.load()
+    if config is None:
+        raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
+    receiver = receiver_of(config.settings, application, system())
+    with interruptible() as stop, out.events("wal receive") as events:
+        received = receiver.run(stop, events=events)
+    line = f"Received {received.segments} segments, {format_bytes(received.bytes)}, in {received.starts} connections."
+    return out.result("wal-received", received, 0, [line])
 
 
 @wal_command.command("status")

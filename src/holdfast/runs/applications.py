@@ -29,11 +29,13 @@ from holdfast.sources.consistency import consistent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from holdfast.base.environment import Environment
     from holdfast.base.events import Events
     from holdfast.config import Settings
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel
+    from holdfast.sources.connectors.postgresql.receiver import Receiver
     from holdfast.sources.connectors.protocol import Capture
     from holdfast.sources.consistency import Concluded, Group
 
@@ -43,6 +45,7 @@ __all__ = [
     "connection_of",
     "members_of",
     "read_evidence",
+    "receiver_of",
     "run_application_backup",
     "spoiled",
     "spool_of",
@@ -81,6 +84,21 @@ def spool_of(settings: Settings, name: str) -> str:
             f"the application {name} has no spool", next='set options = {spool = "/var/lib/holdfast/wal"}.'
         )
     return spool
+
+
+def receiver_of(settings: Settings, name: str, env: Environment) -> Receiver:
+    """Return what receives the WAL of a configured PostgreSQL application. `ConfigError`; connects to nothing."""
+    from holdfast.sources.connectors.postgresql.receiver import Receiver
+
+    connection = connection_of(settings, name)
+    spool_of(settings, name)
+    if connection.options.get("wal") != "stream":
+        raise ConfigError(
+            f"the application {name} does not get its WAL through a replication slot",
+            next='set wal = "stream" in its options, or let PostgreSQL archive it: docs/postgresql.md.',
+        )
+    given = connection.options
+    return Receiver(connection, env, slot=given.get("slot", ""), programs=given.get("programs", ""))
 
 
 def members_of(vault: OpenVault, settings: Settings, names: Sequence[str]) -> tuple[Member, ...]:

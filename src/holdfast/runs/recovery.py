@@ -23,6 +23,7 @@ from holdfast.errors import AmbiguousSnapshotError, DamageError, NotPermittedErr
 from holdfast.runs.applications import read_evidence
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.runs.wal import LOG_SUFFIX
+from holdfast.sources.spool import PARTIAL
 from holdfast.sources.wal import is_segment, is_wal_name, parse_head, parse_lsn, timeline_of
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def prepare_recovery(
     for log in snapshots:
         if (log.label, log.host) == (application + LOG_SUFFIX, info.host) and log.finished >= info.started:
             amount += _fetch_wal(vault, log, wal, evidence, events, stop)
+    _finish_tails(wal)
     files = sum(1 for _ in wal.iterdir())
     if not files:
         raise RecoveryError(
@@ -271,12 +273,26 @@ def _fetch_wal(
         for root, _, names in os.walk(part):
             for name in names:
                 path = Path(root) / name
-                if is_wal_name(name) and not (wal / name).exists() and _wanted(path, first, system):
+                newer = name.endswith(PARTIAL) or not (wal / name).exists()
+                if is_wal_name(name) and newer and _wanted(path, first, system):
                     amount += path.stat().st_size
                     path.rename(wal / name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return amount
+
+
+def _finish_tails(wal: Path) -> None:
+    """Let recovery read a timeline's last segment though it was never finished: PostgreSQL stops where its sums do."""
+    names = sorted(path.name for path in wal.iterdir())
+    for name in names:
+        segment = name.removesuffix(PARTIAL)
+        if segment == name or not is_segment(segment):
+            continue
+        if any(is_segment(other) and other[:8] == segment[:8] and other >= segment for other in names):
+            (wal / name).unlink()
+        else:
+            (wal / name).rename(wal / segment)
 
 
 def _wanted(path: Path, first: str, system: str) -> bool:

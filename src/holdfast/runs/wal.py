@@ -51,6 +51,7 @@ def store_log(
     """
     spool = Spool(Path(os.fsdecode(folder)), vault.env)
     names = spool.names()
+    spool.take_tail()
     request = BackupRequest((folder,), application + LOG_SUFFIX, _log_options(options, folder), judged=False)
     result = _when_free(vault, request, events, stop)
     state = spool.state()

@@ -8,6 +8,7 @@ push removes.
     NAME       a segment, `.history`, `.backup` or `.partial` file
     .ledger    one line per file that was ever pushed: name, SHA-256; knows a file that is already stored and gone from here
     .system    the system identifier of the cluster that this spool belongs to
+    .stream    what `holdfast wal receive` is receiving; the unfinished segment is copied from there when the spool is stored
     .dropped   names that the policy `primary` let go when the spool could take no more: WAL that recovery cannot pass
 """
 
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
 
-__all__ = ["Protect", "Pushed", "Spool", "SpoolState", "must_drop"]
+__all__ = ["PARTIAL", "STREAM", "Protect", "Pushed", "Spool", "SpoolState", "must_drop"]
 
 Protect = Literal["pitr", "primary"]
 """When the spool takes no more: keep the WAL in the server (`pitr`), or let it go before the server fills up (`primary`)."""
 STEP_BYTES = 1 << 20
 LEDGER_LINES_MAX = 20_000
-LEDGER, SYSTEM, DROPPED = ".ledger", ".system", ".dropped"
+LEDGER, SYSTEM, DROPPED, STREAM = ".ledger", ".system", ".dropped", ".stream"
+PARTIAL = ".partial"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -196,6 +198,20 @@ class Spool:
         """Note a loss; where not even that can be written, the gap in the sequence still tells."""
         with contextlib.suppress(OSError):
             self._append(DROPPED, f"{name}\n")
+
+    def take_tail(self) -> None:
+        """Copy the segment that is being received, unfinished as it is, and drop an older copy: WAL ends where its sums do."""
+        folder = self.folder / STREAM
+        names = [name for name in os.listdir(folder) if name.endswith(PARTIAL)] if folder.is_dir() else []
+        with self._locked():
+            ledger = self._ledger()
+            for name in self.names():
+                if name.endswith(PARTIAL) and name not in ledger and name not in names:
+                    (self.folder / name).unlink()
+            for name in names:
+                if is_wal_name(name) and name not in ledger:
+                    with contextlib.suppress(FileNotFoundError):  # it was finished meanwhile
+                        self._copy(folder / name, self.folder / name)
 
     def get(self, name: str, target: Path) -> None:
         """Put a file to `target`, whole or not at all. `WalMissingError` if it is not here."""

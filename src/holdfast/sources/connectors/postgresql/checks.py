@@ -74,11 +74,15 @@ def functions(major: int) -> tuple[str, ...]:
     return (*backup, "pg_switch_wal()", "pg_create_restore_point(text)")
 
 
-def grants(user: str, major: int | None = None) -> str:
-    """Return the statements that make the least-privileged role, for one major version or for all."""
+def grants(user: str, major: int | None = None, *, streams: bool = False) -> str:
+    """Return the statements that make the least-privileged role, for one major version or for all.
+
+    `streams`: it receives WAL through a slot, too, which needs REPLICATION.
+    """
     role = '"' + (user or "holdfast").replace('"', '""') + '"'
+    needs = "has REPLICATION" if streams else "needs no REPLICATION"
     lines = [
-        "-- As a superuser, once per cluster. The role is no superuser, needs no REPLICATION and reads no table.",
+        f"-- As a superuser, once per cluster. The role is no superuser, {needs} and reads no table.",
         f"CREATE ROLE {role} LOGIN;  -- set its password with \\password",
     ]
     versions = (major,) if major else (NEW_NAMES_FROM, 13)
@@ -86,6 +90,11 @@ def grants(user: str, major: int | None = None) -> str:
         if len(versions) > 1:
             lines.append(f"-- PostgreSQL {'15 and later' if version >= NEW_NAMES_FROM else '13 and 14'}:")
         lines += [f"GRANT EXECUTE ON FUNCTION {name} TO {role};" for name in functions(version)]
+    if streams:
+        lines += [
+            f"ALTER ROLE {role} REPLICATION;",
+            "-- and in pg_hba.conf, for the address it comes from: host replication <role> <address> scram-sha-256",
+        ]
     lines += [
         f"GRANT pg_monitor TO {role};",
         "-- Holdfast also has to read the data directory: run it as the server's user or as root, or make the cluster",

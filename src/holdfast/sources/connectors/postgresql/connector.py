@@ -2,7 +2,8 @@
 
 The low-level API (PostgreSQL, "Making a Base Backup Using the Low Level API"): `pg_backup_start`, copy, `pg_backup_stop`, both
 in one session; then `backup_label` and `tablespace_map` byte for byte, and all WAL from the start to the end. The WAL comes
-from the spool that `holdfast wal push` fills, or, with the option `wal = "copy"`, out of the server's own folder.
+from the spool that `holdfast wal push` fills, or, with the option `wal = "stream"`, `holdfast wal receive`; with `"copy"` it
+comes out of the server's own folder.
 
 Parts of the copy are of different moments; the WAL makes one of them. Without the WAL it is nothing, and so the verdict is
 `application` only when every segment lies in the spool, and the run stores the spool before it commits.
@@ -27,6 +28,7 @@ from holdfast.sources.connectors.postgresql import checks, summaries
 from holdfast.sources.connectors.postgresql.control import read_control, system_of
 from holdfast.sources.connectors.postgresql.layout import RELATION_FILE_BYTES, Label, excluded, parse_label
 from holdfast.sources.connectors.postgresql.pages import PageReport, check_cluster
+from holdfast.sources.connectors.postgresql.receiver import read_slot, slot_name, slot_problem
 from holdfast.sources.connectors.postgresql.session import Session
 from holdfast.sources.connectors.protocol import Beside, Capture, Conclusion, Facts, Found, Verdict
 from holdfast.sources.spool import Spool
@@ -43,16 +45,21 @@ LOCK_KEY = 0x686F6C6466617374
 START_SECONDS = 3600.0
 """A spread checkpoint may take as long as `checkpoint_timeout` says."""
 SPOOL_SECONDS_MAX = 600.0
+WAL_WORDS = {"archive": "archived", "stream": "streamed", "copy": "copied"}
 LOOK_AGAIN_SECONDS = 0.2
 PAGES = ("changed", "all", "none")
+FREE = ("spool", "slot", "programs")
+"""Options of any value; `programs` is for `holdfast wal receive`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """The options of an application of this kind, read and checked."""
 
-    archived: bool
-    """WAL comes by the archive command; False: it is copied out of `pg_wal`."""
+    wal: str
+    """How WAL comes to the spool: `archive` (the archive command), `stream` (a replication slot), `copy` (out of `pg_wal`)."""
+    slot: str
+    """The replication slot of `stream`."""
     spool: Path
     fast: bool
     """Whether the start forces a checkpoint at once, instead of one spread over minutes."""
@@ -63,12 +70,12 @@ class Options:
 def read_options(connection: Connection) -> Options:
     """Read the options. `ConfigError` for one that is not known, lacks, or has another value than it can."""
     given = dict(connection.options)
-    known = {"wal": ("archive", "copy"), "fast": ("yes", "no"), "pages": PAGES}
+    known = {"wal": ("archive", "stream", "copy"), "fast": ("yes", "no"), "pages": PAGES}
     for name, value in given.items():
-        if name != "spool" and name not in known:
+        if name not in FREE and name not in known:
             raise ConfigError(
                 f"applications.{connection.name}.options: PostgreSQL has no option {name}",
-                next=f"its options are: spool, {', '.join(known)}.",
+                next=f"its options are: {', '.join((*FREE, *known))}.",
             )
         if name in known and value not in known[name]:
             raise ConfigError(
@@ -80,8 +87,14 @@ def read_options(connection: Connection) -> Options:
             f"applications.{connection.name}.options.spool is missing: the folder that WAL waits in to be stored",
             next='set options = {spool = "/var/lib/holdfast/wal"}: where `holdfast wal push` puts it, or an empty folder.',
         )
-    archived = given.get("wal", "archive") == "archive"
-    return Options(archived, Path(given["spool"]), given.get("fast", "yes") == "yes", given.get("pages", "changed"))
+    slot = slot_name(connection.name, given.get("slot", ""))
+    return Options(
+        given.get("wal", "archive"),
+        slot,
+        Path(given["spool"]),
+        given.get("fast", "yes") == "yes",
+        given.get("pages", "changed"),
+    )
 
 
 class PostgreSQL:
@@ -108,8 +121,9 @@ class PostgreSQL:
         """Connect, and look whether version, role, rights, WAL and data directory allow a backup."""
         session = self._open()
         server = checks.read_server(session, self._env.now().timestamp())
-        for problem in checks.problems(server, archived=self._options.archived):
+        for problem in checks.problems(server, archived=self._options.wal == "archive"):
             raise problem
+        notes = [*checks.notes(server), *self._check_slot(session)]
         (locked,) = session.one("SELECT pg_try_advisory_lock(%s)", LOCK_KEY)
         if not locked:
             raise ApplicationBusyError("another backup of this cluster by Holdfast is under way")
@@ -122,12 +136,27 @@ class PostgreSQL:
             ("timeline", str(server.timeline)),
             ("system", str(server.system)),
             ("page-checksums", "on" if server.page_checksums else "off"),
-            ("wal", "archived" if self._options.archived else "copied"),
+            ("wal", WAL_WORDS[self._options.wal]),
             ("wal-segment-bytes", str(server.segment_bytes)),
             ("wal-summaries", "on" if server.summarizes_wal else "off"),
             *((f"setting.{name}", value) for name, value in server.settings),
         )
-        return Facts(server.version, facts, tuple(checks.notes(server)))
+        return Facts(server.version, facts, tuple(notes))
+
+    def _check_slot(self, session: Session) -> list[str]:
+        """Look whether somebody receives through the slot; return what to know about what the server keeps for it."""
+        if self._options.wal != "stream":
+            return []
+        state = read_slot(session, self._options.slot)
+        problem = slot_problem(self.name, state)
+        if problem is not None:
+            raise problem
+        if state is not None and state.limited:
+            return []
+        return [
+            "the server keeps WAL for the slot without limit while nobody receives, until its disk is full;"
+            " max_slot_wal_keep_size protects the primary instead"
+        ]
 
     def _open(self) -> Session:
         if self._session is None:
@@ -148,7 +177,7 @@ class PostgreSQL:
                 "the data directory on this host belongs to another cluster than the server that answers",
                 next="correct host and port, or the application's path.",
             )
-        if self._options.archived and not self._options.spool.is_dir():
+        if self._options.wal != "copy" and not self._options.spool.is_dir():
             raise ApplicationUnsuitableError(
                 "the WAL spool is not there",
                 next="make the folder, owned by PostgreSQL's user, and set archive_command.",
@@ -281,7 +310,7 @@ class PostgreSQL:
     def _gather(self, names: tuple[str, ...]) -> tuple[bytes, ...]:
         """Have every segment in the spool; return the spool, to be stored now. `CaptureError` if one does not come."""
         spool = Spool(self._options.spool, self._env)
-        if self._options.archived:
+        if self._options.wal != "copy":
             end = self._env.monotonic() + SPOOL_SECONDS_MAX
             while missing := spool.missing(names):
                 if self._env.monotonic() > end:
@@ -325,7 +354,7 @@ class _Factory:
 
     def grants(self, connection: Connection) -> str:
         """Return the statements for the role."""
-        return checks.grants(connection.user)
+        return checks.grants(connection.user, streams=connection.options.get("wal") == "stream")
 
     def discover(self, env: Environment) -> tuple[Found, ...]:  # noqa: ARG002 - it needs no clock
         """See `holdfast.sources.discovery`, which finds clusters by their processes."""

@@ -14,7 +14,8 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ApplicationAccessError, ApplicationUnsuitableError, ConfigError, DriverMissingError
+from holdfast.errors import ApplicationAccessError, ApplicationUnsuitableError, ConfigError
+from holdfast.sources.connectors.postgresql.programs import client_programs
 from holdfast.sources.connectors.postgresql.session import Session
 from holdfast.sources.connectors.protocol import Capture, CapturedStream, Conclusion, Facts, Found, Verdict
 
@@ -72,7 +73,7 @@ class PostgreSQLDump:
             "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1"
         )
         self._databases = tuple(str(name) for (name,) in rows)[:DATABASES_MAX]
-        self._programs = _programs(major, self._connection.options.get("programs", ""))
+        self._programs = client_programs(major, self._connection.options.get("programs", ""), "pg_dumpall")
         return Facts(f"{major}.{number % 10000}", (("databases", str(len(self._databases))),))
 
     def thaw_orders(self) -> tuple[ThawOrder, ...]:
@@ -144,19 +145,6 @@ class PostgreSQLDump:
     def without_freeze(self) -> Connector | None:
         """It never freezes: there is nothing to fall back to."""
         return None
-
-
-def _programs(major: int, configured: str) -> Path:
-    """Return the folder of `pg_dump` and `pg_dumpall`, which must be of the server's version or newer."""
-    for place in (configured, f"/usr/lib/postgresql/{major}/bin", f"/usr/pgsql-{major}/bin"):
-        if place and (Path(place) / "pg_dumpall").is_file():
-            return Path(place)
-    found = shutil.which("pg_dumpall")
-    if found is None or configured:
-        raise DriverMissingError(
-            f"pg_dump of PostgreSQL {major} is not installed here", next=f"install postgresql-client-{major}."
-        )
-    return Path(found).parent
 
 
 class _Factory:
