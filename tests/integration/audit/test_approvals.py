@@ -259,7 +259,12 @@ def test_the_glass_breaks_though_everything_else_is_dead(place, clock, tmp_path,
         vault.approvals.set_policy(POLICY)
     (state / "alerts.sqlite").unlink(missing_ok=True)
     (state / "alerts.sqlite").mkdir()
-    words = ["--vault", str(place.vault), "--key-file", str(place.key)]
+    config = tmp_path / "site.toml"
+    config.write_text(
+        f'[vault]\nurl = "{place.vault}"\nkey_file = "file:{place.key}"\n[alerts]\nquiet_hours = ["00:00-23:59"]\n'
+        f'[channels.log]\nkind = "file"\npath = "{tmp_path}/told"\n[contacts.anna]\nchannels = ["log"]\n'
+    )
+    words = ["--config", str(config)]
     assert main(["restore", "latest", "--to", str(tmp_path / "asked"), *words]) == 6, (
         "without breaking it, people are asked"
     )
@@ -275,4 +280,6 @@ def test_the_glass_breaks_though_everything_else_is_dead(place, clock, tmp_path,
     said = "".join(capsys.readouterr())
     assert "break-glass" in said or "without the approvals" in said
     assert "the alert could not be kept" in said
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert "break-glass" in {code for message in told for code in message["codes"]}, "told at once, in quiet hours, too"
     assert "audit" in said
