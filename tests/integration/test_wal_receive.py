@@ -100,7 +100,7 @@ def receiving(found, events=lambda _event: None):
 
 
 def is_active(cluster) -> bool:
-    return bool(cluster.sql("SELECT count(*) FROM pg_replication_slots WHERE active")[0][0] == 1)
+    return bool(cluster.sql("SELECT count(*) FROM pg_stat_replication")[0][0] == 1)
 
 
 def fill(cluster, first: int, rows: int) -> None:

@@ -39,6 +39,7 @@ Protect = Literal["pitr", "primary"]
 """When the spool takes no more: keep the WAL in the server (`pitr`), or let it go before the server fills up (`primary`)."""
 STEP_BYTES = 1 << 20
 LEDGER_LINES_MAX = 20_000
+TAIL_TRIES = 5
 LEDGER, SYSTEM, DROPPED, STREAM = ".ledger", ".system", ".dropped", ".stream"
 PARTIAL = ".partial"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -200,18 +201,28 @@ class Spool:
             self._append(DROPPED, f"{name}\n")
 
     def take_tail(self) -> None:
-        """Copy the segment that is being received, unfinished as it is, and drop an older copy: WAL ends where its sums do."""
+        """Take over what is received to its last byte: whole segments, and a copy of the unfinished one in place of an older.
+
+        WAL ends where its sums do, so a copy that is torn costs a moment and no more. Errors: as of :meth:`push`.
+        """
         folder = self.folder / STREAM
-        names = [name for name in os.listdir(folder) if name.endswith(PARTIAL)] if folder.is_dir() else []
-        with self._locked():
-            ledger = self._ledger()
-            for name in self.names():
-                if name.endswith(PARTIAL) and name not in ledger and name not in names:
-                    (self.folder / name).unlink()
+        for _ in range(TAIL_TRIES):
+            names = sorted(name for name in os.listdir(folder) if is_wal_name(name)) if folder.is_dir() else []
             for name in names:
-                if is_wal_name(name) and name not in ledger:
-                    with contextlib.suppress(FileNotFoundError):  # it was finished meanwhile
-                        self._copy(folder / name, self.folder / name)
+                if is_segment(name):
+                    self.push(folder / name)
+            with contextlib.suppress(FileNotFoundError), self._locked():  # it was finished meanwhile: once more
+                self._keep_tails(folder, [name for name in names if name.endswith(PARTIAL)])
+                return
+
+    def _keep_tails(self, folder: Path, names: Sequence[str]) -> None:
+        ledger = self._ledger()
+        for name in self.names():
+            if name.endswith(PARTIAL) and name not in ledger and name not in names:
+                (self.folder / name).unlink()
+        for name in names:
+            if name not in ledger:
+                self._copy(folder / name, self.folder / name)
 
     def get(self, name: str, target: Path) -> None:
         """Put a file to `target`, whole or not at all. `WalMissingError` if it is not here."""

@@ -11,9 +11,9 @@ __all__ = ["client_programs"]
 
 
 def client_programs(major: int, configured: str, name: str) -> Path:
-    """Return the folder that has a client program; `configured`, then the usual ones. `DriverMissingError`."""
-    for place in (configured, f"/usr/lib/postgresql/{major}/bin", f"/usr/pgsql-{major}/bin"):
-        if place and (Path(place) / name).is_file():
+    """Return the folder that has a client program: `configured`, else one of the usual ones. `DriverMissingError`."""
+    for place in (configured,) if configured else (f"/usr/lib/postgresql/{major}/bin", f"/usr/pgsql-{major}/bin"):
+        if (Path(place) / name).is_file():
             return Path(place)
     found = shutil.which(name)
     if found is None or configured:

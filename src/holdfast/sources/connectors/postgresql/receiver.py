@@ -123,6 +123,7 @@ class Receiver:
         self._folder = self.spool.folder / STREAM
         self._program = Path()
         self._segments = self._bytes = self._starts = 0
+        self._newest = ""
         self._told: set[str] = set()
 
     def run(self, stop: threading.Event, *, events: Events = ignore) -> Received:
@@ -223,8 +224,11 @@ class Receiver:
             self._told.add(error.code)
             return False
         self._told.clear()
-        if pushed.outcome == "stored":
-            self._segments += is_segment(place.name)
+        if (
+            is_segment(place.name) and place.name > self._newest
+        ):  # it may have been taken over meanwhile, and stays for a while
+            self._newest = place.name
+            self._segments += 1
             self._bytes += pushed.bytes
         return True
 
