@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
+from anomaly import figures, section, unseen
 from reliability_page import page
 
 import holdfast
@@ -28,6 +29,7 @@ from holdfast.errors import HoldfastError
 from holdfast.testing import year
 from holdfast.testing.attacks import ATTACKS
 from holdfast.testing.failures import FAILURES
+from holdfast.testing.ransom import TREES, Row
 from holdfast.testing.simulation.count import Totals
 from holdfast.testing.simulation.world import simulate
 from holdfast.testing.sweep import COMMANDS, WAYS, Command, sweep
@@ -54,6 +56,7 @@ class Facts:
     rules: list[tuple[str, int]] = field(default_factory=list)
     """Rule dropped, steps to the nearest loss."""
     year: year.YearReport | None = None
+    anomaly: list[Row] = field(default_factory=list)
     shown: int = 0
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -212,6 +215,7 @@ def main() -> int:
         lived = pool.map(part, parts)
         flipped = pool.map(flips, range(asked.flips))
         attacked = pool.map(carried_out, [row.name for row in ATTACKS])
+        judged = pool.map(figures, [20] * len(TREES), TREES)
         failures(facts, asked.year_jobs, asked.year_days)
         for rows, restores, broken in struck:
             facts.strikes += rows
@@ -227,13 +231,15 @@ def main() -> int:
                 before = facts.flips.get(kind, (0, 0))
                 facts.flips[kind] = (before[0] + tried, before[1] + found)
         results = list(attacked)
+        facts.anomaly = [row for rows in judged for row in rows]
         facts.attacks = [(row.name, not wrong) for row, wrong in zip(ATTACKS, results, strict=True)]
         judge_models(facts, list(models))
     facts.broken += [wrong for wrong in results if wrong]
+    facts.broken += unseen(facts.anomaly)
     facts.broken += [f"world {seed}" for seed in facts.worlds.broken]
     facts.broken += [f"flipped bits in {kind}/ were not found" for kind, (n, found) in facts.flips.items() if found < n]
     facts.seconds = time.monotonic() - began
-    asked.out.write_text(page(facts))
+    asked.out.write_text(page(facts) + section(facts.anomaly))
     sys.stderr.write("".join(f"BROKEN: {line}\n" for line in facts.broken))
     return 1 if facts.broken else 0
 

@@ -415,10 +415,13 @@ class IngestOptions:
         dry_run: bool = False,
         detect: bool = False,
         state_base: bool = False,
+        marks: list[bytes] = ...,
+        notes: list[bytes] = ...,
     ) -> IngestOptions:
         """`detect`: look at first bytes and raise classes; an `Ingest`'s classes must come most sensitive first.
 
         `state_base`: give a whole writer state if anything changed, not a difference.
+        `marks`, `notes`: extensions and beginnings of names of files to be counted, whatever their case.
         """
 
 @final
@@ -496,6 +499,19 @@ class Finished:
     """(rule, files, bytes, files raised) of new and changed files."""
     raised: list[tuple[bytes, int]]
     """Folders that hold something more sensitive than their path says, and its class id."""
+    kinds: list[tuple[str, int, int, int, int, int, int]]
+    """(kind by name, files, bytes, bytes of noise that nothing explains, files that contradict their name, files that look
+    encrypted, changed ones among these) of what was read."""
+    dense_bytes: list[tuple[int, int]]
+    """(class id, bytes of noise in files that are dense by design) of what was read."""
+    marked: int
+    """Files of the tree with one of the extensions asked for."""
+    notes: int
+    """Files of the tree named like one of the notes asked for."""
+    moved: int
+    """Files that are gone, and whose content came under another name."""
+    veiled: int
+    """Files that are gone, and in whose place on the disk stands a new one that looks encrypted."""
     packs: int
     stored_bytes: int
     files: int

@@ -97,7 +97,8 @@ def test_encryption_is_stored_told_pinned_and_released(vault, ward, part):
     assert str(ward.root) not in repr(alert)
     assert alert.subject == ward.label
 
-    ward.churn()
+    if part < 1:
+        ward.churn()  # of what is left; whatever is made of encrypted files is doubted, too
     ward.backup()
     (found,) = [row for row in vault.suspicions() if row.label == ward.label]
     assert (found.snapshot, found.last_good, found.kept) == (result.snapshot.id, good, DAYS + 2)
@@ -167,3 +168,77 @@ def test_ordinary_days_of_a_real_tree_raise_nothing(ward):
         scores.append(ward.backup().anomaly.score)
     assert max(scores) == 0
     assert not ward.alerts()
+
+
+def other_file(ward, number):
+    return ward.root / f"{number:03}.hl7"
+
+
+def test_renames_are_counted_by_content_and_by_what_stands_in_their_place(vault, ward):
+    """A moved folder is renamed and nothing else; files that were encrypted and renamed are veiled and defaced."""
+    ward.backup()
+    for number in range(60):
+        other_file(ward, number).rename(ward.root / f"{number:03}-old.hl7")
+    moved = ward.backup()
+    assert [(sign.name, sign.share) for sign in moved.anomaly.signs] == [("renamed", pytest.approx(60 / 127, abs=0.02))]
+    assert not moved.anomaly.suspicious
+    for number in range(60, 90):
+        file = other_file(ward, number)
+        file.write_bytes(ward.rng.randbytes(file.stat().st_size))
+        file.rename(ward.root / f"{number:03}")
+    attacked = {sign.name: sign.share for sign in ward.backup().anomaly.signs}
+    assert {"veiled", "replaced", "scrambled"} <= attacked.keys()
+    assert "renamed" not in attacked
+    assert attacked["veiled"] == pytest.approx(30 / 127, abs=0.02)
+
+
+def test_names_of_ransomware_are_counted_and_never_told(vault, ward):
+    ward.backup()
+    for number in range(3):
+        other_file(ward, number).rename(ward.root / f"{number:03}.hl7.LockBit")
+    (ward.root / "HOW_TO_DECRYPT.txt").write_text("pay")
+    (ward.root / "sub").mkdir()
+    (ward.root / "sub" / "how_to_decrypt.html").write_text("pay")
+    found = ward.backup()
+    assert {sign.name: sign.share for sign in found.anomaly.signs}["named"] == 8, "three files and two notes"
+    assert found.anomaly.suspicious
+    (alert,) = ward.alerts()
+    told = repr(alert) + history_file(vault, found.snapshot.source).read_text()
+    assert "lockbit" not in told.lower()
+    assert "decrypt" not in told.lower()
+    assert "restore" in alert.next
+
+
+def test_a_site_says_which_names_are_its_own(vault, ward):
+    before = vault._vault.watch
+    vault._vault.watch = holdfast.runs.watch.Watch.of(ignored=(".LOCKED",), extensions=("odd",), notes=("pay us",))
+    try:
+        for number in range(9):
+            other_file(ward, number).rename(ward.root / f"{number:03}.hl7.locked")
+        assert ward.backup().anomaly.signs == ()
+        for number in range(10, 16):
+            other_file(ward, number).rename(ward.root / f"{number:03}.ODD")
+        (ward.root / "PAY US.txt").write_text("pay")
+        assert {sign.name: sign.share for sign in ward.backup().anomaly.signs}["named"] == 8.5
+    finally:
+        vault._vault.watch = before
+
+
+def test_a_large_compressed_file_written_over_is_no_alarm_and_an_encrypted_database_is(vault, ward):
+    export, database = ward.root / "export.zip", ward.root / "ehr.mdf"
+    export.write_bytes(b"PK\x03\x04" + ward.rng.randbytes(3_000_000))
+    database.write_bytes(
+        b"".join(bytes([1, 15]) + bytes(30) + f"{n:08}".encode() * 508 + bytes(96) for n in range(700))
+    )
+    for _ in range(2):
+        assert ward.backup().anomaly.score == 0
+    export.write_bytes(b"PK\x03\x04" + ward.rng.randbytes(3_100_000))
+    assert ward.backup().anomaly.score == 0
+    whole = database.read_bytes()
+    stripes = [
+        ward.rng.randbytes(65536) if at % 131072 == 0 else whole[at : at + 65536] for at in range(0, len(whole), 65536)
+    ]
+    database.write_bytes(b"".join(stripes))
+    found = ward.backup().anomaly
+    assert found.suspicious
+    assert "scrambled" in {sign.name for sign in found.signs}

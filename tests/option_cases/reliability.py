@@ -24,6 +24,7 @@ CASES: dict[str, tuple[str, object]] = {
     "breaker.longest_seconds": (HEAD + "[breaker]\nlongest_seconds = 50", 50),
     "audit.algorithm": (HEAD + '[audit]\nalgorithm = "ecdsa-p256"', "ecdsa-p256"),
     "audit.anchor_seconds": (HEAD + '[audit]\nanchor_seconds = "15m"', 900),
+    "audit.retain_seconds": (HEAD + '[audit]\nretain_seconds = "7y"', 7 * 365 * 86400),
     "audit.site": (HEAD + '[audit]\nsite = "st-mary"', "st-mary"),
     "collectors.*.host": (COLLECTOR, "siem"),
     "collectors.*.port": (COLLECTOR + "port = 514", 514),

@@ -13,6 +13,7 @@
 //! | [`entry`], [`content`], [`locations`], [`node`], [`tree`], [`cursor`], [`diff`] | the files of a snapshot |
 //! | [`postgres`] | whether a page of a database is what its server wrote |
 //! | [`detect`] | what kind of data a file holds, by its first bytes |
+//! | [`promise`] | what a file's name promises of its bytes, and whether they keep it |
 //! | [`group`], [`refs`], [`state`] | page maps, reference sets, a writer's memory |
 //!
 //! Every parser takes bytes of unknown origin, returns a typed [`Error`] and never panics; every length is checked
@@ -39,6 +40,7 @@ pub mod node;
 pub mod pack;
 pub mod parity;
 pub mod postgres;
+pub mod promise;
 pub mod record;
 pub mod refs;
 pub mod repack;

@@ -21,6 +21,7 @@ use crate::keys::{ClassKeys, fixed};
 use crate::plan::{ScanPlan, raise};
 use crate::reader::Reader;
 use crate::refs::RefSet;
+use crate::signs;
 
 /// What writing one class takes.
 #[pyclass(frozen, module = "holdfast._core")]
@@ -126,9 +127,14 @@ pub struct IngestOptions {
 impl IngestOptions {
     #[new]
     #[pyo3(signature = (*, level=1, workers=0, pack_bytes=33_554_432, checkpoint_bytes=1_073_741_824,
-        checkpoint_seconds=300.0, paranoid=false, audit_files=16, dry_run=false, detect=false, state_base=false))]
+        checkpoint_seconds=300.0, paranoid=false, audit_files=16, dry_run=false, detect=false, state_base=false,
+        marks=vec![], notes=vec![]))]
     // The parameters are those of the Python class.
-    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::fn_params_excessive_bools,
+        clippy::needless_pass_by_value
+    )]
     fn new(
         level: i32,
         workers: usize,
@@ -140,6 +146,8 @@ impl IngestOptions {
         dry_run: bool,
         detect: bool,
         state_base: bool,
+        marks: Vec<Vec<u8>>,
+        notes: Vec<Vec<u8>>,
     ) -> PyResult<Self> {
         let every = Duration::try_from_secs_f64(checkpoint_seconds)
             .map_err(|_| PyValueError::new_err("checkpoint_seconds must not be negative"))?;
@@ -161,6 +169,7 @@ impl IngestOptions {
                 audit_files,
                 dry_run,
                 state_base,
+                wanted: run::Wanted::new(&marks, &notes),
                 ..usual
             },
             detect,
@@ -282,6 +291,12 @@ pub struct Finished {
     state_is_base: bool,
     detections: Vec<(&'static str, u64, u64, u64)>,
     raised: Vec<(Py<PyBytes>, u16)>,
+    kinds: Vec<signs::KindRow>,
+    dense_bytes: Vec<(u16, u64)>,
+    marked: u64,
+    notes: u64,
+    moved: u64,
+    veiled: u64,
 }
 
 /// A backup in the engine's own threads.
@@ -483,6 +498,7 @@ impl Ingest {
             state,
             detections,
             raised,
+            signs: seen,
         } = finished;
         let class = |result: run::ClassResult| {
             let row = ClassResult {
@@ -527,6 +543,18 @@ impl Ingest {
                     (PyBytes::new(py, folder).unbind(), class)
                 })
                 .collect(),
+            kinds: signs::kind_rows(&seen.kinds),
+            dense_bytes: seen
+                .dense_bytes
+                .iter()
+                .enumerate()
+                .filter(|(_, bytes)| **bytes > 0)
+                .map(|(position, bytes)| (self.class(position).0, *bytes))
+                .collect(),
+            marked: seen.marked,
+            notes: seen.notes,
+            moved: seen.moved,
+            veiled: seen.veiled,
         };
         any(py, finished)
     }

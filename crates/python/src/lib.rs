@@ -20,6 +20,7 @@ mod read_file;
 mod reader;
 mod refs;
 mod repack;
+mod signs;
 mod source;
 mod verify;
 

@@ -201,10 +201,12 @@ def summary(result: BackupResult) -> list[str]:
     if result.snapshot is not None:
         lines.append(f"Snapshot {result.snapshot.id} is stored.")
     if result.anomaly.suspicious:
-        signs = ", ".join(f"{sign.name} {sign.share:.0%}" for sign in result.anomaly.signs)
+        from holdfast.runs.suspicion import sign_text
+
+        signs = "; ".join(map(sign_text, result.anomaly.signs))
         lines.append(
             f"SUSPICIOUS: {result.anomaly.score} of 1000 ({signs}): it looks like the work of ransomware. What is good is kept;"
-            " look at the source, then `holdfast findings release` if the change was meant."
+            " look at the source, then at `holdfast findings list`."
         )
     if not result.recorded:
         lines.append("This run is not in the audit log: `holdfast audit verify` says what is wrong with it.")

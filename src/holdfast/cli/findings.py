@@ -13,7 +13,7 @@ from holdfast.cli.output import Output
 if TYPE_CHECKING:
     from holdfast.runs.suspicion import Suspicion
 
-__all__ = ["SuspicionReleased", "findings_command", "list_command", "release_command"]
+__all__ = ["SuspicionReleased", "findings_command", "list_command", "lock_command", "release_command"]
 
 ID_SHOWN = 12
 
@@ -53,10 +53,39 @@ def _text(row: Suspicion) -> str:
     good = "none"
     if row.last_good_finished is not None:
         good = f"{row.last_good[:ID_SHOWN]} of {row.last_good_finished:%Y-%m-%d %H:%M}Z"
+    lock = ""
+    if row.locked_until is not None:
+        part = "" if row.locked >= row.objects else f" ({row.locked} of {row.objects} objects)"
+        lock = f", locked until {row.locked_until:%Y-%m-%d}{part}"
+    again = f"\n  an attack: holdfast restore {row.last_good[:ID_SHOWN]} --to DIR" if row.last_good else ""
     return (
         f"{row.snapshot[:ID_SHOWN]} {row.finished:%Y-%m-%d %H:%M}Z {row.label or row.source[:ID_SHOWN]}:"
-        f" {row.anomaly} of 1000; last good: {good}; {row.kept} snapshots kept"
+        f" {row.anomaly} of 1000; last good: {good}{lock}; {row.kept} snapshots kept"
+        f"{again}\n  it was meant: holdfast findings release {row.snapshot[:ID_SHOWN]} --reason TEXT"
     )
+
+
+@findings_command.command("lock")
+@vault_options
+def lock_command(*, place: Place, out: Output) -> int:
+    """Have stores refuse to delete what the last good snapshots before suspicious ones need, for `anomaly.lock_days` from now.
+
+    Runs do that by themselves, a bounded part each; this does all of it, with a credential that may set retention. Exit code
+    3 if something could not be locked.
+
+    Example: holdfast findings lock
+    """
+    with place.open() as vault:
+        with out.events("Locking") as events:
+            found = vault.extend_locks(events=events)
+        waiting = len({row.last_good for row in vault.suspicions() if row.last_good})
+    for row in found:
+        out.row(
+            "lock", row, f"{row.snapshot[:ID_SHOWN]} {row.locked} of {row.objects} objects until {row.until:%Y-%m-%d}"
+        )
+    if not out.as_json:
+        out.say(f"{len(found)} of {waiting} pinned snapshots are locked." if waiting else "Nothing is pinned.")
+    return 3 if sum(row.complete for row in found) < waiting else 0
 
 
 @findings_command.command("release")

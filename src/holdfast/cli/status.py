@@ -140,9 +140,7 @@ def _show(report: StatusReport, out: Output) -> None:
     )
     drill = "none" if report.drill_days is None else f"{report.drill_days:.0f} days ago"
     out.answer(f"Last drill that passed: {drill}. Copies: {report.copies} of {report.copies_wanted}.")
-    doubtful = sum(source.suspicious for source in report.sources)
-    if doubtful:
-        out.answer(f"SUSPICIOUS: {doubtful} snapshots, which count as no good backup: `holdfast findings list`.")
+    _show_doubts(report, out)
     if report.packs_pending:
         out.answer(
             f"PENDING: {report.packs_pending} packs ({format_bytes(report.bytes_pending)}) wait for a store: `holdfast migrate`."
@@ -161,6 +159,18 @@ def _show(report: StatusReport, out: Output) -> None:
         kit = f"{report.kit_rehearsed:%Y-%m-%d}" if report.kit_rehearsed else "NEVER: `holdfast key rehearse`"
         out.answer(f"Recovery kit last opened the vault: {kit}.")
     out.answer(f"Schedule's service last seen: {seen}.{silent}")
+
+
+def _show_doubts(report: StatusReport, out: Output) -> None:
+    doubtful = sum(source.suspicious for source in report.sources)
+    if doubtful:
+        out.answer(f"SUSPICIOUS: {doubtful} snapshots, which count as no good backup: `holdfast findings list`.")
+        for source in report.sources:
+            if source.locked_until is not None:
+                part = f"{source.locked} of {source.objects} objects"
+                out.answer(
+                    f"  {source.name}: the last good one is locked until {source.locked_until:%Y-%m-%d}, {part}."
+                )
 
 
 def _source_row(source: SourceStatus) -> tuple[str, ...]:

@@ -79,6 +79,12 @@ class ComplianceFacts:
     jobs_without_snapshot: tuple[str, ...] = ()
     sources: tuple[SourceFact, ...] = ()
     damaged_snapshots: int = 0
+    suspicious: int = 0
+    """Snapshots that look like ransomware's work and that nobody released."""
+    pinned: int = 0
+    """Last good snapshots before those, which nobody can forget."""
+    pinned_locked: int = 0
+    """Those among them whose every object is locked on a store, by what this host did."""
     packs: int = 0
     packs_verified: int = 0
     """Packs proved within `verify_days`."""
@@ -91,6 +97,8 @@ class ComplianceFacts:
     audit_sound: bool = False
     audit_problems: int = 0
     audit_anchored: int = 0
+    audit_retained: datetime | None = None
+    """Until when the store retains the newest head that this host anchored; None if it cannot."""
     audit_root: str = ""
     audit_since: datetime | None = None
     collectors_tls: int = 0

@@ -56,6 +56,12 @@ def _backup_plan(facts: ComplianceFacts) -> Judged:
         missing.append("There is no snapshot.")
     if facts.damaged_snapshots:
         missing.append(f"{facts.damaged_snapshots} committed snapshots cannot be read.")
+    if facts.pinned:
+        evidence.append(
+            f"{facts.pinned} last good snapshots are pinned, {facts.pinned_locked} of them locked on their stores."
+        )
+    if facts.suspicious:
+        missing.append(f"{facts.suspicious} snapshots look like ransomware's work and wait for a person's word.")
     return judged(evidence, missing)
 
 
@@ -147,6 +153,8 @@ def _audit_controls(facts: ComplianceFacts) -> Judged:
     missing = []
     if facts.audit_sound and facts.audit_anchored:
         evidence.append(f"Verified for this report; heads in the vault cover {facts.audit_anchored}.")
+        if facts.audit_retained:
+            evidence.append(f"The store retains the newest head until {facts.audit_retained:%Y-%m-%d}.")
     elif facts.audit_sound:
         missing.append("No head of the log is anchored in the vault.")
     else:

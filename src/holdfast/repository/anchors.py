@@ -14,6 +14,7 @@ from holdfast.errors import DamageError
 from holdfast.reliability.audit import PublicKey, SignedHead
 from holdfast.reliability.audit.record import digest_of
 from holdfast.repository.bodies import Body
+from holdfast.stores.protocol import Capability
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
@@ -57,6 +58,29 @@ def put_anchor(repository: Repository, head: SignedHead, public: PublicKey, host
     body = AnchorBody(head.size, head.root, head.chain, head.time, head.signature, public.pem, digest_of(host))
     repository.home.create(f"{PREFIX}/{head.log}/{head.size:08d}", body, repository.identity)
     return head.size
+
+
+def retain_anchor(repository: Repository, head: SignedHead, until: datetime) -> bool:
+    """Have the home's store refuse to delete an anchor before a time; return whether it can. `StoreError`.
+
+    A newer head proves all that an older one does, so it is enough that the newest is retained.
+    """
+    store = repository.store
+    if Capability.RETAIN_UNTIL not in store.capabilities:
+        return False
+    store.retain_until(f"{PREFIX}/{head.log}/{head.size:08d}", until)
+    return True
+
+
+def retain_newest(repository: Repository, until: datetime) -> int:
+    """Do the same for the newest anchor of every log, for hosts whose own key may not; return for how many. `StoreError`."""
+    if Capability.RETAIN_UNTIL not in repository.store.capabilities:
+        return 0
+    logs = repository.home.ids(PREFIX)
+    for log in logs:
+        newest = max(repository.home.listed(f"{PREFIX}/{log}"))
+        repository.store.retain_until(newest, until)
+    return len(logs)
 
 
 def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], int]:

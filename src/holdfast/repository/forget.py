@@ -28,6 +28,7 @@ from holdfast.repository.listing import (
 )
 from holdfast.repository.retention import ForgetDecision, ForgetPlan, RetentionPolicy, counted_times, pins, plan_forget
 from holdfast.repository.roles import PRUNE
+from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
@@ -123,7 +124,7 @@ def finish_dropped(repository: Repository) -> None:
     dropped = read_dropped(repository.home)
     for snapshot in read_envelopes(repository.home).committed if dropped else ():
         for class_id in dropped.get(snapshot.id, frozenset()) - {snapshot.main}:
-            repository.store.delete(names.part(snapshot.id, class_id))
+            delete_unless_retained(repository.store, names.part(snapshot.id, class_id))
 
 
 def forget(repository: Repository, snapshot: str, *, reason: str) -> None:
@@ -185,11 +186,14 @@ def _refuse_below_floor(repository: Repository, snapshot: str) -> None:
 
 
 def remove_content(repository: Repository, snapshot: str) -> None:
-    """Delete a forgotten or revoked snapshot's envelope, then its parts. Reference sets go by prune."""
+    """Delete a forgotten or revoked snapshot's envelope, then its parts. Reference sets go by prune.
+
+    What its store retains stays until a later prune finds the lock ended: the tombstone counts, not the absence.
+    """
     store = repository.store
-    store.delete(f"snapshot/{snapshot}")
+    delete_unless_retained(store, f"snapshot/{snapshot}")
     for info in list(store.list(f"part/{snapshot}/")):
-        store.delete(info.name)
+        delete_unless_retained(store, info.name)
 
 
 def finish_forgotten(repository: Repository) -> None:

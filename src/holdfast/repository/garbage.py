@@ -12,6 +12,7 @@ from holdfast.repository.forget import remove_content
 from holdfast.repository.listing import is_forgotten
 from holdfast.repository.marking import SetReader, sound_envelopes
 from holdfast.repository.states import collect_states
+from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
     from holdfast.repository.listing import Committed
@@ -45,11 +46,9 @@ def _sessions(repository: Repository) -> int:
             continue
         for prefix in prefixes:
             for info in list(store.list(prefix)):
-                store.delete(info.name)
-                gone += 1
+                gone += delete_unless_retained(store, info.name)
         if verdict is not Verdict.COMMIT or forgotten:
-            store.delete(f"session/{session}")
-            gone += 1
+            gone += delete_unless_retained(store, f"session/{session}")
     return gone
 
 
@@ -66,9 +65,7 @@ def _reference_sets(repository: Repository) -> int:
         return 0
     after = sound_envelopes(repository).committed
     needed = _needed(repository, {*before, *after})
-    for sha in sorted(listed - needed):
-        repository.store.delete(f"refs/{sha}")
-    return len(listed - needed)
+    return sum(delete_unless_retained(repository.store, f"refs/{sha}") for sha in sorted(listed - needed))
 
 
 def _needed(repository: Repository, snapshots: set[Committed]) -> set[str]:

@@ -35,6 +35,7 @@ from holdfast.repository.prune_plan import PrunePlan, Rewrite, plan_deletion, pl
 from holdfast.repository.records import PackRecord, encode_run
 from holdfast.repository.roles import PRUNE
 from holdfast.repository.rounds import Round, read_damaged, read_rounds, write_damaged
+from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
     from holdfast.repository.listing import Committed
@@ -64,7 +65,10 @@ class PruneOptions:
 
 @dataclass(frozen=True, slots=True)
 class PruneOutcome:
-    """Where the round stands: `nothing`, `condemned` (sessions hold it up), `waiting` (for the undo delay), `closed`."""
+    """Where the round stands: `nothing`, `condemned` (sessions hold it up), `waiting`, `closed`.
+
+    It waits for the undo delay, and for the end of the locks that stores have on its packs.
+    """
 
     phase: str
     round: int | None = None
@@ -265,7 +269,9 @@ def _advance(repository: Repository, number: int, options: PruneOptions) -> Prun
         return outcome
     if options.before_deletion is not None:
         options.before_deletion()
-    freed = _apply(repository, frozenset(current.plan.delete))
+    freed, retained = _apply(repository, frozenset(current.plan.delete))
+    if retained:
+        return replace(outcome, packs_deleted=len(current.plan.delete) - retained, bytes_deleted=freed)
     _close(repository, number, len(current.plan.delete))
     collect(repository)
     return replace(outcome, phase="closed", packs_deleted=len(current.plan.delete), bytes_deleted=freed)
@@ -337,8 +343,11 @@ def _mark_again(repository: Repository, current: Round, options: PruneOptions) -
     home.create_or_replace(names.numbered("plan", current.number), body, repository.signer(PRUNE), stands)
 
 
-def _apply(repository: Repository, delete: frozenset[str]) -> int:
-    """Step 5: new runs without the packs, then the old runs go, then the packs. Return the bytes deleted."""
+def _apply(repository: Repository, delete: frozenset[str]) -> tuple[int, int]:
+    """Step 5: new runs without the packs, then the old runs go, then the packs.
+
+    Return the bytes deleted, and how many packs their store still retains: the round stays open until their locks end.
+    """
     touched: dict[tuple[int, int, str], list[tuple[Run, list[PackRecord]]]] = {}
     kept: dict[tuple[int, int, str], set[str]] = {}
     for run, records in read_runs(repository):
@@ -361,14 +370,17 @@ def _apply(repository: Repository, delete: frozenset[str]) -> int:
         for run, _ in runs:
             store.delete(f"index/{run.sha}")
             store.delete(f"countersign/{run.sha}")
-    freed = 0
+    freed = retained = 0
     for name in sorted(delete):
         for kind in (1, 2):
             size = store.size(names.pack(name, kind))
-            if size is not None:
-                store.delete(names.pack(name, kind))
+            if size is None:
+                continue
+            if delete_unless_retained(store, names.pack(name, kind)):
                 freed += size
-    return freed
+            else:
+                retained += 1
+    return freed, retained
 
 
 def _close(repository: Repository, number: int, deleted: int) -> None:

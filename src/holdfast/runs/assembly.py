@@ -23,6 +23,7 @@ from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
 from holdfast.runs.home_copies import opened_or_healed, promote_copy
 from holdfast.runs.trail import Trail
+from holdfast.runs.watch import Watch
 from holdfast.stores.assembly import assemble, locate
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class OpenVault:
         """How runs are governed, made anew for each run: its probes have connections."""
         self.parity_rows = PARITY_ROWS
         """Parity objects of each group of packs that exist once."""
+        self.watch = Watch()
+        """What backups watch for."""
 
     @property
     def vault_id(self) -> str:

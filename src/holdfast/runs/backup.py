@@ -31,6 +31,7 @@ from holdfast.runs.conclusion import concluded, is_partial, moves, sealed_eviden
 from holdfast.runs.draft import part_findings, stored_refs
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.home_copies import copy_after
+from holdfast.runs.locking import locked_anew
 from holdfast.runs.placing import begin, outages_told, packs_pending, retain_until
 from holdfast.runs.protection import Protection
 from holdfast.runs.raising import RaisedFolders, detectable
@@ -187,6 +188,7 @@ def _attempt(run: _Run) -> BackupResult:
     witness.committed(vault, info.id)
     if judgement is not None:
         judgement.committed(info, history, run.events)
+        locked_anew(vault, (*history, info), run.events)
     copy_after(vault, run.events)
     if request.options.update_catalog:
         after_backup(vault, run.events)
@@ -273,6 +275,8 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
             dry_run=run.request.dry_run,
             detect=options.detect,
             state_base=not state and is_long(vault.repository, run.source.id),
+            marks=[word.encode() for word in vault.watch.extensions],
+            notes=[word.encode() for word in vault.watch.notes],
         ),
         limits=vault.limits,
     )

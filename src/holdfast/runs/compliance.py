@@ -30,6 +30,7 @@ from holdfast.repository.access import read_policy
 from holdfast.repository.bodies import Slot
 from holdfast.repository.holds import read_holds
 from holdfast.repository.placed import PlacedStore
+from holdfast.repository.retention import pins
 from holdfast.repository.wraps import MEDIUM, readable_wraps
 from holdfast.repository.writers import list_writers
 from holdfast.runs.alerting import book_path, open_book
@@ -37,13 +38,17 @@ from holdfast.runs.audit import AuditTrail
 from holdfast.runs.courier import Courier
 from holdfast.runs.keys import erasures
 from holdfast.runs.ledger import Ledger
+from holdfast.runs.locking import locks
 from holdfast.runs.monitoring.facts import vault_facts
 from holdfast.runs.verify import LEDGER_FILE
 from holdfast.stores.protocol import Capability
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.config import Config, Settings
     from holdfast.reports.seal import Signs
+    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
 
 __all__ = ["compliance_page", "gather", "report_of"]
@@ -109,6 +114,7 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
         jobs_without_snapshot=tuple(sorted(set(settings.jobs) - labels)) if settings else (),
         sources=sources,
         damaged_snapshots=len(damaged),
+        **_suspicions(vault, snapshots),
         **_packs(vault, now),
         **_audit(vault, now),
         collectors_tls=sum(each.protocol == "tls" for each in vault.trail.options.collectors),
@@ -185,6 +191,13 @@ def _alerts(now: datetime) -> dict[str, Any]:
     return {}
 
 
+def _suspicions(vault: OpenVault, snapshots: Sequence[SnapshotInfo]) -> dict[str, Any]:
+    found, known = pins(snapshots), locks(vault)
+    pinned = {good for _, good in found if good}
+    complete = sum(known[good].complete for good in pinned & known.keys())
+    return {"suspicious": len(found), "pinned": len(pinned), "pinned_locked": complete}
+
+
 def _packs(vault: OpenVault, now: datetime) -> dict[str, Any]:
     ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
     packs = [row.name.hex() for row in vault.index().packs()]
@@ -224,6 +237,7 @@ def _audit(vault: OpenVault, now: datetime) -> dict[str, Any]:
         "audit_sound": report.sound,
         "audit_problems": len(report.problems),
         "audit_anchored": report.anchored,
+        "audit_retained": vault.trail.retained_until(),
         "audit_root": report.root,
         "audit_since": since,
     }

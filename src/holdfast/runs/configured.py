@@ -17,6 +17,7 @@ from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
 from holdfast.runs.policies import level_for, tiers
 from holdfast.runs.results import RetentionPolicy
 from holdfast.runs.trail import TrailOptions
+from holdfast.runs.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,7 @@ __all__ = [
     "retry_policies",
     "telemetry_endpoint",
     "trail_options",
+    "watch",
 ]
 
 
@@ -156,6 +158,7 @@ def trail_options(settings: Settings) -> TrailOptions:
     return TrailOptions(
         anchor_seconds=float(audit.anchor_seconds),
         algorithm=audit.algorithm,
+        retain_seconds=audit.retain_seconds,
         policy=digest_of(settings.model_dump_json(exclude={"vault"})),
         site=audit.site,
         telemetry=telemetry_endpoint(settings, os.environ),
@@ -188,6 +191,18 @@ def telemetry_endpoint(settings: Settings, environ: Mapping[str, str]) -> Endpoi
         seconds=float(said.timeout_seconds),
         site=settings.audit.site,
         host=os.uname().nodename,
+    )
+
+
+def watch(settings: Settings) -> Watch:
+    """Return what backups watch for."""
+    anomaly = settings.anomaly
+    return Watch.of(
+        extensions=anomaly.extensions,
+        notes=anomaly.notes,
+        ignored=anomaly.ignored,
+        lock_days=anomaly.lock_days,
+        lock_objects_max=anomaly.lock_objects_max,
     )
 
 

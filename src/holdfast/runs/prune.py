@@ -14,6 +14,7 @@ from holdfast.repository.placed import PlacedStore
 from holdfast.repository.stock import known_facts
 from holdfast.runs.compare import comparer
 from holdfast.runs.home_copies import copy_after
+from holdfast.runs.locking import locked_anew, locked_packs, longest_lock
 from holdfast.runs.protection import protected_anew
 from holdfast.runs.results import PruneResult
 from holdfast.runs.witness import refuse_older
@@ -36,7 +37,8 @@ class PruneRequest:
 def _longest_lock(vault: OpenVault) -> timedelta:
     """Return how long some store refuses to delete: no planned deletion is tried before."""
     facts = vault.tiers.book.stores.values() if vault.tiers is not None else ()
-    return timedelta(seconds=max((store.lock_seconds for store in facts), default=0))
+    usual = timedelta(seconds=max((store.lock_seconds for store in facts), default=0))
+    return max(usual, longest_lock(vault) - vault.env.now())
 
 
 def _dear(vault: OpenVault) -> frozenset[str]:
@@ -51,16 +53,19 @@ def _dear(vault: OpenVault) -> frozenset[str]:
 def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignore) -> PruneResult:
     """Prune; see `Vault.prune`."""
     began = vault.env.monotonic()
+    if not request.dry_run:
+        locked_anew(vault, vault.envelopes(), events)
+        vault.trail.retain_all(events)
     options = prune.PruneOptions(
         repack_below=request.repack_below,
         patience=timedelta(0) if request.revoke_silent else prune.PATIENCE,
         unsafe_undo_delay=max(timedelta(days=request.undo_days), _longest_lock(vault)),
-        keep_whole=_dear(vault),
+        keep_whole=_dear(vault) | locked_packs(vault),
         before_deletion=lambda: protected_anew(vault, events),
         compare=comparer(vault, events),
     )
-    events(Progress(phase="mark"))
     refuse_older(vault)
+    events(Progress(phase="mark"))
     with engine.translated():
         if request.dry_run:
             plan = prune.plan(vault.repository, options)

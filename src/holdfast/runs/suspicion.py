@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert, Note
 from holdfast.base.values import dataclass
 from holdfast.errors import Retry, Safety
 from holdfast.repository.retention import ANOMALY_PINS_FROM, history_of, pins
-from holdfast.runs.anomaly import SCORE_MAX, Anomaly, ClassFacts, PastRun, RunFacts, judge
+from holdfast.runs.anomaly import SCORE_MAX, Anomaly, ClassFacts, KindFacts, PastRun, RunFacts, Sign, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,18 +26,21 @@ if TYPE_CHECKING:
     from holdfast.base.events import Events
     from holdfast.repository.types import SnapshotInfo
 
-__all__ = ["HISTORY_MAX", "Judged", "Suspicion", "facts_of", "judged", "read_history", "suspicions"]
+__all__ = ["HISTORY_MAX", "Judged", "Suspicion", "facts_of", "judged", "read_history", "sign_text", "suspicions"]
 
 HISTORY_MAX = 32
 """Runs of a source that are remembered."""
-OPAQUE = "opaque"
-"""The detectors' word for what cannot be told from noise."""
 ID_SHOWN = 12
+_COUNTS = {field.name for field in fields(RunFacts)} - {"classes", "kinds", "follows"}
 _WORDS = {
     "scrambled": "of its bytes turned into noise",
+    "defaced": "of its entries are files that are not what their names say",
+    "veiled": "of its entries were replaced in their place by files that look encrypted",
+    "creeping": "of what pins came in small steps over the last runs",
     "rewritten": "of its bytes were replaced",
     "lost": "of its entries are gone",
     "renamed": "of its entries have other names",
+    "replaced": "of its entries were replaced by others",
     "collapsed": "of its size is gone",
 }
 
@@ -58,6 +61,12 @@ class Suspicion:
     last_good_finished: datetime | None
     kept: int
     """Snapshots of the source that retention keeps because of it."""
+    objects: int = 0
+    """Objects that a restore of the last good one needs; 0: this host extended no locks."""
+    locked: int = 0
+    """Objects among them that their stores were asked to keep until `locked_until`."""
+    locked_until: datetime | None = None
+    """Before then no store that can lock lets them be deleted."""
 
     @property
     def subject(self) -> str:
@@ -91,7 +100,8 @@ def judged(place: Path, facts: RunFacts, parent: SnapshotInfo | None, history: S
     past = read_history(place)
     released = {info.id for info in history if info.released}
     ordinary = [row for row in past if row.score < ANOMALY_PINS_FROM or row.snapshot in released]
-    anomaly, shares = judge(facts, ordinary, bytes_before=_bytes_before(parent, past))
+    before = past[-1].facts if past else None
+    anomaly, shares = judge(facts, ordinary, bytes_before=_bytes_before(parent, past), before=before)
     return Judged(anomaly, facts, tuple(shares.items()), place, past)
 
 
@@ -99,15 +109,22 @@ def facts_of(finished: engine.Finished, content: Mapping[int, int], parent: Snap
     """Return what a pass of the engine counted. `content`: bytes of its packs of content, by class (those of trees left out)."""
     keys = {(row.class_id, row.generation) for row in finished.classes}
     known = {(part.class_id, part.generation) for part in parent.classes} if parent is not None else set()
+    dense = dict(finished.dense_bytes)
     return RunFacts(
         bytes=finished.bytes,
         entries_before=finished.changed + finished.unchanged + finished.removed if parent is not None else 0,
         new=finished.new,
         removed=finished.removed,
-        opaque_bytes=sum(size for rule, _, size, _ in finished.detections if rule == OPAQUE),
+        changed=finished.changed,
+        moved=finished.moved,
+        veiled=finished.veiled,
+        marked=finished.marked,
+        notes=finished.notes,
         classes=tuple(
-            ClassFacts(row.class_id, row.new_bytes, content.get(row.class_id, 0)) for row in finished.classes
+            ClassFacts(row.class_id, row.new_bytes, content.get(row.class_id, 0), dense.get(row.class_id, 0))
+            for row in finished.classes
         ),
+        kinds=tuple(KindFacts(*row) for row in finished.kinds),
         follows=parent is not None and keys <= known,
     )
 
@@ -138,10 +155,11 @@ def read_history(place: Path) -> tuple[PastRun, ...]:
 def _past(row: dict[str, object]) -> PastRun:
     facts = dict(row["facts"])  # type: ignore[call-overload]
     classes = tuple(ClassFacts(*map(int, part)) for part in facts.pop("classes"))
+    kinds = tuple(KindFacts(str(kind), *map(int, counts)) for kind, *counts in facts.pop("kinds", ()))
     shares = tuple((str(name), float(share)) for name, share in row["shares"])  # type: ignore[attr-defined]
     follows = bool(facts.pop("follows"))
-    counts = {name: int(value) for name, value in facts.items()}
-    found = RunFacts(**counts, classes=classes, follows=follows)
+    counts = {name: int(value) for name, value in facts.items() if name in _COUNTS}
+    found = RunFacts(**counts, classes=classes, kinds=kinds, follows=follows)
     return PastRun(str(row["snapshot"]), found, int(str(row["score"])), shares)
 
 
@@ -149,7 +167,8 @@ def _write(place: Path, past: Iterable[PastRun]) -> None:
     rows = []
     for run in past:
         row = asdict(run)
-        row["facts"]["classes"] = [list(part.values()) for part in row["facts"]["classes"]]
+        for name in ("classes", "kinds"):
+            row["facts"][name] = [list(part.values()) for part in row["facts"][name]]
         rows.append(json.dumps(row) + "\n")
     temporary = place.with_suffix(".history.new")
     temporary.write_text("".join(rows), "utf-8")
@@ -159,7 +178,7 @@ def _write(place: Path, past: Iterable[PastRun]) -> None:
 
 def _alert(anomaly: Anomaly, info: SnapshotInfo, history: Sequence[SnapshotInfo]) -> Alert:
     good = next((row.last_good for row in suspicions((*history, info)) if row.snapshot == info.id), "")
-    signs = "; ".join(f"{sign.share:.0%} {_WORDS[sign.name]}" for sign in anomaly.signs)
+    signs = "; ".join(map(sign_text, anomaly.signs))
     kept = f"the last good one is {good[:ID_SHOWN]}: it and all" if good else "all"
     return Alert(
         "anomaly",
@@ -168,8 +187,23 @@ def _alert(anomaly: Anomaly, info: SnapshotInfo, history: Sequence[SnapshotInfo]
         safety=Safety.AT_RISK,
         retry=Retry.NEVER,
         safe=f"the snapshot is stored; {kept} of its source are kept until a person releases it.",
-        next="look at the source now. If the change was meant: `holdfast findings release SNAPSHOT --reason …`.",
+        next=(
+            "look at the source now."
+            + (
+                f" An attack: `holdfast restore {good[:ID_SHOWN]} --to DIR` brings the last good one back."
+                if good
+                else ""
+            )
+            + f" The change was meant: `holdfast findings release {info.id[:ID_SHOWN]} --reason …`."
+        ),
     )
+
+
+def sign_text(sign: Sign) -> str:
+    """Say a sign as people read it: parts and counts, never a name."""
+    if sign.name == "named":
+        return f"names that ransomware gives, worth {sign.share:.0f} files"
+    return f"{sign.share:.1%} {_WORDS[sign.name]}"
 
 
 def suspicions(snapshots: Sequence[SnapshotInfo]) -> tuple[Suspicion, ...]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from holdfast.base.events import ignore
 from holdfast.errors import HeldError, UsageError
 from holdfast.repository.holds import set_hold
 from holdfast.repository.retention import suspicious
 from holdfast.repository.snapshots import select
 from holdfast.runs.approvals import authorise
+from holdfast.runs.locking import locked_anew, locks
 from holdfast.runs.operations import audited
 from holdfast.runs.suspicion import suspicions
 from holdfast.runs.witness import accept_older
 
 if TYPE_CHECKING:
+    from holdfast.base.events import Events
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.locking import Lock
     from holdfast.runs.suspicion import Suspicion
 
 __all__ = ["SuspicionSurface"]
@@ -30,7 +35,21 @@ class SuspicionSurface:
 
         While there is one, nothing of its source is forgotten by a policy, and that last good one by nobody (`PinnedError`).
         """
-        return suspicions(self._vault.snapshots())
+        known = locks(self._vault)
+        return tuple(
+            replace(row, objects=lock.objects, locked=lock.locked, locked_until=lock.until)
+            if (lock := known.get(row.last_good)) is not None
+            else row
+            for row in suspicions(self._vault.snapshots())
+        )
+
+    @audited("lock")
+    def extend_locks(self, *, events: Events = ignore) -> tuple[Lock, ...]:
+        """Extend the locks of every last good snapshot that a suspicious one pins, to the end; return how far that got.
+
+        Runs do a part of it by themselves. Nothing happens where no store can lock. What a store refuses is an alert.
+        """
+        return locked_anew(self._vault, self._vault.snapshots(), events, whole=True)
 
     @audited("repair")
     def accept_older_state(self, *, reason: str) -> int:

@@ -9,26 +9,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.base.environment import parse_time
+from holdfast.base.environment import format_time, parse_time
 from holdfast.base.events import Alert, Event, Note
 from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError, Retry, Safety
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.record import Fact, this_actor
 from holdfast.reliability.telemetry import TRACE_VARIABLE, Endpoint, Span, parent_of, post, traces_body
-from holdfast.repository.anchors import put_anchor
+from holdfast.repository.anchors import put_anchor, retain_anchor, retain_newest
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from holdfast.reliability.audit import SignedHead
     from holdfast.reliability.audit.collect import Collector
     from holdfast.runs.assembly import OpenVault
 
 FOLDER = "audit"
-ANCHORED, POLICY = "anchored", "policy"
+ANCHORED, POLICY, RETAINED = "anchored", "policy", "retained"
 ANCHOR_SECONDS = 3600.0
+RETAIN_SECONDS = 6 * 365 * 86400
+"""How long an anchored head is retained: six years, as documentation under 45 CFR 164.316(b)(2)(i) is."""
 AWAY_SECONDS = 60.0
 """How long a collector that was away is not asked again."""
 SENT_RECORDS_MAX = 5000
@@ -43,6 +48,8 @@ class TrailOptions:
 
     anchor_seconds: float = ANCHOR_SECONDS
     algorithm: str = "ed25519"
+    retain_seconds: int = RETAIN_SECONDS
+    """How long a head in the vault is retained by its store, where that can; 0: not at all."""
     policy: str = ""
     """The digest of the configuration in force."""
     site: str = "holdfast"
@@ -146,6 +153,44 @@ class Trail:
             events(Note(f"the audit log's head could not be anchored in the vault: {error.what}", "audit-not-anchored"))
             return
         self._note_file(ANCHORED, f"{head.size} {self._vault.env.timestamp()}")
+        self._retain(head, events)
+
+    def _retain(self, head: SignedHead, events: Callable[[Event], None]) -> None:
+        """Have the store retain an anchored head."""
+        retained = self._kept(lambda until: retain_anchor(self._vault.repository, head, until), events)
+        if retained is not None:
+            self._note_file(RETAINED, format_time(retained))
+
+    def retain_all(self, events: Callable[[Event], None]) -> None:
+        """Have the store retain the newest anchored head of every host: a host that may only add cannot do that itself."""
+        self._kept(lambda until: bool(retain_newest(self._vault.repository, until)), events)
+
+    def _kept(self, retain: Callable[[datetime], bool], events: Callable[[Event], None]) -> datetime | None:
+        """Return until when something is retained; None if it is not. A failure is an alert: the next head covers this one."""
+        if not self.options.retain_seconds:
+            return None
+        until = self._vault.env.now() + timedelta(seconds=self.options.retain_seconds)
+        try:
+            return until if retain(until) else None
+        except HoldfastError as error:
+            events(
+                Alert(
+                    "audit-not-retained",
+                    "vault",
+                    f"the store does not retain the audit log's head ({error.code})",
+                    Safety.DEGRADED,
+                    Retry.LATER,
+                    "the head is in the vault, and the log on this host; only the store would let the head be deleted.",
+                    "let this credential set retention on the store, or set `audit.retain_seconds = 0`.",
+                )
+            )
+            return None
+
+    def retained_until(self) -> datetime | None:
+        """Return until when the store retains the newest head that this host anchored; None if it does not, or never said."""
+        with suppress(ValueError):
+            return parse_time(self._read_file(RETAINED))
+        return None
 
     def anchored(self) -> int:
         """Return how many records the last head counted that this host put into the vault; 0 if it does not know of any."""

@@ -67,6 +67,7 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
         if config is not None:
             vault.governor = lambda: configured.governor_plan(config.settings, os.environ)
             vault.parity_rows = config.settings.vault.parity
+            vault.watch = configured.watch(config.settings)
 
     @classmethod
     def create(

@@ -22,7 +22,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from holdfast.base.values import dataclass
-from holdfast.errors import CapabilityError, InternalError
+from holdfast.errors import CapabilityError, InternalError, StoreRetainedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,6 +233,15 @@ def refuse_other_bytes(store: Store, name: str, data: Data) -> None:
     if store.size(name) != len(data) or store.get(name) != data:
         message = "other bytes put under an existing object name"
         raise InternalError(message)
+
+
+def delete_unless_retained(store: Store, name: str) -> bool:
+    """Delete an object that nothing needs any more; return whether it is gone. One that is retained goes another time."""
+    try:
+        store.delete(name)
+    except StoreRetainedError:
+        return False
+    return True
 
 
 def check_name(name: str) -> str:

@@ -70,6 +70,10 @@ pub(super) enum Body {
 }
 
 /// One entry.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing of its own, said by another stage"
+)]
 pub(super) struct Item {
     pub path: (u32, u32),
     /// Position of its data class.
@@ -92,6 +96,8 @@ pub(super) struct Item {
     pub before: Option<u64>,
     /// The audit found other content than the last run stored.
     pub silent: bool,
+    /// It looks encrypted.
+    pub scrambled: bool,
 }
 
 impl Item {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::classify::Classes;
 use super::events::{Event, Finding};
 use super::sides::Sides;
+use super::signs::Signs;
 use super::{IngestOptions, Owners};
 use crate::Error;
 use crate::limits::Limits;
@@ -70,6 +71,7 @@ pub(super) struct Context {
     pub counters: Counters,
     pub stop: Arc<AtomicBool>,
     pub classes: Classes,
+    pub signs: Signs,
     pub alive: AtomicUsize,
     /// The number of the last fence that was asked for.
     pub fence: AtomicU32,
@@ -97,6 +99,7 @@ impl Context {
         maps: Option<Arc<Reader>>,
     ) -> Self {
         let classes = Classes::new(options.detect.clone());
+        let signs = Signs::new(options.wanted.clone());
         Self {
             packer,
             limits: pace.limits,
@@ -107,6 +110,7 @@ impl Context {
             counters: Counters::default(),
             stop: pace.stop,
             classes,
+            signs,
             alive: AtomicUsize::new(0),
             fence: AtomicU32::new(0),
             maps,

@@ -6,6 +6,7 @@ use holdfast_engine::{ClassId, Generation};
 
 use super::classify::{Found, RaisedFolder};
 use super::context::Counts;
+use super::signs::SignCounts;
 use crate::packer::ledger::{CheckpointReady, LedgerEvent, PackReady, RunReady};
 
 /// Something a caller has to know, or to do.
@@ -123,6 +124,7 @@ pub struct ClassResult {
 }
 
 /// The end of a run.
+#[derive(Default)]
 pub struct Finished {
     /// One per class that has entries, in the order the classes were given.
     pub classes: Vec<ClassResult>,
@@ -140,4 +142,6 @@ pub struct Finished {
     pub detections: Vec<(Rule, Found)>,
     /// Folders that hold something more sensitive than their path says, and its class's position.
     pub raised: Vec<RaisedFolder>,
+    /// Signs of ransomware.
+    pub signs: SignCounts,
 }

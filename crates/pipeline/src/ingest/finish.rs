@@ -12,7 +12,7 @@ use holdfast_engine::tree::{NodeSink, TreeBuilder};
 use holdfast_engine::{ClassKeys, PackKind, Role};
 use rustix::fs::{FileType, major, minor};
 
-use super::batch::{Batch, Body, Item, Ordered, Stored, Xattrs};
+use super::batch::{Batch, Body, Item, Ordered, Past, Stored, Xattrs};
 use super::context::{Context, Job};
 use super::events::{ClassResult, Event, Finding, FindingKind, Finished};
 use super::record::Recorder;
@@ -57,14 +57,8 @@ pub(super) fn finish(
     if context.options.dry_run {
         let counts = context.counts();
         let nothing = Finished {
-            classes: Vec::new(),
-            runs: Vec::new(),
             counts,
-            cache_written: false,
-            is_lost: false,
-            state: None,
-            detections: Vec::new(),
-            raised: Vec::new(),
+            ..Finished::default()
         };
         context.tell(Event::Finished(Box::new(nothing)));
         return Ok(());
@@ -96,6 +90,7 @@ pub(super) fn finish(
         state,
         detections,
         raised,
+        signs: context.signs.counts(),
     };
     context.tell(Event::Finished(Box::new(event)));
     Ok(())
@@ -253,6 +248,10 @@ impl<'a> Finisher<'a> {
         self.context.classes.note_folder(path, item);
         if item.silent {
             self.find(path, item.class, FindingKind::SilentChange, 0);
+        }
+        if item.past == Past::New && item.stat.size > 0 {
+            let signs = &self.context.signs;
+            signs.come(mark, item.stat.ino, item.scrambled);
         }
         let mut link_id = None;
         if item.stat.nlink > 1 {

@@ -1,10 +1,12 @@
 //! Files of more than a few kilobytes: cut where their content says, each chunk a piece of work for any worker.
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use holdfast_engine::chunk::{CutSizes, Cutter};
 use holdfast_engine::content::Piece;
 use holdfast_engine::directory::ChunkInfo;
+use holdfast_engine::promise::Look;
 use holdfast_engine::{Id, Location, PackKind, Role};
 use rustix::fs::{SeekFrom, fstat, seek};
 use rustix::io::{Errno, pread};
@@ -12,7 +14,8 @@ use rustix::io::{Errno, pread};
 use super::batch::{Body, Item, Past, Stored, ToRead};
 use super::context::{Context, Job};
 use super::pages;
-use super::small::{mark_of, missing};
+use super::signs::Tally;
+use super::small::{is_news, mark_of, missing};
 use super::source::{self, Failure, READ_STEP_BYTES, REREAD_BYTES_MAX, REREADS_MAX};
 use super::stream;
 use crate::Error;
@@ -21,6 +24,9 @@ use crate::scan::FileStat;
 
 /// First bytes, which tell what kind of file it is.
 const HEAD_BYTES: usize = 4096;
+
+/// Samples of what is read at once that are looked at for noise.
+pub(super) const SAMPLES: usize = 4;
 
 /// A large reader: each batch holds one file.
 pub(super) fn read_files(
@@ -53,7 +59,7 @@ pub(super) fn read_files(
             context.limits.take_operations(1, &context.stop)?;
             let opened = source::open_file(context, item.folder.as_ref(), &name);
             let read = opened.map_err(Failure::from);
-            match read.and_then(|(fd, stat)| read_open(context, item, &fd, stat, jobs)) {
+            match read.and_then(|(fd, stat)| read_open(context, item, (&fd, &name), stat, jobs)) {
                 Ok(body) => item.body = body,
                 Err(Failure::File(errno)) => item.body = missing(errno),
                 Err(Failure::Run(error)) => return Err(error),
@@ -69,14 +75,16 @@ pub(super) fn read_files(
 pub(super) fn read_open(
     context: &Context,
     item: &mut Item,
-    fd: &OwnedFd,
+    (fd, name): (&OwnedFd, &CStr),
     mut before: FileStat,
     jobs: &Sender<Job>,
 ) -> Result<Body, Failure> {
     source::read_ahead(fd);
     let mut attempt = 0;
     loop {
-        let (stored, mark, bytes) = read_once(context, item, fd, &before, jobs)?;
+        let mut look = None;
+        let (stored, mark, bytes) =
+            read_once(context, item, (fd, name), &before, (jobs, &mut look))?;
         let after = FileStat::from(fstat(fd)?);
         let steady = before.same_content(&after) && bytes == after.size;
         item.read_as(after);
@@ -84,6 +92,12 @@ pub(super) fn read_open(
         if steady || attempt > REREADS_MAX || after.size > REREAD_BYTES_MAX {
             item.unsteady = !steady;
             item.stat.size = bytes;
+            if let Some(look) = look.filter(|_| is_news(item.past)) {
+                let mut tally = Tally::default();
+                tally.file((item.class, item.past), &look, bytes);
+                context.signs.add(&tally);
+                item.scrambled = look.is_scrambled();
+            }
             item.silent =
                 item.past == Past::Audited && item.before.is_some_and(|before| before != mark);
             return Ok(Body::File {
@@ -100,20 +114,21 @@ pub(super) fn read_open(
 fn read_once(
     context: &Context,
     item: &mut Item,
-    fd: &OwnedFd,
+    (fd, name): (&OwnedFd, &CStr),
     stat: &FileStat,
-    jobs: &Sender<Job>,
+    (jobs, seen): (&Sender<Job>, &mut Option<Look>),
 ) -> Result<(Stored, u64, u64), Failure> {
     let mut head = vec![0; HEAD_BYTES.max(context.classes.head_bytes(item))];
     let read = pread(fd, &mut head, 0)?;
     head.truncate(read);
     context.classes.look(item, &head, stat.size);
     head.truncate(HEAD_BYTES);
+    let look = seen.insert(Look::new(name.to_bytes(), &head));
     if let Some(log2) = pages::page_size_log2(&head, item, stat) {
-        return pages::read_pages(context, item, fd, stat, log2, jobs);
+        return pages::read_pages(context, item, (fd, look), stat, log2, jobs);
     }
     let mut file = FileReader::new(context, item.class, jobs)?;
-    file.read(fd, stat)?;
+    file.read(fd, stat, look)?;
     let (pieces, mark, bytes) = file.finish()?;
     let stored = if pieces.is_empty() {
         Stored::Inline(Vec::new())
@@ -162,7 +177,7 @@ impl<'a> FileReader<'a> {
     }
 
     /// Reads a file with its holes.
-    fn read(&mut self, fd: &OwnedFd, stat: &FileStat) -> Result<(), Failure> {
+    fn read(&mut self, fd: &OwnedFd, stat: &FileStat, look: &mut Look) -> Result<(), Failure> {
         let sparse = stat.blocks.saturating_mul(512) < stat.size;
         let mut offset = 0;
         while offset < stat.size {
@@ -173,7 +188,7 @@ impl<'a> FileReader<'a> {
             };
             self.hole(data - offset);
             // A file that grew is noticed by its stat.
-            let end = self.read_range(fd, data, hole)?;
+            let end = self.read_range(fd, data, hole, look)?;
             if end < hole {
                 // It shrank: what follows is gone.
                 return Ok(());
@@ -190,10 +205,18 @@ impl<'a> FileReader<'a> {
         }
     }
 
-    fn read_range(&mut self, fd: &OwnedFd, mut offset: u64, end: u64) -> Result<u64, Failure> {
+    fn read_range(
+        &mut self,
+        fd: &OwnedFd,
+        mut offset: u64,
+        end: u64,
+        look: &mut Look,
+    ) -> Result<u64, Failure> {
         while offset < end {
             let step = (end - offset).min(READ_STEP_BYTES as u64) as usize;
+            let had = self.buffer.len();
             let read = source::read_at(self.context, fd, offset, step, &mut self.buffer)?;
+            look.feed(self.buffer.get(had..).unwrap_or_default(), SAMPLES);
             offset += read as u64;
             if read == 0 {
                 break;

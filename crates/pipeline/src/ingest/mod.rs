@@ -20,6 +20,7 @@ mod pages;
 mod past;
 mod record;
 mod sides;
+mod signs;
 mod sink;
 mod small;
 mod source;
@@ -50,6 +51,7 @@ pub use classify::{Found as FoundByRule, Raise};
 pub use context::Counts;
 pub use events::{ClassResult, Event, Finding, FindingKind, Finished};
 pub use owners::Owners;
+pub use signs::{KindCount, SignCounts, Wanted};
 
 use context::{Context, Job};
 
@@ -102,6 +104,8 @@ pub struct IngestOptions {
     pub started_s: i64,
     /// Give a whole writer state, not a difference, if anything changed.
     pub state_base: bool,
+    /// Names that ransomware gives: files that have them are counted.
+    pub wanted: Wanted,
 }
 
 impl Default for IngestOptions {
@@ -121,6 +125,7 @@ impl Default for IngestOptions {
             detect: None,
             started_s: 0,
             state_base: false,
+            wanted: Wanted::default(),
         }
     }
 }

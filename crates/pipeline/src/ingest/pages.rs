@@ -7,11 +7,12 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use holdfast_engine::directory::ChunkInfo;
 use holdfast_engine::group::{Extent, PageGroup};
 use holdfast_engine::limits::MAP_GROUP_PAGES;
+use holdfast_engine::promise::Look;
 use holdfast_engine::{ClassKeys, Id, Location, Origin, PackKind, Role};
 
 use super::batch::{Item, PageFile, Stored};
 use super::context::{Context, Job};
-use super::large::next_data;
+use super::large::{SAMPLES, next_data};
 use super::sides::{SideReader, SideWriter};
 use super::small::mark_of;
 use super::source::{self, Failure};
@@ -48,7 +49,7 @@ struct GroupTask {
 pub(super) fn read_pages(
     context: &Context,
     item: &Item,
-    fd: &OwnedFd,
+    (fd, look): (&OwnedFd, &mut Look),
     stat: &FileStat,
     page_size_log2: u8,
     jobs: &Sender<Job>,
@@ -66,6 +67,7 @@ pub(super) fn read_pages(
         }
         if holes.is_empty() || holes.contains(&false) {
             source::read_at(context, fd, offset, wanted as usize, &mut data)?;
+            look.feed(&data, SAMPLES);
         } else {
             // Nothing is there, and reading it would tell no more.
             data.resize(wanted as usize, 0);

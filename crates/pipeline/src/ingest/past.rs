@@ -192,12 +192,13 @@ impl Memory {
         let Some(cache) = &mut self.cache else { return };
         while let Some(record) = cache.peek().filter(|record| gone(&record.path)) {
             context.counters.removed.fetch_add(1, Ordering::Relaxed);
-            if let Held::File {
-                stored: Stored::Pages(pages),
-                ..
-            } = &record.held
-            {
-                context.sides.keep(pages.side);
+            if let Held::File { stored, mark } = &record.held {
+                if let Stored::Pages(pages) = stored {
+                    context.sides.keep(pages.side);
+                }
+                if record.size > 0 {
+                    context.signs.gone(*mark, record.ino);
+                }
             }
             let keys = context.packer.keys(usize::from(record.class));
             if let (true, Ok(keys)) = (record.size > SMALL_BYTES_MAX, keys) {

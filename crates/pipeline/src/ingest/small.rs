@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crossbeam_channel::{Receiver, Sender};
 use holdfast_engine::content::Piece;
+use holdfast_engine::promise::Look;
 use holdfast_engine::{Id, PackKind, Role};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -12,6 +13,7 @@ use super::batch::{Batch, Body, Item, Past, Stored, ToRead, Xattrs};
 use super::context::{Context, Job};
 use super::events::FindingKind;
 use super::large;
+use super::signs::Tally;
 use super::source::{self, Failure, REREADS_MAX, SMALL_BYTES_MAX};
 use crate::Error;
 use crate::packer::NewChunk;
@@ -38,6 +40,16 @@ pub(super) fn read_batches(
     Ok(())
 }
 
+/// Samples of a small file that are looked at for noise, beside its first bytes.
+const SAMPLES_MAX: usize = 4;
+/// One of so many bytes.
+const SAMPLE_EVERY_BYTES: usize = 2048;
+
+/// Whether what is read of an entry was not known before.
+pub(super) fn is_news(past: Past) -> bool {
+    matches!(past, Past::New | Past::Changed)
+}
+
 /// A file that was read and is to be stored.
 struct Read {
     item: usize,
@@ -54,6 +66,7 @@ fn read_batch(
     jobs: &Sender<Job>,
 ) -> Result<(), Error> {
     let mut found: Vec<Read> = Vec::new();
+    let mut tally = Tally::default();
     for at in 0..batch.items.len() {
         let to_do = |item: &&Item| matches!(item.body, Body::Unread | Body::Attributes { .. });
         let Some(item) = batch.items.get(at).filter(to_do) else {
@@ -72,6 +85,12 @@ fn read_batch(
             Ok(Some((range, xattrs))) => {
                 let bytes = buffer.get(range.clone()).unwrap_or_default();
                 context.classes.look(item, bytes, bytes.len() as u64);
+                if is_news(item.past) {
+                    let mut look = Look::new(name.to_bytes(), bytes);
+                    look.feed(bytes, SAMPLES_MAX.min(bytes.len() / SAMPLE_EVERY_BYTES));
+                    item.scrambled = look.is_scrambled();
+                    tally.file((item.class, item.past), &look, bytes.len() as u64);
+                }
                 let id = context
                     .packer
                     .keys(usize::from(item.class))?
@@ -89,6 +108,7 @@ fn read_batch(
             Err(Failure::Run(error)) => return Err(error),
         }
     }
+    context.signs.add(&tally);
     store(context, batch, buffer, found, jobs)
 }
 
@@ -145,7 +165,7 @@ fn read_file(
     for attempt in 0..=REREADS_MAX {
         buffer.truncate(begin);
         if before.size > SMALL_BYTES_MAX {
-            item.body = large::read_open(context, item, &fd, before, jobs)?;
+            item.body = large::read_open(context, item, (&fd, name), before, jobs)?;
             return Ok(None);
         }
         let read = source::read_small(context, &fd, before.size as usize, buffer)? as u64;

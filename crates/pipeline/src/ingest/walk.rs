@@ -135,6 +135,9 @@ impl<'a> Walker<'a> {
             Past::Unchanged | Past::Audited => &counters.unchanged,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if stat.is_file() {
+            self.context.signs.name(entry.path);
+        }
         if self.context.options.dry_run {
             self.count(&stat, matches!(known.body, Body::Unread));
             return Ok(());
@@ -225,6 +228,7 @@ impl<'a> Walker<'a> {
             rewritten,
             before,
             silent: false,
+            scrambled: false,
         });
         if large {
             return self.read_later(&self.outlets.large_files, None);
@@ -266,6 +270,7 @@ impl<'a> Walker<'a> {
             rewritten: false,
             before: None,
             silent: false,
+            scrambled: false,
         });
         self.read_later(&self.outlets.large_files, Some(stream))
     }

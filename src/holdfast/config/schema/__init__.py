@@ -15,6 +15,7 @@ from holdfast.config.schema.alerts import (
     EscalationSettings,
     LevelSettings,
 )
+from holdfast.config.schema.anomaly import AnomalySettings
 from holdfast.config.schema.applications import ApplicationSettings
 from holdfast.config.schema.fields import Name, Section
 from holdfast.config.schema.governor import GovernorSettings, LimitSettings, ProbeSettings, WindowSettings
@@ -43,6 +44,7 @@ from holdfast.config.schema.vault import (
 
 __all__ = [
     "AlertSettings",
+    "AnomalySettings",
     "ApplicationSettings",
     "ApplicationSettings",
     "AuditSettings",
@@ -110,6 +112,7 @@ class Settings(Section):
     escalation: EscalationSettings = Field(default_factory=EscalationSettings)
     retry: RetriesSettings = Field(default_factory=RetriesSettings)
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
+    anomaly: AnomalySettings = Field(default_factory=AnomalySettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)

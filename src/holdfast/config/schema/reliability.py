@@ -78,6 +78,13 @@ class AuditSettings(Section):
         ge=0,
         le=30 * DAY,
     )
+    retain_seconds: Seconds = option(
+        6 * 365 * DAY,
+        "How long a head in the vault is retained by the home's store, where that can (object lock); 0: not at all.",
+        unit="seconds",
+        ge=0,
+        le=100 * 365 * DAY,
+    )
     site: Annotated[StrictStr, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = option(
         "holdfast", "What names this site in exported events."
     )

@@ -69,6 +69,7 @@ KINDS = {
         Kind("forget.snapshot", DESTROYED, "D", "destroy"),
         Kind("prune", DESTROYED, "D", "destroy", guarded=True),
         Kind("hold", APPLICATION, "U", "hold"),
+        Kind("lock", APPLICATION, "U", "hold"),
         Kind("release", ALERT, "U", "unhold", guarded=True, detail=_SECURITY),
         Kind("verify", QUERY, "E", "verify"),
         Kind("check", QUERY, "E", "verify"),

@@ -7,8 +7,8 @@ store. No pack is read and no store's packs are listed; `check` and `verify` do 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,12 @@ from holdfast.errors import HoldfastError, StoreError
 from holdfast.repository.home_copy import HEADER
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rehearsals import last_rehearsal
-from holdfast.repository.retention import suspicious
+from holdfast.repository.retention import pins, suspicious
 from holdfast.repository.spool import SPOOL
 from holdfast.repository.writers import list_writers
 from holdfast.runs.home_copies import copy_store
 from holdfast.runs.ledger import Ledger
+from holdfast.runs.locking import locks
 from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.pending import overdue_alert, pending
 from holdfast.runs.verify import LEDGER_FILE
@@ -127,6 +128,7 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
     now = vault.env.now()
     try:
         snapshots, _ = vault.listing()
+        sources = _sources(vault, snapshots, now)
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         packs = vault.refresh_index().packs()
         waits = pending(vault)
@@ -144,7 +146,7 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
     return VaultFacts(
         at=now,
         vault=vault.vault_id,
-        sources=_sources(snapshots, now),
+        sources=sources,
         ages_days=tuple(ledger.age_days(row.name.hex(), now) for row in packs),
         first_days=max(0.0, (now - first).total_seconds() / _DAY),
         rooms=rooms,
@@ -158,7 +160,7 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
     )
 
 
-def _sources(snapshots: Iterable[SnapshotInfo], now: datetime) -> tuple[SourceStatus, ...]:
+def _sources(vault: OpenVault, snapshots: Sequence[SnapshotInfo], now: datetime) -> tuple[SourceStatus, ...]:
     newest: dict[str, SourceStatus] = {}
     host = socket.gethostname()
     for info in snapshots:
@@ -174,7 +176,17 @@ def _sources(snapshots: Iterable[SnapshotInfo], now: datetime) -> tuple[SourceSt
             before.snapshots + 1 if before else 1, info.partial, info.findings, info.id,
             (before.suspicious if before else 0) + bad, tuple(sorted(part.class_name for part in info.classes)),
         )  # fmt: skip
+    _note_locks(vault, snapshots, newest)
     return tuple(sorted(newest.values(), key=lambda source: source.name))
+
+
+def _note_locks(vault: OpenVault, snapshots: Sequence[SnapshotInfo], newest: dict[str, SourceStatus]) -> None:
+    """Add how far the last good snapshots before suspicious ones are locked."""
+    known = locks(vault)
+    sources = {info.id: info.source for info in snapshots}
+    for good in {good for _, good in pins(snapshots)} & known.keys():
+        lock, status = known[good], newest[sources[good]]
+        newest[sources[good]] = replace(status, objects=lock.objects, locked=lock.locked, locked_until=lock.until)
 
 
 def _home_copies(vault: OpenVault) -> int:

@@ -45,6 +45,12 @@ class SourceStatus:
     """How long ago a drill of its services last passed, of the one that waited longest; null: none is known."""
     alerts: int = 0
     """Alerts about it, its schedule and its services that are not resolved."""
+    objects: int = 0
+    """Objects of the last good snapshot before them; 0: this host extended no locks."""
+    locked: int = 0
+    """Objects among them that their stores keep until `locked_until`."""
+    locked_until: datetime | None = None
+    """Until when; null: no lock was extended."""
 
 
 @dataclass(frozen=True, slots=True)
