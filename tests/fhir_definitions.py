@@ -1,7 +1,7 @@
 """FHIR's own published definitions, and a check of a resource against them: elements, cardinalities, types, required codes.
 
-R4 comes as XML, R5 as an NPM package, both from the artifacts that HL7's reference validator is built on. What is not checked:
-invariants in FHIRPath, and codes bound less strictly than `required` beyond the systems that :func:`code_system` reads.
+R4 comes as XML, R5 as an NPM package, both from the artifacts that HL7's reference validator is built on. This check is ours and
+quick; `servers.hapi` runs the reference validator itself, FHIRPath invariants included.
 """
 
 from __future__ import annotations

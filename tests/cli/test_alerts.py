@@ -200,7 +200,8 @@ def test_status_shows_everything(place, run, monkeypatch):
 
 def test_status_of_little_and_of_the_worst(place, run, monkeypatch):
     little = full_report(
-        verdict="ok", dangers=(), entries=(), sources=(), stores=(), drill_days=None, verified_oldest_days=None, alerts_open=0,
+        verdict="ok", dangers=(), entries=(), sources=(), stores=(), classes=(),
+        drill_days=None, verified_oldest_days=None, alerts_open=0,
         scheduler_seen=None,
     )  # fmt: skip
     monkeypatch.setattr("holdfast.runs.status.status", lambda _config: little)

@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.config import SecretRef, StoreSettings
 from holdfast.stores.assembly import locate
+from holdfast.stores.local import LocalStore
 from holdfast.testing.stores import StoreSuite
 from servers.sshd import make_key, sshd
 
@@ -34,6 +35,11 @@ class TestServed(StoreSuite):
         yield stores[0]
         for each in stores:
             each.close()
+
+    def test_tells_the_room_of_the_served_folder(self, store, tmp_path):
+        room = store.room()
+        assert room is not None
+        assert room.total_bytes == LocalStore(str(tmp_path)).room().total_bytes
 
     def reopen(self, store):
         del store

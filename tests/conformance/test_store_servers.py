@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -41,8 +42,18 @@ class ServedSuite(StoreSuite):
         return self.other
 
 
+def assert_of_this_disk(room):
+    here = shutil.disk_usage("/")
+    assert room is not None
+    assert room.total_bytes > 0
+    assert abs(room.free_bytes - here.free) < here.total / 4
+
+
 class TestS3(ServedSuite):
     kind = "s3"
+
+    def test_tells_of_no_room(self, store):
+        assert store.room() is None
 
 
 class TestS3WithObjectLock(ServedSuite):
@@ -72,6 +83,9 @@ class TestCeph(ServedSuite):
 class TestSftp(ServedSuite):
     kind = "sftp"
 
+    def test_tells_the_room_of_its_disk(self, store):
+        assert_of_this_disk(store.room())
+
 
 class TestAzure(ServedSuite):
     kind = "azure"
@@ -79,6 +93,10 @@ class TestAzure(ServedSuite):
 
 class TestWebDav(ServedSuite):
     kind = "webdav"
+
+    def test_tells_its_quota(self, store):
+        """The server of tests tells its disk's room as the quota, as Nextcloud and Apache do theirs."""
+        assert_of_this_disk(store.room())
 
 
 class TestGcs(ServedSuite):

@@ -14,7 +14,7 @@ import pytest
 import holdfast
 from holdfast.errors import HeldError, PinnedError, Safety, UsageError
 from holdfast.runs.drill.lastgood import last_good
-from holdfast.runs.monitoring.gather import vault_facts
+from holdfast.runs.monitoring.facts import vault_facts
 from holdfast.runs.options import BackupOptions
 from holdfast.runs.results import RetentionPolicy
 

@@ -6,6 +6,8 @@ import http.server
 import io
 import json
 import logging
+import re
+import socket
 import sys
 import threading
 import time
@@ -24,6 +26,7 @@ from holdfast.base.environment import ManualClock, system
 from holdfast.config import ChannelSettings
 from holdfast.errors import ChannelDriverMissingError, ChannelError, ConfigError, Safety
 from holdfast.reliability.notify import Message, build, chat
+from holdfast.reliability.notify.delivery import Deliveries
 from holdfast.reliability.notify.registry import maker_of
 from holdfast.reliability.notify.webhook import sign
 from servers import process
@@ -227,11 +230,15 @@ def test_a_webhook_waits_when_told_to_and_follows_nothing():
         came,
     ):
         hooked = channel("webhook", {"URL": f"http://127.0.0.1:{port}/"}, clock.environment(), url="env:URL")
-        assert hooked.send(MESSAGE).reference == "HTTP 200"
-        assert clock.slept == [7.0]
-        for status in (302, 429):
-            with pytest.raises(ChannelError, match=f"status {status}"):
-                hooked.send(MESSAGE)
+        deliveries = Deliveries(clock.environment())
+        receipt = deliveries.send("hook", hooked, MESSAGE, attempts=2, seconds=20.0)
+        assert receipt.reference == "HTTP 200"
+        assert clock.slept == [7.0], "as long as it was told to, and nobody else retried"
+        with pytest.raises(ChannelError, match="status 302"):
+            hooked.send(MESSAGE)
+        with pytest.raises(ChannelError, match="status 429"):
+            deliveries.send("hook", hooked, MESSAGE, attempts=2, seconds=20.0)
+        assert clock.slept == [7.0], "what does not fit its budget is not waited for"
         assert len(came) == 4
     with pytest.raises(ChannelError, match="Connection refused"):
         hooked.send(MESSAGE)
@@ -342,3 +349,40 @@ def test_an_unreachable_host_fails_within_its_time():
     for kind, more in (("mail", {"sender": "a@b", "recipients": ("c@d",)}), ("syslog", {"transport": "tcp"})):
         with pytest.raises(ChannelError):
             channel(kind, host="127.0.0.1", port=port, timeout_seconds=1, **more).send(MESSAGE)
+
+
+def test_channels_by_address_need_no_resolver(tmp_path, monkeypatch):
+    """Inside an air-gapped network a question to a resolver takes half a minute: none is asked."""
+    real = socket.getaddrinfo
+    asked: list[str] = []
+
+    def getaddrinfo(host, *arguments, **named):
+        if host and not re.fullmatch(r"[0-9.:a-f]+", host if isinstance(host, str) else host.decode()):
+            asked.append(str(host))
+        return real(host, *arguments, **named)
+
+    def refuse(*arguments):
+        asked.append(str(arguments))
+        raise OSError("there is no resolver")
+
+    for folder in ("post", "log", "trap"):
+        (tmp_path / folder).mkdir()
+    with (
+        mail_server(tmp_path / "post") as post,
+        syslog_collector(tmp_path / "log") as log,
+        trap_receiver(tmp_path / "trap") as trap,
+        hook() as (port, came),
+    ):
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        for name in ("gethostbyaddr", "gethostbyname", "gethostbyname_ex", "getfqdn"):
+            monkeypatch.setattr(socket, name, refuse)
+        mail = {"host": "127.0.0.1", "port": post.port, "sender": "a@b", "recipients": ("c@d",)}
+        assert channel("mail", **mail).send(MESSAGE).reference
+        assert channel("syslog", host="127.0.0.1", port=log.port, transport="tcp").send(MESSAGE).reference
+        assert channel("syslog", host="127.0.0.1", port=log.port).send(MESSAGE).reference
+        assert channel("snmp", host="127.0.0.1", port=trap.port).send(MESSAGE).reference
+        assert channel("webhook", {"URL": f"http://127.0.0.1:{port}/x"}, url="env:URL").send(MESSAGE).reference
+        assert len(came) == 1
+        assert len(post.letters()) == 1
+        monkeypatch.undo()
+    assert asked == []

@@ -20,7 +20,7 @@ from holdfast.errors import DamageError, PinnedError, StoreRefusedError, StoreRe
 from holdfast.repository.locks import needed_objects
 from holdfast.runs import locking
 from holdfast.runs.compliance import gather
-from holdfast.runs.monitoring.gather import vault_facts
+from holdfast.runs.monitoring.facts import vault_facts
 from holdfast.runs.options import BackupOptions, ClassRule
 from holdfast.runs.results import RetentionPolicy
 from holdfast.runs.trail import TrailOptions

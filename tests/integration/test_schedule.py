@@ -9,119 +9,21 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
+from tests.scheduled import HOLDFAST, Site
 
-import holdfast
 from holdfast import config as configuration
 from holdfast.base.environment import system
 from holdfast.cli import main
 from holdfast.errors import ScheduleBusyError
 from holdfast.runs import status
 from holdfast.runs.alerting import open_book
-from holdfast.runs.schedule.configured import open_schedule_book, runs_folder, service_runs
+from holdfast.runs.schedule.configured import runs_folder, service_runs
 from holdfast.runs.schedule.records import RunState
 from holdfast.runs.schedule.service import service_lock
-from servers import install, process
-
-HOLDFAST = [sys.executable, "-m", "holdfast"]
-
-
-class Site:
-    """A vault, a configuration with a slow job, and services over them."""
-
-    def __init__(self, folder, more: str = "") -> None:
-        self.folder = folder
-        self.vault = folder / "vault"
-        self.key = folder / "key"
-        (folder / "data").mkdir()
-        (folder / "data" / "a.hl7").write_text("MSH|^~\\&|")
-        self.gate = folder / "gate"
-        self.port = process.free_port()
-        self.config = folder / "site.toml"
-        wait = f"while [ ! -e {self.gate} ]; do sleep 0.05; done; echo done"
-        self.config.write_text(
-            f"""[vault]
-url = "{self.vault}"
-key_file = "file:{self.key}"
-[jobs.ehr]
-rpo_seconds = "301d"
-paths = ["{folder}/data"]
-[[jobs.ehr.streams]]
-path = "dump.sql"
-command = ["sh", "-c", {json.dumps(wait)}]
-[jobs.gone]
-paths = ["{folder}/none"]
-[scheduler]
-log = "json"
-unsafe_unrehearsed = true
-[schedule.nightly]
-job = "ehr"
-every_seconds = "300d"
-retry_seconds = 1
-[schedule.broken]
-job = "gone"
-every_seconds = "300d"
-[schedule.proof]
-kind = "verify"
-after = ["nightly"]
-[monitoring]
-listen = "127.0.0.1:{self.port}"
-textfile = "{folder}/holdfast.prom"
-[channels.log]
-kind = "file"
-path = "{folder}/alerts"
-[contacts.anna]
-channels = ["log"]
-{more}"""
-        )
-        holdfast.Vault.create(self.vault, key_file=self.key).close()
-
-    @contextmanager
-    def service(self, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-        with open(self.folder / "log", "ab") as log:
-            child = subprocess.Popen(
-                [*HOLDFAST, "schedule", "run", "--config", str(self.config)],
-                stderr=log,
-                stdout=log,
-                env=os.environ | environ,
-            )
-        try:
-            self.eventually(lambda: b'"started"' in (self.folder / "log").read_bytes() or child.poll() is not None)
-            yield child
-        finally:
-            child.kill()
-            child.wait()
-            (self.folder / "log").rename(self.folder / f"log-{child.pid}")
-
-    def eventually(self, found: Callable[[], object], seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not found():
-            logs = "".join(path.read_text() for path in self.folder.glob("log*"))
-            assert time.monotonic() < deadline, logs
-            time.sleep(0.05)
-
-    def run(self, name: str = "nightly"):
-        with open_schedule_book() as book:
-            found = book.runs(name, 1)
-        return found[0] if found else None
-
-    def state(self, name: str = "nightly") -> RunState | None:
-        found = self.run(name)
-        return found.state if found else None
-
-    def pid(self) -> int:
-        (path,) = runs_folder().glob("*.pid")
-        self.eventually(path.read_text)
-        return int(path.read_text())
-
-    def snapshots(self) -> int:
-        with holdfast.Vault.open(self.vault, key_file=self.key) as vault:
-            return len(vault.snapshots())
+from servers import install
 
 
 def fetch(port: int, path: str = "/metrics", accept: str = "") -> tuple[str, bytes]:

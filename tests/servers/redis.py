@@ -41,10 +41,10 @@ class Redis:
 
 
 @contextmanager
-def redis(folder: Path, *options: str) -> Iterator[Redis]:
+def redis(folder: Path, *options: str, port: int = 0) -> Iterator[Redis]:
     """Start a server in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = process.free_port()
+    port = port or process.free_port()
     program = install.debian("redis-server", "redis-server", "redis-tools")
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
     with process.running(

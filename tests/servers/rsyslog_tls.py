@@ -113,7 +113,7 @@ def audit_collector(
     install.debian("rsyslogd", "rsyslog")
     program = install.debian("rsyslogd", "rsyslog-gnutls")
     if not list(Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so")):
-        install._run(["apt-get", "-qq", "install", "-y", "rsyslog-gnutls"])
+        install.run(["apt-get", "-qq", "install", "-y", "rsyslog-gnutls"])
     tls, tcp, udp = ports or (process.free_port(), process.free_port(), process.free_port())
     out = folder / "messages.json"
     settings = folder / "rsyslog.conf"

@@ -24,6 +24,7 @@ CODES = {
     "drill-refused": 2,
     "drill-space": 1, "isolation-missing": 1, "drill-program": 1, "evidence": 4, "report-tool": 1,
     "session-revoked": 1, "local-state": 1, "target": 1, "interrupted": 130, "internal": 1, "application": 1,
+    "application-left-alone": 1,
     "application-unreachable": 1, "application-access": 6, "application-unsuitable": 1, "application-busy": 1,
     "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1, "watchdog": 1,
     "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1, "paused": 9, "probe-unusable": 2,

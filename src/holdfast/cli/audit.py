@@ -319,13 +319,28 @@ def export_command(
 
 @audit_command.command("daily")
 @click.option("--day", metavar="DATE", help="The day (yesterday), in UTC.")
+@click.option(
+    "--send", "sends", is_flag=True, help="Send it to `alerts.digest_contacts`, with the state of everything."
+)
 @vault_options
-def daily_command(*, day: str | None, place: Place, out: Output) -> int:
-    """Print the digest of a day, for the morning's mail: what was done, by whom, and what to look at."""
+def daily_command(*, day: str | None, sends: bool, place: Place, out: Output) -> int:
+    """Print the digest of a day, for the morning's mail: what was done, by whom, and what to look at.
+
+    Example: holdfast audit daily --send --config /etc/holdfast/holdfast.toml
+    """
     try:
         chosen = date.fromisoformat(day) if day else (system().now() - timedelta(days=1)).date()
     except ValueError:
         raise UsageError("a day is written as 2026-11-23") from None
+    if sends:
+        from holdfast.runs.digest import send_digest
+
+        config = place.configuration()
+        with place.open(config) as vault:
+            _, sent = send_digest(vault, config, chosen)
+        for each in sent:
+            out.row("delivery", each, f"{each.contact}: {each.reference} by {each.channel}")
+        return 0
     with place.open() as vault:
         text = vault.audit.daily(chosen)
     out.answer(text)

@@ -214,6 +214,7 @@ def vault_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **kwargs: Any,  # noqa: ANN401 - as click
     ) -> object:
         place = Place(vault, key_file, passphrase, credential, config, shares, key_service)
+        kwargs["out"].config = config or ""
         return function(*args, place=place, **kwargs)
 
     return output_options(wrapped)

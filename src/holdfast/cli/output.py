@@ -36,6 +36,8 @@ class Output:
         self._findings = 0
         self._progress_said = 0.0
         self._run = ""
+        self.config = ""
+        """The configuration whose channels tell of an alert that the book could not take; empty: there is none."""
 
     def say(self, text: str) -> None:
         """Print a sentence for people: not in JSON, not when quiet."""
@@ -173,8 +175,20 @@ class Output:
         if isinstance(event, Alert):
             from holdfast.runs.alerting import keep_alert
 
-            with self._in_book("the alert could not be kept"):
+            try:
                 keep_alert(event)
+            except HoldfastError as error:
+                click.echo(f"note: the alert could not be kept: {error.what}", err=True)
+                self._tell_directly(event)
+
+    def _tell_directly(self, alert: Alert) -> None:
+        """Tell of an alert at once that the book could not take, where a configuration says whom."""
+        if not self.config:
+            return
+        from holdfast.runs.alerting import tell_directly
+
+        with self._in_book("the alert could not be told"):
+            click.echo(f"note: it was told at once: {tell_directly(alert, self.config)} messages", err=True)
 
     def end_alerts(self, subject: str, codes: frozenset[str], note: str) -> None:
         """Resolve alerts of a subject whose cause is gone."""

@@ -93,7 +93,9 @@ def check_config_command(*, place: Place, out: Output) -> int:
         raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
     from holdfast.base import environment
     from holdfast.runs.governor_settings import calendar_of
+    from holdfast.runs.policies import tiers
 
+    tiers(config.settings)
     calendar_of(config.settings).check(environment.system().now())
     out.say(f"{config.name} is valid: {len(config.settings.jobs)} jobs.")
     return 0

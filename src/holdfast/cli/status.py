@@ -11,7 +11,7 @@ from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 
 if TYPE_CHECKING:
-    from holdfast.runs.monitoring.report import SourceStatus, StatusReport
+    from holdfast.runs.monitoring.report import ClassStatus, SourceStatus, StatusReport
 
 __all__ = ["nagios", "status_command"]
 
@@ -98,10 +98,26 @@ def _show(report: StatusReport, out: Output) -> None:
     for danger in report.dangers:
         out.answer(f"  {danger}")
     out.table(
-        ("SOURCE", "LAST GOOD", "AGE", "MAY BE", "VERDICT", "SNAPSHOTS", "FINDINGS"),
+        (
+            "SOURCE",
+            "LAST GOOD",
+            "AGE",
+            "MAY BE",
+            "VERDICT",
+            "VERIFIED",
+            "DRILL",
+            "COPIES",
+            "ALERTS",
+            "SNAPSHOTS",
+            "FINDINGS",
+        ),
         [_source_row(source) for source in report.sources],
-        right="56",
+        right="789",
     )
+    if report.classes:
+        out.table(
+            ("CLASS", "PACKS", "COPIES", "LACKING", "VERIFIED", "WITHIN"), [_class_row(each) for each in report.classes]
+        )
     if report.entries:
         rows = [
             (
@@ -124,15 +140,7 @@ def _show(report: StatusReport, out: Output) -> None:
     )
     drill = "none" if report.drill_days is None else f"{report.drill_days:.0f} days ago"
     out.answer(f"Last drill that passed: {drill}. Copies: {report.copies} of {report.copies_wanted}.")
-    doubtful = sum(source.suspicious for source in report.sources)
-    if doubtful:
-        out.answer(f"SUSPICIOUS: {doubtful} snapshots, which count as no good backup: `holdfast findings list`.")
-        for source in report.sources:
-            if source.locked_until is not None:
-                part = f"{source.locked} of {source.objects} objects"
-                out.answer(
-                    f"  {source.name}: the last good one is locked until {source.locked_until:%Y-%m-%d}, {part}."
-                )
+    _show_doubts(report, out)
     if report.packs_pending:
         out.answer(
             f"PENDING: {report.packs_pending} packs ({format_bytes(report.bytes_pending)}) wait for a store: `holdfast migrate`."
@@ -153,6 +161,18 @@ def _show(report: StatusReport, out: Output) -> None:
     out.answer(f"Schedule's service last seen: {seen}.{silent}")
 
 
+def _show_doubts(report: StatusReport, out: Output) -> None:
+    doubtful = sum(source.suspicious for source in report.sources)
+    if doubtful:
+        out.answer(f"SUSPICIOUS: {doubtful} snapshots, which count as no good backup: `holdfast findings list`.")
+        for source in report.sources:
+            if source.locked_until is not None:
+                part = f"{source.locked} of {source.objects} objects"
+                out.answer(
+                    f"  {source.name}: the last good one is locked until {source.locked_until:%Y-%m-%d}, {part}."
+                )
+
+
 def _source_row(source: SourceStatus) -> tuple[str, ...]:
     return (
         source.name,
@@ -160,6 +180,20 @@ def _source_row(source: SourceStatus) -> tuple[str, ...]:
         format_seconds(source.age_seconds) if source.age_seconds is not None else "-",
         format_seconds(source.rpo_seconds) if source.rpo_seconds is not None else "-",
         source.verdict.upper() if source.verdict == "missed" else source.verdict,
+        _days(source.verified_oldest_days, "never all") if source.copies is not None else "-",
+        _days(source.drill_days, "none"),
+        f"{source.copies} of {source.copies_wanted}" if source.copies is not None else "-",
+        str(source.alerts),
         str(source.snapshots),
         str(source.findings),
     )
+
+
+def _class_row(each: ClassStatus) -> tuple[str, ...]:
+    copies = f"{each.copies} of {each.copies_wanted}"
+    verified = _days(each.verified_oldest_days, "never all")
+    return each.name, str(each.packs), copies, str(each.lacking), verified, f"{each.verified_within_days:.0f}d"
+
+
+def _days(days: float | None, otherwise: str) -> str:
+    return otherwise if days is None else f"{days:.1f}d ago"

@@ -46,7 +46,7 @@ CHANNEL_NEEDS: dict[str, tuple[str, ...]] = {
     "chat": ("url",),
 }
 """The kinds of channels, and the options without which each reaches nobody."""
-JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "migrate", "drill")
+JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "migrate", "drill", "digest")
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _SLOTS_LOOKED_AT = 60
@@ -130,6 +130,12 @@ def _check_contacts(settings: Settings) -> Iterator[Fault]:
             yield (*key, "public_key"), "not a public key (64 hex digits, as `holdfast alerts key` prints them)"
 
 
+def _check_digest(settings: Settings) -> Iterator[Fault]:
+    for place, name in enumerate(settings.alerts.digest_contacts):
+        if name not in settings.contacts:
+            yield ("alerts", "digest_contacts", place), f"there is no contact {name}"
+
+
 def _is_key(text: str) -> bool:
     return len(text) == 64 and set(text) <= set("0123456789abcdef")  # noqa: PLR2004 - 32 bytes in hex
 
@@ -176,21 +182,28 @@ def slots_of(entry: ScheduleSettings, zone: ZoneInfo) -> Slots | None:
     return IntervalSlots(entry.every_seconds) if entry.every_seconds else None
 
 
+def _kind_faults(settings: Settings, entry: ScheduleSettings) -> Iterator[tuple[str, str]]:
+    """Yield what an entry of its kind lacks, with the option that says so."""
+    if entry.kind not in job_kinds():
+        yield "kind", f"unknown kind of job (there are: {', '.join(sorted(job_kinds()))})"
+    if entry.kind == "backup" and not entry.job:
+        yield "job", "a backup needs the job that it backs up"
+    elif entry.kind == "backup" and entry.job not in settings.jobs:
+        yield "job", f"there is no job {entry.job}"
+    elif entry.kind == "migrate" and not (settings.policies or settings.tiers):
+        yield "kind", "there is nowhere to migrate to: no policies are configured"
+    elif entry.kind == "drill" and entry.job and entry.job not in settings.services:
+        yield "job", f"there is no service {entry.job}"
+    elif entry.kind == "digest" and not settings.alerts.digest_contacts:
+        yield "kind", "nobody would get it: `alerts.digest_contacts` names no one"
+
+
 def _check_schedule(settings: Settings) -> Iterator[Fault]:
     zone, faults = _zone(settings.scheduler.zone, ("scheduler", "zone"))
     yield from faults
     for name, entry in settings.schedule.items():
         key: Key = ("schedule", name)
-        if entry.kind not in job_kinds():
-            yield (*key, "kind"), f"unknown kind of job (there are: {', '.join(sorted(job_kinds()))})"
-        if entry.kind == "backup" and not entry.job:
-            yield (*key, "job"), "a backup needs the job that it backs up"
-        elif entry.kind == "backup" and entry.job not in settings.jobs:
-            yield (*key, "job"), f"there is no job {entry.job}"
-        elif entry.kind == "migrate" and not (settings.policies or settings.tiers):
-            yield (*key, "kind"), "there is nowhere to migrate to: no policies are configured"
-        elif entry.kind == "drill" and entry.job and entry.job not in settings.services:
-            yield (*key, "job"), f"there is no service {entry.job}"
+        yield from (((*key, option), text) for option, text in _kind_faults(settings, entry))
         for place, other in enumerate(entry.after):
             if other not in settings.schedule:
                 yield (*key, "after", place), f"the schedule has no entry {other}"
@@ -246,12 +259,30 @@ def _followers(entries: dict[str, ScheduleSettings], name: str) -> set[str]:
     return found
 
 
+def _check_retry(settings: Settings) -> Iterator[Fault]:
+    """Yield policies of retry and breaker that would never do what they say."""
+    for kind in type(settings.retry).model_fields:
+        said = getattr(settings.retry, kind)
+        key: Key = ("retry", kind)
+        first, longest, budget = said.first_seconds, said.longest_seconds, said.budget_seconds
+        if said.attempts == 1 and (first or longest or budget):
+            yield (*key, "attempts"), "would never fire: one attempt is no retry, and the pauses beside it mean nothing"
+        elif first is not None and budget is not None and min(first, longest or first) > budget:
+            yield (*key, "budget_seconds"), "would never fire: the first pause is longer than the budget"
+        if first is not None and longest is not None and first > longest:
+            yield (*key, "longest_seconds"), "is shorter than the first pause"
+    if settings.breaker.longest_seconds < settings.breaker.open_seconds:
+        yield ("breaker", "longest_seconds"), "is shorter than the first pause, `open_seconds`"
+
+
 CHECKS: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...] = (
     (frozenset({"alerts", "channels"}), _check_channels),
     (frozenset({"alerts", "channels", "contacts"}), _check_contacts),
+    (frozenset({"alerts", "contacts"}), _check_digest),
     (frozenset({"contacts", "escalation"}), _check_levels),
     (frozenset({"contacts", "escalation"}), _check_rows),
-    (frozenset({"scheduler", "schedule", "jobs", "services"}), _check_schedule),
+    (frozenset({"scheduler", "schedule", "jobs", "services", "alerts"}), _check_schedule),
     (frozenset({"jobs", "services"}), rpo_faults),
+    (frozenset({"retry", "breaker"}), _check_retry),
 )
 """Each check, and the tables that must be valid by themselves before it can be made."""

@@ -90,6 +90,7 @@
     ├─ InternalError               a fault of Holdfast itself
     └─ ApplicationError            an application could not be backed up as configured
        ├─ ApplicationUnreachableError
+       │  └─ ApplicationLeftAloneError   so often that it is not asked for a while
        ├─ ApplicationAccessError     wrong password, missing right
        ├─ ApplicationUnsuitableError wrong version, role or setting
        ├─ ApplicationBusyError       another backup of it is under way
@@ -121,6 +122,7 @@ from holdfast.errors.applications import (
     ApplicationBusyError,
     ApplicationChangedError,
     ApplicationError,
+    ApplicationLeftAloneError,
     ApplicationUnreachableError,
     ApplicationUnsuitableError,
     CaptureError,
@@ -226,6 +228,7 @@ __all__ = [
     "ApplicationBusyError",
     "ApplicationChangedError",
     "ApplicationError",
+    "ApplicationLeftAloneError",
     "ApplicationUnreachableError",
     "ApplicationUnsuitableError",
     "ApprovalMissingError",

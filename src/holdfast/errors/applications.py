@@ -9,6 +9,7 @@ __all__ = [
     "ApplicationBusyError",
     "ApplicationChangedError",
     "ApplicationError",
+    "ApplicationLeftAloneError",
     "ApplicationUnreachableError",
     "ApplicationUnsuitableError",
     "CaptureError",
@@ -39,6 +40,14 @@ class ApplicationUnreachableError(ApplicationError):
     retry = Retry.LATER
     meaning = "The application does not answer: it is down, starting, or the address is wrong."
     next = "check that it runs and where it listens, then run the same command again."
+
+
+class ApplicationLeftAloneError(ApplicationUnreachableError):
+    """The application was away so often that it is left alone for a while."""
+
+    code = "application-left-alone"
+    meaning = "The application did not answer so often in a row that it is left alone for a while; it was not asked this time."
+    next = "see to the application; it is asked again by itself after a pause (`breaker.longest_seconds` at the most)."
 
 
 class ApplicationAccessError(ApplicationError):

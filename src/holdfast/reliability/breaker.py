@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from holdfast.base.environment import Environment
 from holdfast.base.values import dataclass
-from holdfast.errors import BreakerOpenError, StoreUnreachableError
+from holdfast.errors import BreakerOpenError, HoldfastError, StoreUnreachableError
 
 __all__ = ["Breaker", "BreakerPolicy", "BreakerState", "admitted", "failed", "succeeded"]
 
@@ -83,13 +83,26 @@ class Breaker:
         *,
         counts: type[Exception] = StoreUnreachableError,
         heard: Callable[[bool], None] | None = None,
+        refusal: Callable[[int, float], HoldfastError] | None = None,
+        clock: Callable[[], float] | None = None,
+        state: BreakerState | None = None,
+        kept: Callable[[BreakerState], None] | None = None,
     ) -> None:
-        """`counts` is the error that counts as a failure; `heard(open)` is told when it opens and closes."""
-        self._env = env
+        """`counts` is the error that counts as a failure; `heard(open)` is told when it opens and closes.
+
+        `refusal(failures, seconds)` makes the error of a call that may not pass. For a breaker that outlives its process: `clock`
+        is a clock that goes on, `state` what was kept, `kept` is told of each change. A pause longer than any can be, after the
+        clock was set, is over.
+        """
+        self._clock = clock or env.monotonic
         self._policy = policy or BreakerPolicy()
         self._counts = counts
         self._heard = heard
-        self._state = BreakerState()
+        self._refusal = refusal or _store_left_alone
+        self._kept = kept
+        self._state = state or BreakerState()
+        if self._state.open_until > self._clock() + self._policy.longest_seconds:
+            self._state = replace(self._state, open_until=self._clock())
         self._lock = threading.Lock()
 
     @property
@@ -100,16 +113,13 @@ class Breaker:
     def call(self, action: Callable[[], _T]) -> _T:
         """Call, if calls may pass. `BreakerOpenError` if not; the action's own errors as they are."""
         with self._lock:
-            passes, self._state = admitted(self._state, self._env.monotonic())
+            passes, self._state = admitted(self._state, self._clock())
             if not passes:
-                left = max(0.0, self._state.open_until - self._env.monotonic())
-                raise BreakerOpenError(
-                    f"the store failed {self._state.failures} times in a row and is left alone", retry_in_seconds=left
-                )
+                raise self._refusal(self._state.failures, max(0.0, self._state.open_until - self._clock()))
         try:
             result = action()
         except self._counts:
-            self._move(lambda state: failed(state, self._env.monotonic(), self._policy))
+            self._move(lambda state: failed(state, self._clock(), self._policy))
             raise
         except BaseException:
             # It answered, or the caller was stopped: neither says that it is away.
@@ -120,7 +130,15 @@ class Breaker:
 
     def _move(self, step: Callable[[BreakerState], BreakerState]) -> None:
         with self._lock:
-            before, self._state = self._state.is_open, step(self._state)
-            after = self._state.is_open
+            old, self._state = self._state, step(self._state)
+            before, after = old.is_open, self._state.is_open
+            if self._kept is not None and self._state != old:
+                self._kept(self._state)
         if before != after and self._heard is not None:
             self._heard(after)
+
+
+def _store_left_alone(failures: int, left_seconds: float) -> HoldfastError:
+    return BreakerOpenError(
+        f"the store failed {failures} times in a row and is left alone", retry_in_seconds=left_seconds
+    )

@@ -73,8 +73,14 @@ class CopyFacts:
     """On how many stores a backup is, and should be."""
 
     name: str
+    """A data class, or the vault for the objects of its home."""
     copies: int
+    """Of what has the fewest."""
     wanted: int
+    lacking: int = 0
+    """How many packs have fewer than wanted."""
+    lost: bool = False
+    """Some have none, and wait in no spool either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +185,20 @@ def _proof(fact: ProofFacts) -> Alert | None:
 
 
 def _copies(fact: CopyFacts) -> Alert | None:
-    if fact.copies >= fact.wanted:
+    if fact.copies >= fact.wanted and not fact.lacking:
         return None
-    safety = Safety.AT_RISK if fact.copies == 0 else Safety.DEGRADED
+    lost = fact.lost or (fact.copies == 0 and not fact.lacking)
+    packs = f" {fact.lacking} packs of the class have fewer than they must." if fact.lacking else ""
+    safe = (
+        "what the remaining copies hold is readable."
+        if fact.copies
+        else "what waits in the spool is readable from this host."
+    )
     return Alert(
-        "copies-missing", fact.name, f"There are {fact.copies} of {fact.wanted} copies.", safety, Retry.EXHAUSTED,
-        "what the remaining copies hold is readable." if fact.copies else "no copy is known to be readable.",
-        "bring the missing store back; copies are then made up for.",
+        "copies-missing", fact.name, f"There are {fact.copies} of {fact.wanted} copies.{packs}",
+        Safety.AT_RISK if lost else Safety.DEGRADED, Retry.EXHAUSTED,
+        "no copy is known to be readable." if lost else safe,
+        "bring the missing store back, then run `holdfast migrate`: copies are then made up for.",
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from holdfast.base.environment import Environment
 from holdfast.base.values import dataclass
 from holdfast.errors import (
+    ApplicationLeftAloneError,
     BreakerOpenError,
     HoldfastError,
     Retry,
@@ -21,7 +22,16 @@ from holdfast.errors import (
     StoreUnreachableError,
 )
 
-__all__ = ["FOREVER_SECONDS", "POLICIES", "RetryPolicy", "Retrying", "kind_of_failure", "pause_before"]
+__all__ = [
+    "FOREVER_SECONDS",
+    "POLICIES",
+    "RETRY_AFTER",
+    "RetryPolicy",
+    "Retrying",
+    "asked_seconds",
+    "kind_of_failure",
+    "pause_before",
+]
 
 FOREVER_SECONDS = 366 * 86400.0
 RETRY_AFTER = "retry_after_seconds"
@@ -50,7 +60,7 @@ POLICIES: Mapping[str, RetryPolicy] = {
     "store-throttled": RetryPolicy(attempts=10, first_seconds=1.0, longest_seconds=60.0, budget_seconds=900.0),
     "application-busy": RetryPolicy(attempts=6, first_seconds=2.0, longest_seconds=60.0, budget_seconds=600.0),
     "application-unreachable": RetryPolicy(attempts=4, first_seconds=2.0, longest_seconds=30.0, budget_seconds=180.0),
-    "delivery": RetryPolicy(attempts=3, first_seconds=1.0, longest_seconds=10.0, budget_seconds=60.0),
+    "delivery": RetryPolicy(attempts=2, first_seconds=1.0, longest_seconds=10.0, budget_seconds=60.0),
     "final": RetryPolicy(attempts=1, first_seconds=0.0, longest_seconds=0.0, budget_seconds=0.0),
 }
 """The defaults, by kind of failure. `[retry.KIND]` of the configuration goes over them."""
@@ -59,21 +69,21 @@ POLICIES: Mapping[str, RetryPolicy] = {
 def kind_of_failure(error: BaseException) -> str:
     """Return the kind of a failure: which policy applies. `final` is what no repetition can change."""
     match error:
-        case BreakerOpenError():
+        case BreakerOpenError() | ApplicationLeftAloneError():
             return "final"
         case StoreUnreachableError():
-            return "store-throttled" if _asked(error) > 0 else "store-unreachable"
+            return "store-throttled" if asked_seconds(error) > 0 else "store-unreachable"
         case StoreFullError() | StoreRefusedError():
             return "final"
         case HoldfastError() if error.code in POLICIES:
             return error.code
-        case HoldfastError() if error.retry is Retry.LATER and _asked(error) > 0:
+        case HoldfastError() if error.retry is Retry.LATER and asked_seconds(error) > 0:
             return "store-throttled"
         case _:
             return "final"
 
 
-def _asked(error: BaseException) -> float:
+def asked_seconds(error: BaseException) -> float:
     """Return how long the other side asked to be left alone; 0 if it did not, or not sensibly."""
     asked = getattr(error, "facts", {}).get(RETRY_AFTER)
     return float(asked) if isinstance(asked, int | float) and 0 < asked < FOREVER_SECONDS else 0.0
@@ -117,7 +127,7 @@ class Retrying:
                     attempt=attempt,
                     elapsed_seconds=self._env.monotonic() - began,
                     dice=int.from_bytes(self._env.random_bytes(4), "little") / 2**32,
-                    asked_seconds=_asked(error),
+                    asked_seconds=asked_seconds(error),
                 )
                 if pause is None:
                     error.facts.setdefault("attempts", attempt)

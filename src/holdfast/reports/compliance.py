@@ -20,6 +20,7 @@ __all__ = [
     "ComplianceReport",
     "Control",
     "ControlFinding",
+    "CopiesFact",
     "DrillFact",
     "Judged",
     "SourceFact",
@@ -40,6 +41,16 @@ class SourceFact:
     """Age of the newest snapshot."""
     partial: bool
     snapshots: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopiesFact:
+    """The data packs of one class: on how many stores the one with the fewest is, and how many packs have fewer than wanted."""
+
+    name: str
+    copies: int
+    wanted: int
+    lacking: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,32 @@ class ComplianceFacts:
     key_beside_vault: bool | None = None
     """Whether the key lies where the vault lies; None if it is not known."""
     stores: tuple[str, ...] = ()
-    """Kinds of the stores that hold copies of the whole vault."""
+    """Kinds of the stores that packs lie on."""
+    class_copies: tuple[CopiesFact, ...] = ()
+    home_copies: int = 1
+    """On how many stores the home's objects are."""
+    locked_stores: tuple[str, ...] = ()
+    """Stores that refuse to delete before a time."""
+    sets_received: int = 0
+    """Sets carried across an air gap whose receipts are here."""
+    media: int = 0
+    """Media that carry the keyring, in the ledger of keys."""
+    wraps: int = 0
+    """Places where a key was ever written, in that ledger."""
+    root_epoch: int = 0
+    """How often the root key was rotated."""
+    renewed: int = 0
+    """Classes with more than one generation of keys."""
+    erased: int = 0
+    """Generations of which every copy of the key is accounted for."""
+    erasures_open: int = 0
+    """Erased generations of which that is not known."""
+    kit_rehearsed_days: float | None = None
+    """Since a recovery kit last opened the vault; None: it never did."""
+    alerts_told: int = 0
+    """Messages about alerts, and tests, that a channel accepted within a year."""
+    alerts_untold: int = 0
+    """Alerts that some contact was to be told of, and nobody was."""
     retention: str = ""
     """The retention rules in words; empty without a configuration."""
     held: int = 0

@@ -1,13 +1,27 @@
 """The controls, each with its judgement: a table of small functions of the facts.
 
 Citations are those of the domain paper: 45 CFR 164 (HIPAA security rule), the rule proposed at 90 FR 898 (marked proposed: not
-law), HITECH's guidance 74 FR 19006, P.L. 116-321, 42 CFR 2, NIST SP 800-34, -38D, -57, -66, -88, -209, CIS Controls 11, ISO 27001.
+law), HITECH's guidance 74 FR 19006, P.L. 116-321, 42 CFR 2, NIST SP 800-34, -38D, -57, -66, -88, -108, -132, -209, HICP, CIS Controls
+11, HITRUST CSF, HL7 EHR-S FM, ISO 27001.
 """
 
 from __future__ import annotations
 
 from holdfast.base.units import format_seconds
 from holdfast.reports.compliance import ComplianceFacts, Control, Judged
+from holdfast.reports.judged import (
+    alerting,
+    copies,
+    derivation,
+    disposal,
+    isolated,
+    judged,
+    key_management,
+    media,
+    outside,
+    recorded,
+    storage_security,
+)
 
 __all__ = ["CONTROLS", "COPY_HOURS_MAX", "RESTORE_SECONDS_MAX"]
 
@@ -22,20 +36,7 @@ HIPAA, PROPOSED, HITECH = (
     "HITECH and P.L. 116-321",
 )
 PART2, NIST, CIS, ISO = "42 CFR Part 2", "NIST", "CIS Controls 11", "ISO 27001"
-
-
-def _judged(evidence: list[str], missing: list[str], *, outside: str = "") -> Judged:
-    """Return `shown` if nothing is missing, `partly` if there is evidence, else a `gap`; `outside` names others' papers."""
-    said = tuple(evidence)
-    if not missing and evidence:
-        return Judged("shown", said) if not outside else Judged("partly", said, outside)
-    if evidence:
-        return Judged("partly", said, " ".join([*missing, *([outside] if outside else [])]))
-    return Judged("gap", (), " ".join(missing) or outside)
-
-
-def _outside(text: str) -> Judged:
-    return Judged("outside", (), text)
+HITRUST, HL7 = "HITRUST CSF", "HL7 EHR-S FM"
 
 
 def _backup_plan(facts: ComplianceFacts) -> Judged:
@@ -61,7 +62,7 @@ def _backup_plan(facts: ComplianceFacts) -> Judged:
         )
     if facts.suspicious:
         missing.append(f"{facts.suspicious} snapshots look like ransomware's work and wait for a person's word.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _drilled(facts: ComplianceFacts, days: int) -> tuple[list[str], list[str]]:
@@ -82,7 +83,7 @@ def _recovery_plan(facts: ComplianceFacts) -> Judged:
         evidence.append(f"{facts.services} services with a restore order are configured.")
     else:
         missing.append("No services and no restore order are configured.")
-    return _judged(
+    return judged(
         evidence, missing, outside="The plan itself, its approval and its exercise with people are the organisation's."
     )
 
@@ -95,13 +96,13 @@ def _emergency_mode(facts: ComplianceFacts) -> Judged:
         evidence.append(f"{number} break-glass restores recorded within a year.")
     else:
         missing.append("No break-glass restore was ever exercised within a year.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _criticality(facts: ComplianceFacts) -> Judged:
     if not facts.services:
-        return _judged([], ["No service has a criticality and objectives in the configuration."])
-    return _judged(
+        return judged([], ["No service has a criticality and objectives in the configuration."])
+    return judged(
         [f"{facts.services} services with criticality, RTO, RPO and dependencies, in configuration {facts.policy}."],
         [],
         outside="Who approved the analysis, and when.",
@@ -110,7 +111,7 @@ def _criticality(facts: ComplianceFacts) -> Judged:
 
 def _activity_review(facts: ComplianceFacts) -> Judged:
     if not facts.audit_records:
-        return _judged([], ["There is no audit log."])
+        return judged([], ["There is no audit log."])
     reads = facts.count("audit.read")
     evidence = [f"{facts.audit_records} records."]
     missing = []
@@ -118,17 +119,7 @@ def _activity_review(facts: ComplianceFacts) -> Judged:
         evidence.append(f"The log was read {reads} times within a year.")
     else:
         missing.append("Nobody read the audit log within a year.")
-    return _judged(evidence, missing, outside="What the reviewer concluded.")
-
-
-def _disposal(facts: ComplianceFacts) -> Judged:
-    forgotten, pruned = facts.count("forget.snapshot"), facts.count("prune")
-    evidence = (
-        [f"{forgotten} snapshots forgotten and {pruned} prune steps recorded within a year."]
-        if forgotten or pruned
-        else []
-    )
-    return _judged(evidence, ["No certificate of crypto-erasure: this version destroys no key generation."])
+    return judged(evidence, missing, outside="What the reviewer concluded.")
 
 
 def _unique_user(facts: ComplianceFacts) -> Judged:
@@ -138,13 +129,13 @@ def _unique_user(facts: ComplianceFacts) -> Judged:
     if facts.audit_records:
         evidence.append("Each record names user, login, host and credential.")
     missing = [] if facts.writers > 1 else ["Every host uses the root key: no writer was enrolled."]
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _encryption(facts: ComplianceFacts) -> Judged:
     if not facts.packs:
-        return _judged([], ["There is nothing stored yet."])
-    return _judged(
+        return judged([], ["There is nothing stored yet."])
+    return judged(
         [
             f"{facts.packs} packs, each AES-256-GCM under a key of its own (format 1); {facts.generations} class generations."
         ],
@@ -155,7 +146,7 @@ def _encryption(facts: ComplianceFacts) -> Judged:
 
 def _audit_controls(facts: ComplianceFacts) -> Judged:
     if not facts.audit_records:
-        return _judged([], ["There is no audit log."])
+        return judged([], ["There is no audit log."])
     evidence = (
         [f"{facts.audit_records} hash-chained records since {facts.audit_since:%Y-%m-%d}."] if facts.audit_since else []
     )
@@ -174,7 +165,7 @@ def _audit_controls(facts: ComplianceFacts) -> Judged:
         missing.append(f"{facts.collectors_plain} collectors are reached without TLS.")
     else:
         evidence.append(f"Exported to {facts.collectors_tls} collectors over TLS.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _integrity(facts: ComplianceFacts) -> Judged:
@@ -187,7 +178,7 @@ def _integrity(facts: ComplianceFacts) -> Judged:
         missing.append(f"{facts.packs - facts.packs_verified} packs were not proved within {facts.verify_days} days.")
     if number := facts.count("verify", "failure"):
         missing.append(f"{number} verifications within a year found damage or failed.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _authentication(facts: ComplianceFacts) -> Judged:
@@ -202,7 +193,7 @@ def _authentication(facts: ComplianceFacts) -> Judged:
         )
     else:
         missing.append("Nobody but the holder of the key has to agree to a deletion or a key export.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _transmission(facts: ComplianceFacts) -> Judged:
@@ -212,7 +203,7 @@ def _transmission(facts: ComplianceFacts) -> Judged:
     )
     missing = [f"Stores without TLS: {', '.join(plain)}."] if plain else []
     missing += [] if facts.packs else ["There is nothing stored yet."]
-    return _judged(evidence, missing, outside="The network's own controls." if evidence else "")
+    return judged(evidence, missing, outside="The network's own controls." if evidence else "")
 
 
 def _six_years(facts: ComplianceFacts) -> Judged:
@@ -225,25 +216,25 @@ def _six_years(facts: ComplianceFacts) -> Judged:
         if days < SIX_YEARS_DAYS:
             missing.append("The log is younger than six years: nothing older can be shown.")
     missing.append("No store lock for six years is recorded for the log's heads.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _restore_in_time(facts: ComplianceFacts) -> Judged:
     passed = facts.passed(YEAR)
     if not passed:
-        return _judged([], ["No drill measured how long a restore takes."])
+        return judged([], ["No drill measured how long a restore takes."])
     worst = max(drill.rto_seconds for drill in passed)
     slow = [drill.service for drill in passed if drill.rto_seconds > RESTORE_SECONDS_MAX]
     missing = [f"Longer than 72 hours: {', '.join(sorted(set(slow)))}."] if slow else []
     known = {drill.service for drill in passed}
     if len(known) < facts.services:
         missing.append(f"{facts.services - len(known)} services were never measured.")
-    return _judged([f"The slowest of {len(passed)} drills that passed took {format_seconds(worst)}."], missing)
+    return judged([f"The slowest of {len(passed)} drills that passed took {format_seconds(worst)}."], missing)
 
 
 def _fresh_copies(facts: ComplianceFacts) -> Judged:
     if not facts.sources:
-        return _judged([], ["There is no snapshot."])
+        return judged([], ["There is no snapshot."])
     old = [source.label for source in facts.sources if source.newest_hours > COPY_HOURS_MAX]
     evidence = [
         f"{len(facts.sources) - len(old)} of {len(facts.sources)} sources have a snapshot of the last 48 hours."
@@ -251,7 +242,7 @@ def _fresh_copies(facts: ComplianceFacts) -> Judged:
     missing = [f"Older: {', '.join(sorted(old))}."] if old else []
     if (days := facts.age_days("restore")) is None or days > MONTH:
         missing.append("No sample was restored within a month.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _own_backup(facts: ComplianceFacts) -> Judged:
@@ -268,7 +259,7 @@ def _own_backup(facts: ComplianceFacts) -> Judged:
         missing.append("The vault's structure was not checked within six months.")
     if facts.count("catalog", "success"):
         evidence.append("The catalog was made anew from the vault within a year.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _safe_harbor(facts: ComplianceFacts) -> Judged:
@@ -280,15 +271,15 @@ def _safe_harbor(facts: ComplianceFacts) -> Judged:
         evidence.append("The key file lies on another file system than the vault.")
     else:
         missing.append("Where the key is kept is not known to the records.")
-    return _judged(evidence, missing)
+    return judged(evidence, missing)
 
 
 def _continuous(facts: ComplianceFacts) -> Judged:
     if facts.audit_since is None:
-        return _judged([], ["There is no audit log."])
+        return judged([], ["There is no audit log."])
     months = (facts.now - facts.audit_since).days // 30
     evidence = [f"{months} months of hash-chained records."]
-    return _judged(evidence, [] if months >= 12 else ["Twelve months of records are asked for."])  # noqa: PLR2004 - the law's twelve
+    return judged(evidence, [] if months >= 12 else ["Twelve months of records are asked for."])  # noqa: PLR2004 - the law's twelve
 
 
 def _part2(facts: ComplianceFacts) -> Judged:
@@ -299,60 +290,27 @@ def _part2(facts: ComplianceFacts) -> Judged:
         evidence.append("Restoring it needs approvals.")
     else:
         missing.append("Restoring restricted classes needs no second person's approval.")
-    return _judged(evidence, missing)
-
-
-def _storage_security(facts: ComplianceFacts) -> Judged:
-    evidence, missing = [], []
-    if facts.writers > 1:
-        evidence.append("Hosts back up with credentials that can only add.")
-    else:
-        missing.append("No host uses a credential that can only add.")
-    missing.append("No store's lock against deletion is recorded.")
-    return _judged(evidence, missing)
-
-
-def _key_management(facts: ComplianceFacts) -> Judged:
-    if not facts.generations:
-        return _judged([], ["No key is at hand."])
-    evidence = [
-        f"{facts.generations} class generations, {sum(facts.key_slots.values())} key slots, {facts.writers} writers."
-    ]
-    changes = facts.count("key") + facts.count("enroll") + facts.count("revoke")
-    evidence.append(f"{changes} changes of keys recorded within a year.")
-    return _judged(evidence, ["No rotation and no destruction of a key is recorded."])
+    return judged(evidence, missing)
 
 
 def _gcm_limits(facts: ComplianceFacts) -> Judged:
     if not facts.packs:
-        return _judged([], ["There is nothing stored yet."])
-    return _judged(
+        return judged([], ["There is nothing stored yet."])
+    return judged(
         ["Each pack has a key of its own, derived with HKDF from a run's key and the pack's nonce (format 1)."], []
     )
 
 
-def _copies(facts: ComplianceFacts) -> Judged:
-    evidence = [f"Copies of the whole vault on: {', '.join(facts.stores)}."] if facts.stores else []
-    missing = [] if len(facts.stores) >= 3 else [f"{len(facts.stores)} of the 3 copies asked for."]  # noqa: PLR2004 - 3-2-1
-    return _judged(evidence, missing)
-
-
 def _automatic(facts: ComplianceFacts) -> Judged:
     if not facts.sources:
-        return _judged([], ["There is no snapshot."])
+        return judged([], ["There is no snapshot."])
     old = [source.label for source in facts.sources if source.newest_hours > WEEK_HOURS]
     partial = [source.label for source in facts.sources if source.partial]
     evidence = [f"{len(facts.sources) - len(old)} of {len(facts.sources)} sources have a snapshot of the last week."]
     missing = [f"Older than a week: {', '.join(sorted(old))}."] if old else []
     if partial:
         missing.append(f"The newest snapshot is partial: {', '.join(sorted(partial))}.")
-    return _judged(evidence, missing)
-
-
-def _isolated(facts: ComplianceFacts) -> Judged:
-    offline = [kind for kind in facts.stores if kind in {"medium", "offline"}]
-    evidence = [f"{len(offline)} copies on media that are not connected."] if offline else []
-    return _judged(evidence, [] if offline else ["No copy that is offline or immutable is recorded."])
+    return judged(evidence, missing)
 
 
 def _process_reviewed(facts: ComplianceFacts) -> Judged:
@@ -360,7 +318,7 @@ def _process_reviewed(facts: ComplianceFacts) -> Judged:
     evidence = (
         [f"Configuration {facts.policy} in force; {changes} changes recorded within a year."] if facts.policy else []
     )
-    return _judged(
+    return judged(
         evidence, [] if facts.policy else ["There is no configuration."], outside="The yearly review of the process."
     )
 
@@ -369,7 +327,7 @@ def _retention(facts: ComplianceFacts) -> Judged:
     evidence = [f"Retention: {facts.retention}."] if facts.retention else []
     evidence += [f"{facts.held} snapshots under legal hold."] if facts.held else []
     missing = [] if facts.retention else ["No retention rules are configured."]
-    return _judged(
+    return judged(
         evidence,
         missing,
         outside="Backups are no records archive: what the law wants kept for years is kept elsewhere, too.",
@@ -378,28 +336,27 @@ def _retention(facts: ComplianceFacts) -> Judged:
 
 def _access_list(facts: ComplianceFacts) -> Judged:
     if not facts.opened_as:
-        return _judged([], ["No credential is known."])
+        return judged([], ["No credential is known."])
     evidence = [
         f"{facts.writers} writers certified, {facts.writers_revoked} revoked; this report was made as {facts.opened_as}."
     ]
-    return _judged(evidence, [], outside="Who holds which key file or passphrase.")
+    return judged(evidence, [], outside="Who holds which key file or passphrase.")
 
 
 CONTROLS: tuple[Control, ...] = (
     Control("164.308(a)(7)(ii)(A)", HIPAA, "Data backup plan: retrievable exact copies", "required", _backup_plan),
     Control("164.308(a)(7)(ii)(B)", HIPAA, "Disaster recovery plan", "required", _recovery_plan),
     Control("164.308(a)(7)(ii)(C)", HIPAA, "Emergency mode operation", "required", _emergency_mode),
-    Control("164.308(a)(7)(ii)(D)", HIPAA, "Testing and revision", "addressable", lambda facts: _judged(*_drilled(facts, YEAR))),
+    Control("164.308(a)(7)(ii)(D)", HIPAA, "Testing and revision", "addressable", lambda facts: judged(*_drilled(facts, YEAR))),
     Control("164.308(a)(7)(ii)(E)", HIPAA, "Applications and data criticality analysis", "addressable", _criticality),
     Control("164.308(a)(1)(ii)(D)", HIPAA, "Information system activity review", "required", _activity_review),
-    Control("164.310(d)(2)(i-ii)", HIPAA, "Disposal and re-use of media", "required", _disposal),
+    Control("164.310(d)(2)(i-ii)", HIPAA, "Disposal and re-use of media", "required", disposal),
     Control(
-        "164.310(d)(2)(iii)", HIPAA, "Accountability for media", "addressable",
-        lambda _: _outside("The custody log of disks and tapes."),
+        "164.310(d)(2)(iii)", HIPAA, "Accountability for media", "addressable", media,
     ),
     Control(
         "164.310(d)(2)(iv)", HIPAA, "Copy before equipment is moved", "addressable",
-        lambda _: _outside("The change ticket that names the backup made before a move."),
+        lambda _: outside("The change ticket that names the backup made before a move."),
     ),
     Control("164.312(a)(1), (2)(i)", HIPAA, "Access control, unique users", "required", _unique_user),
     Control("164.312(a)(2)(iv)", HIPAA, "Encryption at rest", "addressable", _encryption),
@@ -410,26 +367,32 @@ CONTROLS: tuple[Control, ...] = (
     Control("164.316(b)(2)(i)", HIPAA, "Documentation kept for six years", "required", _six_years),
     Control("contingency plan", PROPOSED, "Restore within 72 hours", "proposed", _restore_in_time),
     Control("backups", PROPOSED, "Copies at most 48 hours old; monthly sample restore", "proposed", _fresh_copies),
+    Control("failure alerts", PROPOSED, "Failures told in real time; success and failure recorded", "proposed", alerting),
+    Control("plan tests", PROPOSED, "Plans tested every twelve months", "proposed", lambda facts: judged(*_drilled(facts, YEAR))),
     Control("backup systems", PROPOSED, "Backups of the backup system tested every six months", "proposed", _own_backup),
     Control(
         "asset inventory", PROPOSED, "Inventory and network map every twelve months", "proposed",
-        lambda _: _outside("The inventory, from which systems without a backup would follow."),
+        lambda _: outside("The inventory, from which systems without a backup would follow."),
     ),
     Control("safe harbor", HITECH, "Encrypted, keys apart from the data (74 FR 19006)", "guidance", _safe_harbor),
     Control("P.L. 116-321", HITECH, "Recognised practices in place for twelve months", "guidance", _continuous),
     Control("SUD records", PART2, "Separate handling; approval of restores", "required", _part2),
     Control("SP 800-34", NIST, "Objectives per system, exercised", "guidance", _restore_in_time),
-    Control("SP 800-66r2", NIST, "Self-assessment", "guidance", lambda _: _outside("The assessment; this report is an input to it.")),
-    Control("SP 800-209", NIST, "Storage security: isolation, immutability, separate administration", "guidance", _storage_security),
-    Control("SP 800-57", NIST, "Key management: inventory, periods, destruction", "guidance", _key_management),
+    Control("SP 800-66r2", NIST, "Self-assessment", "guidance", lambda _: outside("The assessment; this report is an input to it.")),
+    Control("SP 800-209", NIST, "Storage security: isolation, immutability, separate administration", "guidance", storage_security),
+    Control("SP 800-57", NIST, "Key management: inventory, periods, destruction", "guidance", key_management),
     Control("SP 800-38D", NIST, "Limits of AES-GCM", "guidance", _gcm_limits),
-    Control("405(d) HICP", NIST, "Three copies, two media, one offline", "guidance", _copies),
+    Control("SP 800-132, -108", NIST, "Derivation of keys (RFC 5869 for machines, PBKDF2 for people)", "guidance", derivation),
+    Control("405(d) HICP", NIST, "Three copies, two media, one offline", "guidance", copies),
     Control("11.1", CIS, "Process reviewed yearly", "guidance", _process_reviewed),
     Control("11.2", CIS, "Automatic backups at least weekly", "guidance", _automatic),
     Control("11.3", CIS, "Recovery data protected equally", "guidance", _encryption),
-    Control("11.4", CIS, "An isolated instance", "guidance", _isolated),
-    Control("11.5", CIS, "Recovery tested quarterly", "guidance", lambda facts: _judged(*_drilled(facts, QUARTER))),
-    Control("A.8.13", ISO, "Backups tested", "guidance", lambda facts: _judged(*_drilled(facts, YEAR))),
+    Control("11.4", CIS, "An isolated instance", "guidance", isolated),
+    Control("11.5", CIS, "Recovery tested quarterly", "guidance", lambda facts: judged(*_drilled(facts, QUARTER))),
+    Control("09.l", HITRUST, "Back-up", "guidance", _backup_plan),
+    Control("12.c", HITRUST, "Continuity plans that restore in time", "guidance", _recovery_plan),
+    Control("TI.8", HL7, "Each backup and recovery audited (EHR-S FM R2.1.1)", "guidance", recorded),
+    Control("A.8.13", ISO, "Backups tested", "guidance", lambda facts: judged(*_drilled(facts, YEAR))),
     Control("retention", HIPAA, "Retention and legal hold of copies (42 CFR 482.24, state law)", "required", _retention),
     Control("access list", HIPAA, "Who can reach what", "required", _access_list),
 )  # fmt: skip

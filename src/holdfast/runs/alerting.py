@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.base import environment
+from holdfast.errors import Retry
 from holdfast.reliability.alerts.book import AlertBook
 from holdfast.runs.assembly import state_root
 
@@ -29,6 +31,7 @@ __all__ = [
     "open_book",
     "open_desk",
     "origin_of",
+    "tell_directly",
 ]
 
 DRILL_CODES = frozenset({"drill-failed", "drill-missed", "drill-stale"})
@@ -60,6 +63,23 @@ def keep_alert(alert: Alert) -> int:
     """Put an alert of a run into the book, whence it is escalated; return its number. `LocalStateError`."""
     with open_book() as book:
         return book.report(alert, origin=origin_of(os.environ.get(ENTRY_VARIABLE, "")), quiet_return_seconds=3600.0)
+
+
+def tell_directly(alert: Alert, config_path: str) -> int:
+    """Tell people of an alert that the book could not take, by the channels of a configuration; return how many messages went.
+
+    A last resort, while a disk is full or broken: it is told once, at once, in quiet hours, too, and nobody is told again. What
+    keeps the configuration from being read is raised.
+    """
+    from holdfast.config import load
+    from holdfast.reliability.alerts.configured import make_desk
+
+    desk = make_desk(load(config_path).settings, ":memory:", environment.system(), os.environ)
+    with closing(desk.book):
+        awake = {name: replace(contact, quiet=()) for name, contact in desk.policy.contacts.items()}
+        desk.policy = replace(desk.policy, contacts=awake)
+        desk.report(replace(alert, retry=Retry.NEVER) if alert.retry is Retry.LATER else alert)
+        return desk.round().sent
 
 
 def note_end(command: str, alert: Alert | None) -> None:

@@ -18,9 +18,11 @@ from holdfast.errors import ConfigError, DamageError, HoldfastError, RevokedErro
 from holdfast.repository.listing import read_part
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.conclusion import Conclusions, under
+from holdfast.runs.configured import configured_resilience
 from holdfast.runs.options import ClassRule, Stream
 from holdfast.runs.results import BackupResult, BackupStats
 from holdfast.runs.wal import store_log
+from holdfast.sources.approach import Approach
 from holdfast.sources.connectors.protocol import Beside, Budgets, Connection, Evidence, Member, Verdict
 from holdfast.sources.consistency import consistent
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Sealed",
+    "approach_of",
     "connection_of",
     "members_of",
     "read_evidence",
@@ -108,8 +111,16 @@ def members_of(vault: OpenVault, settings: Settings, names: Sequence[str]) -> tu
         connection = connection_of(settings, name, state)
         found = settings.applications[name]
         budgets = Budgets(found.acquire_ms / 1000, found.hold_ms / 1000, found.attempts)
-        members.append(Member(factory(found.connector).make(connection, vault.env), budgets, found.degrade))
+        made = factory(found.connector).make(connection, vault.env)
+        members.append(Member(made, budgets, found.degrade, approach_of(vault, settings, name)))
     return tuple(members)
+
+
+def approach_of(vault: OpenVault, settings: Settings, name: str) -> Approach:
+    """Return how an application is approached: by `[retry]` and `[breaker]`, with the breaker's state in the local state."""
+    how = configured_resilience(settings)
+    keep = vault.folder("applications") / f"{name}.breaker"
+    return Approach(vault.env, policies=how.policies, breaker=how.breaker, keep=keep)
 
 
 def run_application_backup(

@@ -13,19 +13,35 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import AuditDamagedError, DamageError, MissingError, UsageError
+from holdfast.classes.policy import HOME
+from holdfast.errors import AuditDamagedError, DamageError, LocalStateError, MissingError, UsageError
 from holdfast.reliability.audit.read import records
-from holdfast.reports.compliance import ComplianceFacts, ComplianceReport, DrillFact, SourceFact, assess, document
+from holdfast.reports.compliance import (
+    ComplianceFacts,
+    ComplianceReport,
+    CopiesFact,
+    DrillFact,
+    SourceFact,
+    assess,
+    document,
+)
 from holdfast.reports.controls import CONTROLS
 from holdfast.repository.access import read_policy
 from holdfast.repository.bodies import Slot
 from holdfast.repository.holds import read_holds
+from holdfast.repository.placed import PlacedStore
 from holdfast.repository.retention import pins
+from holdfast.repository.wraps import MEDIUM, readable_wraps
 from holdfast.repository.writers import list_writers
+from holdfast.runs.alerting import book_path, open_book
 from holdfast.runs.audit import AuditTrail
+from holdfast.runs.courier import Courier
+from holdfast.runs.keys import erasures
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.locking import locks
+from holdfast.runs.monitoring.facts import vault_facts
 from holdfast.runs.verify import LEDGER_FILE
+from holdfast.stores.protocol import Capability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +126,9 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
         writers_revoked=sum(writer.revoked for writer in writers),
         opened_as=repository.role,
         key_beside_vault=_key_beside(vault, settings),
-        stores=(vault.store.url.partition(":")[0] if ":" in vault.store.url else "local",),
+        **_stores(vault),
+        **_keys(vault),
+        **_alerts(now),
         retention=_retention(settings),
         held=sum(state.held for state in read_holds(repository.home).values()),
         approvers=len(policy.approvers),
@@ -118,6 +136,59 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
         approval_operations=policy.operations,
         **_drills(vault, settings),
     )
+
+
+def _stores(vault: OpenVault) -> dict[str, Any]:
+    """Where packs lie: by the placement ledger and the couriers' records, not by anybody's word."""
+    facts = vault_facts(vault)
+    placed = vault.store
+    stores = placed.stores if isinstance(placed, PlacedStore) else {HOME: placed}
+    locked = [name for name, store in stores.items() if Capability.RETAIN_UNTIL in store.capabilities]
+    couriers = sorted(path.name for path in vault.folder("courier").iterdir() if path.is_dir())
+    sets = [row for name in couriers for row in Courier(vault, name).status().sets]
+    return {
+        "stores": tuple(sorted({_kind(store.url) for store in stores.values()})),
+        "class_copies": tuple(
+            CopiesFact(each.name, each.copies, each.copies_wanted, each.lacking) for each in facts.classes
+        ),
+        "home_copies": facts.home_copies,
+        "locked_stores": tuple(sorted(locked)),
+        "sets_received": sum(row.received is not None for row in sets),
+        "kit_rehearsed_days": None
+        if facts.kit_rehearsed is None
+        else (facts.at - facts.kit_rehearsed).total_seconds() / 86400,
+    }
+
+
+def _kind(url: str) -> str:
+    return url.partition(":")[0] if ":" in url else "local"
+
+
+def _keys(vault: OpenVault) -> dict[str, Any]:
+    """What the ledger of keys, the keyring and the certificates of erasure say."""
+    wraps, _ = readable_wraps(vault.repository.home)
+    generations = Counter(secrets.class_id for secrets in vault.repository.all_secrets())
+    gone = erasures(vault)
+    return {
+        "wraps": len(wraps),
+        "media": sum(wrap.body.form == MEDIUM for wrap in wraps),
+        "root_epoch": max((wrap.body.epoch for wrap in wraps), default=0),
+        "renewed": sum(count > 1 for count in generations.values()),
+        "erased": sum(each.erased for each in gone),
+        "erasures_open": sum(not each.erased for each in gone),
+    }
+
+
+def _alerts(now: datetime) -> dict[str, Any]:
+    """What this host's alert book has receipts of; nothing where there is none."""
+    if not os.path.exists(book_path()):
+        return {}
+    with suppress(LocalStateError), open_book() as book:
+        tried = [each for each in book.deliveries(limit=1_000_000) if now - each.at <= YEAR]
+        told = {number for each in tried if each.delivered for number in each.alerts}
+        missed = {number for each in tried if not each.delivered for number in each.alerts}
+        return {"alerts_told": sum(each.delivered for each in tried), "alerts_untold": len(missed - told)}
+    return {}
 
 
 def _suspicions(vault: OpenVault, snapshots: Sequence[SnapshotInfo]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from holdfast.errors import ConfigError, UsageError
 from holdfast.reliability.audit.record import digest_of
 from holdfast.reliability.breaker import BreakerPolicy
 from holdfast.reliability.retry import POLICIES, RetryPolicy
+from holdfast.reliability.telemetry import Endpoint
 from holdfast.runs.assembly import Resilience
 from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
 from holdfast.runs.policies import level_for, tiers
@@ -39,6 +40,7 @@ __all__ = [
     "limits",
     "retention_policy",
     "retry_policies",
+    "telemetry_endpoint",
     "trail_options",
     "watch",
 ]
@@ -159,6 +161,7 @@ def trail_options(settings: Settings) -> TrailOptions:
         retain_seconds=audit.retain_seconds,
         policy=digest_of(settings.model_dump_json(exclude={"vault"})),
         site=audit.site,
+        telemetry=telemetry_endpoint(settings, os.environ),
         collectors=tuple(
             Collector(
                 name=name,
@@ -173,6 +176,21 @@ def trail_options(settings: Settings) -> TrailOptions:
             )
             for name, each in settings.collectors.items()
         ),
+    )
+
+
+def telemetry_endpoint(settings: Settings, environ: Mapping[str, str]) -> Endpoint | None:
+    """Return where traces and figures are sent; None if nowhere. `ConfigError` if the token cannot be read."""
+    said = settings.telemetry
+    if not said.endpoint:
+        return None
+    return Endpoint(
+        url=said.endpoint,
+        token=said.token.reveal(environ).strip() if said.token else "",
+        ca_file=said.ca_file or "",
+        seconds=float(said.timeout_seconds),
+        site=settings.audit.site,
+        host=os.uname().nodename,
     )
 
 

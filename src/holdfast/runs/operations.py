@@ -68,6 +68,7 @@ class Operation:
     def begin(self) -> None:
         """Record that it starts. Raises for a guarded operation if that cannot be done."""
         self._append(self._trail.record(self._kind.name, "begin", self.id, subject=self._subject, facts=self._facts))
+        self._trail.begin_span(self.id)
 
     def done(self, result: R) -> R:
         """Record how it ended; return the result, of a backup marked if that could not be recorded."""
@@ -113,6 +114,9 @@ class Operation:
 
     def _end(self, outcome: str, subject: str, *, code: str = "", facts: Mapping[str, Fact] | None = None) -> None:
         self._ended = True
+        self._trail.end_span(
+            self._kind.name, outcome, {**self._facts, **(facts or {}), **({"code": code} if code else {})}
+        )
         self._append(
             self._trail.record(
                 self._kind.name,

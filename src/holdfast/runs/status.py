@@ -13,13 +13,17 @@ from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
 from holdfast.errors import HoldfastError, KitNotRehearsedError
-from holdfast.runs.alerting import open_book, open_desk
+from holdfast.reliability.alerts.configured import make_desk
+from holdfast.runs.alerting import book_path, open_book, open_desk
 from holdfast.runs.assembly import open_vault
-from holdfast.runs.configured import access, configured_resilience
-from holdfast.runs.monitoring.gather import VaultFacts, make_report, unreadable, vault_facts
+from holdfast.runs.configured import access, configured_resilience, telemetry_endpoint
+from holdfast.runs.monitoring.facts import VaultFacts, unreadable, vault_facts
+from holdfast.runs.monitoring.gather import capacities, make_report
 from holdfast.runs.schedule.configured import entries_of, open_schedule_book, runs_folder
+from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import ProcessLauncher
 from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
+from holdfast.runs.schedule.teller import Teller
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -48,7 +52,7 @@ def read_vault(config: Config, env: Environment) -> VaultFacts:
     except HoldfastError as error:
         return unreadable(error, env.now())
     with closing(vault):
-        facts = vault_facts(vault)
+        facts = vault_facts(vault, capacities(config.settings))
         return with_drills(facts, vault, config) if config.settings.services and not facts.error else facts
 
 
@@ -62,8 +66,9 @@ def with_drills(facts: VaultFacts, vault: OpenVault, config: Config) -> VaultFac
         stale = tuple(stale_alerts(drills.stands(vault, config)))
     except HoldfastError as error:
         return replace(facts, alerts=(*facts.alerts, Alert.of(error, "drills")))
-    passed = [parse_time(record.ended) for record in records if record.proves]
-    return replace(facts, drill_at=max(passed, default=None), alerts=(*facts.alerts, *stale))
+    passed = {record.service: parse_time(record.ended) for record in records if record.proves}
+    drills_of = tuple((name, at) for name, at in passed.items() if name in config.settings.services)
+    return replace(facts, drill_at=max(passed.values(), default=None), drills=drills_of, alerts=(*facts.alerts, *stale))
 
 
 def status(config: Config, *, env: Environment | None = None) -> StatusReport:
@@ -102,6 +107,7 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
         sys.stderr.flush()
 
     _require_rehearsal(config, env)
+    endpoint = telemetry_endpoint(settings, os.environ)
     with ExitStack() as stack:
         stack.enter_context(service_lock(runs_folder()))
         service = Service(
@@ -113,5 +119,7 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
             env=env,
             log=LogWriter(write, env, as_json=settings.scheduler.log == "json"),
             read_vault=BackgroundReader(lambda: read_vault(config, env), env),
+            exporter=Exporter(endpoint, env.now()) if endpoint is not None else None,
+            teller=Teller(lambda: make_desk(settings, book_path(), env, os.environ).round),
         )
         service.run(stop)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError, Retry, Safety
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.record import Fact, this_actor
+from holdfast.reliability.telemetry import TRACE_VARIABLE, Endpoint, Span, parent_of, post, traces_body
 from holdfast.repository.anchors import put_anchor, retain_anchor, retain_newest
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ AWAY_SECONDS = 60.0
 """How long a collector that was away is not asked again."""
 SENT_RECORDS_MAX = 5000
 """Sent after one operation at the most: `holdfast audit send` sends the rest."""
+_TELEMETRY = "telemetry"
 AuditFailure = (AuditUnavailableError, AuditDamagedError, LocalStateError)
 
 
@@ -53,6 +55,8 @@ class TrailOptions:
     site: str = "holdfast"
     collectors: tuple[Collector, ...] = ()
     """Where records are sent after each operation."""
+    telemetry: Endpoint | None = None
+    """Where a span of each operation is sent; None: nowhere."""
 
 
 class Trail:
@@ -64,6 +68,8 @@ class Trail:
         self._log: AuditLog | None = None
         self.options = TrailOptions()
         self.unheard: list[Alert] = []
+        self._spans: list[tuple[str, str, str, datetime]] = []
+        """Operations under way: trace, span, the span above it, and when it began."""
 
     @property
     def folder(self) -> Path:
@@ -192,25 +198,56 @@ class Trail:
         return int(size) if size.isdecimal() else 0
 
     def send(self, *, events: Callable[[Event], None]) -> None:
-        """Send each collector what it has not got, unless it was away a moment ago. A failure is a note: nothing is lost."""
+        """Send each collector what it has not got, unless it was away a moment ago. Nothing is lost by an outage; it is an alert."""
         if not self.options.collectors:
             return
         from holdfast.reliability.audit.collect import send
 
         for collector in self.options.collectors:
             if self._was_away(collector):
+                events(_collector_away(collector.name, "it was away a moment ago"))
                 continue
             sent = send(self.folder, self.log().id, collector, records_max=SENT_RECORDS_MAX)
             if sent.failure:
                 self._note_file(f"away-{collector.name}", self._vault.env.timestamp())
-                text = (
-                    f"the audit collector {collector.name} takes nothing ({sent.failure}); the log keeps what it lacks"
-                )
-                events(Note(text, "collector-away"))
+                events(_collector_away(collector.name, sent.failure))
+
+    def begin_span(self, operation: str) -> None:
+        """Note that an operation begins: a part of the one around it, or of what this process was started under."""
+        if self.options.telemetry is None:
+            return
+        trace, parent, *_ = self._spans[-1] if self._spans else parent_of(os.environ.get(TRACE_VARIABLE, ""))
+        self._spans.append((trace or operation, operation[:16], parent, self._vault.env.now()))
+
+    def end_span(self, name: str, outcome: str, facts: Mapping[str, Fact]) -> None:
+        """Send the span of an operation that ended. A collector that is away is left alone for a minute, and never an error."""
+        endpoint = self.options.telemetry
+        if endpoint is None or not self._spans:
+            return
+        trace, own, parent, began = self._spans.pop()
+        if self._is_away(_TELEMETRY):
+            return
+        said = {f"holdfast.{key}": value for key, value in facts.items()}
+        failed = outcome not in {"success", "partial"}
+        span = Span(
+            trace,
+            own,
+            parent,
+            f"holdfast {name}",
+            began,
+            self._vault.env.now(),
+            failed,
+            {"holdfast.outcome": outcome, **said},
+        )
+        if post(endpoint, "traces", traces_body(endpoint, [span])):
+            self._note_file(f"away-{_TELEMETRY}", self._vault.env.timestamp())
 
     def _was_away(self, collector: Collector) -> bool:
+        return self._is_away(collector.name)
+
+    def _is_away(self, name: str) -> bool:
         with suppress(ValueError):
-            since = self._vault.env.now() - parse_time(self._read_file(f"away-{collector.name}"))
+            since = self._vault.env.now() - parse_time(self._read_file(f"away-{name}"))
             return 0 <= since.total_seconds() < AWAY_SECONDS
         return False
 
@@ -233,3 +270,16 @@ class Trail:
             new = self.folder / f"{name}.new"
             new.write_text(f"{text}\n", encoding="ascii")
             os.replace(new, self.folder / name)
+
+
+def _collector_away(name: str, reason: str) -> Alert:
+    """Return the alert of a collector that takes nothing: whoever watches there sees a quiet night, not an outage."""
+    return Alert(
+        "collector-away",
+        name,
+        f"the audit collector {name} takes nothing ({reason}); the log keeps what it lacks",
+        Safety.UNTOUCHED,
+        Retry.LATER,
+        "every record is in the log of this host, and is sent when the collector answers.",
+        "see to the collector and the way to it; `holdfast audit send` sends what it lacks.",
+    )

@@ -146,7 +146,7 @@ def consistent(
         _sweep(folder, events)
     states: list[_State] = []
     try:
-        states.extend(_State(member, member.connector, member.connector.check()) for member in members)
+        states.extend(_State(member, member.connector, _checked(member)) for member in members)
         _capture(states, env, folder, events)
         yield Group(states, env, began, events)
     finally:
@@ -155,6 +155,11 @@ def consistent(
         for state in reversed(states):
             if state.connector is not state.member.connector:
                 state.connector.close()
+
+
+def _checked(member: Member) -> Facts:
+    """Check before anything is touched; the only call to an application that is repeated while it is away or busy."""
+    return member.approach.check(member.connector) if member.approach is not None else member.connector.check()
 
 
 def _sweep(folder: Path, events: Events) -> None:

@@ -38,7 +38,7 @@ STORE = "store:"
 PLUGINS = "holdfast.stores"
 """The entry point group of other stores. Each is named by its scheme and called as `open(url, settings, environ, limits)`."""
 
-_ALWAYS = frozenset({"url", "attempts", "concurrency", "read_bytes_per_s", "write_bytes_per_s"})
+_ALWAYS = frozenset({"url", "attempts", "capacity_bytes", "concurrency", "read_bytes_per_s", "write_bytes_per_s"})
 _NET = _ALWAYS | {"connect_timeout_seconds", "timeout_seconds"}
 _HTTP = _NET | {"ca_file", "proxy", "unsafe_plain_http", "credentials"}
 _OBJECTS = _HTTP | {"endpoint", "storage_class"}

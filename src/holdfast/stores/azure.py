@@ -29,6 +29,7 @@ from holdfast.stores.protocol import (
     Data,
     ObjectInfo,
     Readiness,
+    RoomUntold,
     StorageState,
     check_name,
     check_prefix,
@@ -48,7 +49,7 @@ _MODES = {"compliance": "Locked", "governance": "Unlocked"}
 _EXISTS = frozenset({"BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"})
 
 
-class AzureStore:
+class AzureStore(RoomUntold):
     """Objects of a container, below a prefix."""
 
     def __init__(self, url: str, base: str, settings: StoreSettings, client: engine.NetClient) -> None:

@@ -157,6 +157,12 @@ def _create(store: Store, request: Message) -> tuple[object, bytes]:
     return True, b""
 
 
+def _room(store: Store, request: Message) -> tuple[object, bytes]:
+    del request
+    room = store.room()
+    return None if room is None else [room.free_bytes, room.total_bytes], b""
+
+
 _VERBS: dict[str, Callable[[Store, Message], tuple[object, bytes]]] = {
     "put": _put,
     "put_new": lambda store, request: (store.put_new(_name(request), request.content), b""),
@@ -165,6 +171,7 @@ _VERBS: dict[str, Callable[[Store, Message], tuple[object, bytes]]] = {
     "list": _list,
     "size": lambda store, request: (store.size(_name(request)), b""),
     "exists": lambda store, _request: (store.exists(), b""),
+    "room": _room,
     "delete": _delete,
     "create": _create,
 }

@@ -22,7 +22,7 @@ from holdfast.errors import (
     StoreRefusedError,
     StoreUnreachableError,
 )
-from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix, refuse_other_bytes
+from holdfast.stores.protocol import Data, ObjectInfo, Plain, Room, check_name, check_prefix, refuse_other_bytes
 
 FOLDER_MODE = 0o700
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -131,6 +131,12 @@ class LocalStore(Plain):
     def exists(self) -> bool:
         """Return whether the folder is there."""
         return self._root.is_dir()
+
+    def room(self) -> Room | None:
+        """Return the room of the folder's file system, as statvfs(3) tells it to an ordinary user."""
+        with _mapped("look"):
+            found = os.statvfs(self._root)
+        return Room(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
     def create(self) -> None:
         """Make the folder, and its parents, mode 0700."""

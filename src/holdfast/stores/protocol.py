@@ -40,6 +40,14 @@ class ObjectInfo:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The room in a store: bytes that may still be put, of so many."""
+
+    free_bytes: int
+    total_bytes: int
+
+
 class Capability(Enum):
     """What a store may be able to do beyond holding objects."""
 
@@ -165,13 +173,25 @@ class Store(Protocol):
         """
         ...
 
+    def room(self) -> Room | None:
+        """Return the room that is left, if the service tells; None if it does not."""
+        ...
+
     def close(self) -> None:
         """Release connections. The store must not be used afterwards."""
         ...
 
 
-class Plain:
-    """What a store inherits that claims nothing but create-if-absent: it refuses the rest."""
+class RoomUntold:
+    """What a store inherits whose service has no word for the room in it."""
+
+    def room(self) -> Room | None:
+        """Return None: nothing is told."""
+        return None
+
+
+class Plain(RoomUntold):
+    """What a store inherits that claims nothing but create-if-absent: it refuses the rest, and tells of no room."""
 
     @property
     def capabilities(self) -> frozenset[Capability]:

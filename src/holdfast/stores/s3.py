@@ -34,6 +34,7 @@ from holdfast.stores.protocol import (
     Data,
     ObjectInfo,
     Readiness,
+    RoomUntold,
     StorageState,
     check_name,
     check_prefix,
@@ -54,7 +55,7 @@ _VERSIONS_MAX = 100
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 
-class S3Store:
+class S3Store(RoomUntold):
     """Objects of a bucket, below a prefix."""
 
     def __init__(self, url: str, settings: StoreSettings, client: engine.NetClient) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from holdfast import engine
 from holdfast.errors import StoreRefusedError, StoreUnreachableError, UsageError
 from holdfast.stores import dialogue
-from holdfast.stores.protocol import Plain, check_name, check_prefix
+from holdfast.stores.protocol import Plain, Room, check_name, check_prefix
 from holdfast.stores.ssh import SAFE, Connection, SharedLimits, connector
 
 if TYPE_CHECKING:
@@ -79,6 +79,15 @@ class ServedStore(Plain):
     def exists(self) -> bool:
         """Return whether the served folder is there."""
         return bool(self._ask("exists").header["result"])
+
+    def room(self) -> Room | None:
+        """Return the room of the served folder."""
+        found = self._ask("room").header["result"]
+        match found:
+            case [int(free), int(total)]:
+                return Room(free, total)
+            case _:
+                return None
 
     def create(self) -> None:
         """Make the served folder, where the server allows it."""

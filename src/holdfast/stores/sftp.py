@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from holdfast import engine
 from holdfast.base import environment
 from holdfast.errors import ObjectMissingError, StoreRefusedError, StoreUnreachableError, UsageError
-from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix, refuse_other_bytes
+from holdfast.stores.protocol import Data, ObjectInfo, Plain, Room, check_name, check_prefix, refuse_other_bytes
 from holdfast.stores.ssh import SAFE, Connection, SharedLimits, connector, sftp_errors
 
 if TYPE_CHECKING:
@@ -219,6 +219,20 @@ class SftpStore(Plain):
     def exists(self) -> bool:
         """Return whether the folder is there."""
         return bool(self._link.run("look", lambda sftp: sftp.isdir(self._root)))
+
+    def room(self) -> Room | None:
+        """Return the room of the folder's file system, by `statvfs@openssh.com`; None from a server without it."""
+        return self._link.run("look", self._room)
+
+    async def _room(self, sftp: Any) -> Room | None:  # noqa: ANN401 - asyncssh's
+        import asyncssh
+
+        try:
+            found = await sftp.statvfs(self._root)
+        except asyncssh.SFTPOpUnsupported:
+            return None
+        unit = int(found.frsize or found.bsize)
+        return Room(int(found.bavail) * unit, int(found.blocks) * unit)
 
     def create(self) -> None:
         """Make the folder and its parents. `StoreRefusedError` from a server that cannot link or flush."""

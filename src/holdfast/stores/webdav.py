@@ -1,9 +1,9 @@
 """A store in a folder of a WebDAV server.
 
-Source: RFC 4918 (PUT, MOVE with `Overwrite: F`, MKCOL, PROPFIND, LOCK) and RFC 9110 (ranges). An object is put under a temporary
-name (a name starting with a dot, never listed) and moved to its own, which a server refuses where there is one. Not every server
-does that atomically, so a creation holds an exclusive lock on `.guard` where the server has locks; the move names the lock, so
-that one who lost it in the meantime is refused. The probe at `init` decides whether that suffices for a home.
+Source: RFC 4918 (PUT, MOVE with `Overwrite: F`, MKCOL, PROPFIND, LOCK), RFC 4331 (quota) and RFC 9110 (ranges). An object is put
+under a temporary name (a name starting with a dot, never listed) and moved to its own, which a server refuses where there is one.
+Not every server does that atomically, so a creation holds an exclusive lock on `.guard` where the server has locks; the move names
+the lock, so that one who lost it in the meantime is refused. The probe at `init` decides whether that suffices for a home.
 
 How durable a put is, is the server's affair: the protocol has no word for it.
 """
@@ -27,7 +27,7 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.stores import service as http
-from holdfast.stores.protocol import Data, ObjectInfo, Plain, check_name, check_prefix, refuse_other_bytes
+from holdfast.stores.protocol import Data, ObjectInfo, Plain, Room, check_name, check_prefix, refuse_other_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,6 +46,10 @@ _LOCK = (
 )
 _PROPERTIES = (
     b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/>'
+    b"</D:prop></D:propfind>"
+)
+_QUOTA = (
+    b'<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:quota-available-bytes/><D:quota-used-bytes/>'
     b"</D:prop></D:propfind>"
 )
 
@@ -256,6 +260,19 @@ class WebDavStore(Plain):
         fine = {http.MULTI, http.MISSING}
         url = f"{self._base}/"
         return self._service.call("look", "PROPFIND", url, headers, body=_PROPERTIES, fine=fine).status == http.MULTI
+
+    def room(self) -> Room | None:
+        """Return the folder's quota (RFC 4331); None from a server that has none or does not tell."""
+        headers = [("Depth", "0"), ("Content-Type", "application/xml")]
+        fine = {http.MULTI, http.MISSING}
+        answer = self._service.call("look", "PROPFIND", f"{self._base}/", headers, body=_QUOTA, fine=fine)
+        if answer.status == http.MISSING:
+            raise _unreachable()
+        row = http.document(answer.body)
+        free, used = (http.text(row, f"response/propstat/prop/quota-{each}-bytes") for each in ("available", "used"))
+        if not free.isdecimal() or not used.isdecimal():
+            return None
+        return Room(int(free), int(free) + int(used))
 
     def create(self) -> None:
         """Make the folder and its parents, and the guard."""

@@ -59,6 +59,11 @@ class StoreSuite:
         assert store.url
         assert store.exists()
 
+    def test_room_is_told_or_not_and_never_made_up(self, store: Store) -> None:
+        """A service that tells the room says what can be true; one that does not says None."""
+        room = store.room()
+        assert room is None or 0 <= room.free_bytes <= room.total_bytes
+
     def test_what_was_put_comes_back(self, store: Store) -> None:
         """Bytes of every size return as they were, here and elsewhere."""
         for size in (0, 1, 4095, 4096, 4097, 1 << 20):

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.base.events import Alert
+from holdfast.cli import main
 from holdfast.errors import ApprovalMissingError, UsageError
+from holdfast.reliability.audit import log
 from holdfast.repository.access import (
     AccessPolicy,
     Approver,
@@ -244,3 +246,40 @@ def test_handing_out_keys_erasing_and_shortening_need_two_people(vault, clock, p
         "shred",
         "floor",
     }
+
+
+def test_the_glass_breaks_though_everything_else_is_dead(place, clock, tmp_path, monkeypatch, capsys):
+    """No approval, no alert book, no audit log that takes a line: the restore is done, and each of these is said."""
+    place.source.mkdir(exist_ok=True)
+    (place.source / "a").write_text("patient")
+    state = tmp_path / "state-of-this"
+    monkeypatch.setenv("HOLDFAST_STATE", str(state))
+    with place.create() as vault:
+        place.backup(vault)
+        vault.approvals.set_policy(POLICY)
+    (state / "alerts.sqlite").unlink(missing_ok=True)
+    (state / "alerts.sqlite").mkdir()
+    config = tmp_path / "site.toml"
+    config.write_text(
+        f'[vault]\nurl = "{place.vault}"\nkey_file = "file:{place.key}"\n[alerts]\nquiet_hours = ["00:00-23:59"]\n'
+        f'[channels.log]\nkind = "file"\npath = "{tmp_path}/told"\n[contacts.anna]\nchannels = ["log"]\n'
+    )
+    words = ["--config", str(config)]
+    assert main(["restore", "latest", "--to", str(tmp_path / "asked"), *words]) == 6, (
+        "without breaking it, people are asked"
+    )
+    capsys.readouterr()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log, "_append", full)
+    out = tmp_path / "out"
+    assert main(["restore", "latest", "--to", str(out), "--break-glass", "mass casualty", *words]) == 0
+    assert [path.read_text() for path in out.rglob("a")] == ["patient"]
+    said = "".join(capsys.readouterr())
+    assert "break-glass" in said or "without the approvals" in said
+    assert "the alert could not be kept" in said
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    assert "break-glass" in {code for message in told for code in message["codes"]}, "told at once, in quiet hours, too"
+    assert "audit" in said

@@ -10,6 +10,7 @@ import pytest
 from fhir_definitions import code_system, definitions, dicom_codes, problems
 from holdfast.reliability.audit.fhir import audit_event
 from holdfast.reliability.audit.kinds import KINDS, kind_of
+from servers import hapi
 
 from .logs import record
 
@@ -47,6 +48,41 @@ def test_the_check_finds_what_is_wrong(version):
     assert broken(lambda event: event.update(recorded="yesterday"))
     assert broken(lambda event: event.update(agent=event["agent"][0]))
     assert len(definitions(version)["AuditEvent"]) > 30
+
+
+def test_the_reference_validator_finds_nothing_and_every_fault_put_in():
+    """One JVM for R4 and R5: every kind, every outcome, and controls that break an invariant, a binding, a cardinality."""
+    given: list[tuple[str, dict]] = []
+    for version in ("R4", "R5"):
+        every = [(kind, json.loads(json.dumps(event))) for kind, event in events(version)]
+        kinds = dict(every)
+        given += [(version, event) for event in kinds.values()]
+        given += [(version, event) for kind, event in every if kind == "restore.break-glass"]
+    sound = len(given)
+
+    def broken(version, change):
+        event = json.loads(json.dumps(next(event for kind, event in events(version) if kind == "restore")))
+        change(event)
+        given.append((version, event))
+
+    broken("R4", lambda event: event["entity"][0].update(name="a name", query="YSBxdWVyeQ=="))
+    broken("R4", lambda event: event.update(action="X"))
+    broken("R4", lambda event: event["agent"][0].update(location={"reference": "#nowhere"}))
+    broken("R5", lambda event: event["source"].pop("observer"))
+    broken("R5", lambda event: event["outcome"]["code"].update(code="terrible"))
+    found = hapi.issues(given)
+    bad = [issue for issue in found if issue.severity in {"ERROR", "FATAL"}]
+    assert [issue for issue in bad if issue.number < sound] == []
+    checked = {issue.number for issue in found if "dom-6" in issue.id}
+    assert checked >= set(range(sound)), (
+        "FHIRPath invariants were not evaluated: not even the one that asks for a narrative"
+    )
+    said = {
+        number: " ".join(f"{i.id} {i.text}" for i in bad if i.number == number) for number in range(sound, len(given))
+    }
+    words = ("sev-1", "action", "ref-1", "observer", "terrible")
+    for number, word in zip(said, words, strict=True):
+        assert word in said[number], (word, said[number])
 
 
 def test_codes_exist_in_the_published_systems():

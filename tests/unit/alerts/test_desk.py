@@ -274,3 +274,37 @@ heartbeat_channel = "log"
     assert [level.contacts for level in policy.levels] == [("berta",)]
     assert policy.table[Safety.INTACT, Retry.NEVER].first_level == 1
     desk.book.close()
+
+
+def test_a_dead_channel_is_waited_for_once_a_round_whoever_it_would_reach(site):
+    site.channels["mail"].error = ChannelError("the mail server is dead")
+    site.desk.policy = replace(site.desk.policy, levels=(Level(("anna", "berta")),), collected_above=100)
+    for number in range(5):
+        site.desk.report(Alert("damage", f"ehr-{number}", "x", Safety.DEGRADED, Retry.NEVER))
+    site.desk.round()
+    assert site.channels["mail"].tries == 2, "the two attempts of one message, not of ten"
+    assert len(site.kinds("sms")) == 5, "anna was told of each by her other channel"
+    assert not [delivery for delivery in site.book.deliveries() if delivery.contact == "berta" and delivery.delivered]
+    site.channels["mail"].error = None
+    site.later(minutes=3)
+    assert {d.contact for d in site.book.deliveries() if d.delivered} == {"anna", "berta"}
+
+
+def test_a_round_ends_and_what_is_at_risk_goes_first(site):
+    """Each message takes four minutes: no more than two begin in a round, and the urgent one is the first."""
+    slow = site.channels["mail"].send
+
+    def send(message):
+        site.clock.advance(timedelta(minutes=4))
+        return slow(message)
+
+    site.channels["mail"].send = send
+    site.desk.policy = replace(site.desk.policy, levels=(Level(("anna", "berta")),), collected_above=100)
+    for number in range(4):
+        site.desk.report(Alert("damage", f"ehr-{number}", "x", Safety.DEGRADED, Retry.NEVER))
+    site.desk.report(RISK)
+    assert site.desk.round().sent == 2
+    assert [message.codes for message in site.channels["mail"].messages] == [("copies-missing",)] * 2
+    for _ in range(10):
+        site.desk.round()
+    assert {subject for message in site.channels["mail"].messages for subject in message.subjects} >= {"ehr-0", "ehr-3"}

@@ -188,3 +188,81 @@ def test_an_objective_is_said_once_and_kept_by_the_schedule():
     mended = OBJECTIVES.replace('rpo_seconds = "2d"', 'rpo_seconds = "1d"').replace('"4h"', '"36h"')
     settings = config.loads(mended, environ={}).settings
     assert [rpo_of(settings, job) for job in ("ehr", "lab", "none")] == [86_400, 129_600, None]
+
+
+FILE = '[channels.a]\nkind = "file"\npath = "/x"\n'
+ANNA = FILE + '[contacts.anna]\nchannels = ["a"]\n'
+ALONE = {
+    "an unknown channel": (FILE + '[contacts.anna]\nchannels = ["b"]\n', "there is no channel b"),
+    "an unknown kind of channel": ('[channels.a]\nkind = "smoke"\n', "unknown kind of channel"),
+    "a channel that reaches nobody": ('[channels.a]\nkind = "webhook"\n', "is required by a channel of kind webhook"),
+    "a contact without a channel": ("[contacts.anna]\n", "nobody can be reached without a channel"),
+    "a contact without an address": (
+        '[channels.m]\nkind = "mail"\nhost = "h"\nsender = "x@y"\n[contacts.anna]\nchannels = ["m"]\n',
+        "neither the contact nor the channel m has an address",
+    ),
+    "a contact that is always quiet": (ANNA + 'quiet_hours = ["00:00-24:00"]\n', "they could not be reached"),
+    "an escalation with no level that can be reached": (
+        ANNA + "[[escalation.levels]]\ncontacts = []\n",
+        "at level 1 nobody can be reached",
+    ),
+    "a row that never fires": (
+        ANNA + '[[escalation.rows]]\nsafety = "intact"\nretry = "never"\nfirst_level = 2\n',
+        "can never fire: there are 1 levels",
+    ),
+    "quiet hours without an end": (
+        '[alerts]\nquiet_hours = ["00:00-24:00"]\n',
+        "nothing but `at risk` would ever be told",
+    ),
+    "a retry that never fires": (
+        "[retry.delivery]\nfirst_seconds = 60\nbudget_seconds = 5\n",
+        "would never fire: the first pause is longer than the budget",
+    ),
+    "pauses of no retry": ("[retry.store_unreachable]\nattempts = 1\nfirst_seconds = 2\n", "one attempt is no retry"),
+    "pauses that shrink": (
+        "[retry.delivery]\nfirst_seconds = 9\nlongest_seconds = 5\n",
+        "is shorter than the first pause",
+    ),
+    "a breaker's pauses that shrink": (
+        "[breaker]\nopen_seconds = 9\nlongest_seconds = 5\n",
+        "is shorter than the first pause",
+    ),
+    "a date that there is not": (
+        '[schedule.a]\nkind = "verify"\ncron = "0 0 31 2 *"\n',
+        "schedule.a.cron: not a cron expression",
+    ),
+    "a time outside of its windows": (
+        '[schedule.a]\nkind = "verify"\ncron = "0 12 * * *"\nwindows = ["20:00-06:00"]\n',
+        "can never run: no time of it lies in its windows",
+    ),
+    "an entry without a time": ('[schedule.a]\nkind = "verify"\n', "can never run: it has neither"),
+    "an entry that waits for itself": (
+        '[schedule.a]\nkind = "verify"\nafter = ["a"]\n',
+        "can never run: it waits for itself",
+    ),
+    "a digest for nobody": (
+        '[schedule.a]\nkind = "digest"\nevery_seconds = "1d"\n',
+        "nobody would get it",
+    ),
+    "a digest for somebody unknown": (ANNA + '[alerts]\ndigest_contacts = ["b"]\n', "there is no contact b"),
+}
+
+
+@pytest.mark.parametrize("what", ALONE)
+def test_each_is_refused_by_itself(what):
+    text, said = ALONE[what]
+    (problem,) = problems_of(HEAD + text)
+    assert said in problem
+
+
+def test_all_of_them_are_said_at_once():
+    """What can stand in one file, in one file: as many faults as there are."""
+    parts = (
+        '[channels.a]\nkind = "smoke"\n[contacts.anna]\nchannels = ["b"]\n',
+        '[[escalation.levels]]\ncontacts = ["berta"]\n',
+        "[retry.delivery]\nfirst_seconds = 60\nbudget_seconds = 5\n",
+        "[breaker]\nopen_seconds = 9\nlongest_seconds = 5\n",
+        '[schedule.a]\nkind = "verify"\ncron = "0 0 31 2 *"\n',
+        '[alerts]\ndigest_contacts = ["b"]\n',
+    )
+    assert len(problems_of(HEAD + "".join(parts))) == 8

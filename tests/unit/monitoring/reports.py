@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from holdfast.runs.monitoring.report import EntryStatus, SourceStatus, StatusReport, StoreStatus
+from holdfast.runs.monitoring.report import ClassStatus, EntryStatus, SourceStatus, StatusReport, StoreStatus
 
 MOMENT = datetime(2026, 11, 23, 3, tzinfo=UTC)
 
@@ -32,6 +32,10 @@ def full_report(at: datetime = MOMENT, **more) -> StatusReport:
         "drill_days": 12.0,
         "copies": 1,
         "copies_wanted": 2,
+        "classes": (
+            ClassStatus("phi", 8, 1, 2, 3, 40.0, 30.0),
+            ClassStatus("system", 2, 1, 1, 0, None, 180.0),
+        ),
         "alerts_open": 1,
         "alerts_acknowledged": 2,
         "alerts_at_risk": 0,

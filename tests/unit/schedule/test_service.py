@@ -14,11 +14,15 @@ from holdfast import Alert, Note, config
 from holdfast.base.environment import ManualClock
 from holdfast.base.events import Finding, Progress
 from holdfast.base.logs import LogWriter
-from holdfast.errors import LocalStateError, Retry, Safety, StoreUnreachableError
-from holdfast.reliability.alerts.configured import make_desk
+from holdfast.errors import InternalError, LocalStateError, Retry, Safety, StoreUnreachableError
+from holdfast.reliability.alerts import AlertBook
+from holdfast.reliability.alerts.configured import make_desk, policy_of
+from holdfast.reliability.alerts.desk import AlertDesk, Outlet, Round
+from holdfast.reliability.notify.protocol import Receipt
 from holdfast.runs.monitoring import gather
-from holdfast.runs.monitoring.gather import VaultFacts, unreadable
+from holdfast.runs.monitoring.facts import StoreRoom, VaultFacts, unreadable
 from holdfast.runs.monitoring.report import SourceStatus
+from holdfast.runs.schedule import teller as teller_module
 from holdfast.runs.schedule.book import ScheduleBook
 from holdfast.runs.schedule.configured import entries_of
 from holdfast.runs.schedule.launch import Ended
@@ -26,6 +30,7 @@ from holdfast.runs.schedule.records import Outcome, RunState
 from holdfast.runs.schedule.scheduler import Scheduler
 from holdfast.runs.schedule.sdnotify import Supervisor
 from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
+from holdfast.runs.schedule.teller import Teller
 from unit.schedule.fakes import GOOD, LATER, NEVER, FakeLauncher
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -71,7 +76,7 @@ class Host:
         self.age_days: float | None = 1.0
         self.facts = lambda: VaultFacts(
             self.clock.now(), "ab" * 16, sources=self.sources(), ages_days=(self.age_days,), first_days=90.0,
-            free_bytes=500, total_bytes=1000,
+            rooms=(StoreRoom("vault", 500, 1000),),
         )  # fmt: skip
         self.service = Service(
             self.settings, entries_of(self.settings), self.book, make_desk(self.settings, ":memory:", env, {}), self.launcher, env,
@@ -369,3 +374,83 @@ def test_log_lines_are_for_people_or_programs_and_hold_no_path():
     out = io.StringIO()
     LogWriter(out.write, env, as_json=True).event(Alert("damage", "ehr", "x"))
     assert json.loads(out.getvalue())["subject"] == "ehr"
+
+
+def test_however_many_channels_hang_runs_start_at_their_time(host):
+    """The round of messages is held until the test lets it go: meanwhile a run starts, ends, and the manager hears of life."""
+    let_go, began = threading.Event(), threading.Event()
+
+    class Hangs:
+        def send(self, message):
+            began.set()
+            assert let_go.wait(60)
+            return Receipt(message.kind)
+
+    env = host.clock.environment()
+    book = AlertBook(host.folder / "alerts.sqlite", env)
+    policy = policy_of(host.settings)
+    host.service.desk = AlertDesk(book, policy, {}, env)
+    own: list[AlertDesk] = []
+
+    def made():
+        own.append(
+            AlertDesk(AlertBook(host.folder / "alerts.sqlite", env), policy, {"log": Outlet(Hangs(), 1, 60.0)}, env)
+        )
+        return own[0].round
+
+    host.service.teller = Teller(made, patience_seconds=0.01)
+    host.service.turn(host.scheduler)
+    assert began.wait(60)
+    host.until(4)
+    assert host.book.last_good("nightly") is not None, "the run did not wait for the messages"
+    assert host.book.last_good("proof") is not None
+    assert not book.deliveries()
+    let_go.set()
+    thread = host.service.teller._thread
+    assert thread is not None
+    thread.join()
+    host.service._log_round(host.service.teller.last())
+    assert {delivery.reference for delivery in book.deliveries() if delivery.delivered} >= {"alert"}
+    for each in (book, own[0].book):
+        each.close()
+
+
+def test_what_ends_a_round_is_said_once_and_the_next_one_is_done():
+    outcomes: list[object] = [LocalStateError("the disk is full"), KeyError("secret"), Round(1, 0, 0)]
+
+    def made():
+        def one():
+            found = outcomes.pop(0)
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        return one
+
+    teller = Teller(made, patience_seconds=60.0)
+    with pytest.raises(LocalStateError, match="the disk is full"):
+        teller()
+    with pytest.raises(InternalError, match="people could not be told: KeyError"):
+        teller()
+    assert teller() == Round(1, 0, 0)
+    outcomes.append(Round(2, 0, 0))
+    assert teller.last() == Round(2, 0, 0)
+
+
+def test_a_round_that_hangs_does_not_hold_up_the_end(monkeypatch):
+    monkeypatch.setattr(teller_module, "LAST_SECONDS", 0.01)
+    let_go = threading.Event()
+
+    def hangs():
+        let_go.wait(60)
+        return Round(1, 0, 0)
+
+    teller = Teller(lambda: hangs, patience_seconds=0.01)
+    assert teller() is None
+    assert teller.last() is None
+    let_go.set()
+    assert teller._thread is not None
+    teller._thread.join()
+    teller._patience_seconds = 60.0
+    assert teller() == Round(2, 0, 0), "what ended meanwhile, and the one that was begun at once"
+    assert teller._ended(0) is None

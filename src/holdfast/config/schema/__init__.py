@@ -30,6 +30,7 @@ from holdfast.config.schema.reliability import (
 from holdfast.config.schema.schedule import MonitoringSettings, SchedulerSettings, ScheduleSettings
 from holdfast.config.schema.services import DrillCheckSettings, DrillSettings, Services, ServiceSettings
 from holdfast.config.schema.stores import StoreSettings
+from holdfast.config.schema.telemetry import TelemetrySettings
 from holdfast.config.schema.vault import (
     BackupSettings,
     ClassRuleSettings,
@@ -79,6 +80,7 @@ __all__ = [
     "SpoolSettings",
     "StoreSettings",
     "StreamSettings",
+    "TelemetrySettings",
     "TierSettings",
     "VaultSettings",
     "VerifySettings",
@@ -112,6 +114,7 @@ class Settings(Section):
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     anomaly: AnomalySettings = Field(default_factory=AnomalySettings)
     audit: AuditSettings = Field(default_factory=AuditSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     collectors: dict[Name, CollectorSettings] = Field(default_factory=dict)
     services: Services = Field(default_factory=dict)
     drill: DrillSettings = Field(default_factory=DrillSettings)

@@ -49,6 +49,9 @@ class AlertSettings(Section):
     heartbeat_channel: Line = option("", "A channel that gets a sign of life, so that its silence is noticed.")
     heartbeat_seconds: Seconds = option(3600, "How often the sign of life is sent.", unit="seconds", ge=10, le=DAY)
     reply_folder: Line = option("", "A folder in which signed replies to alerts are looked for.")
+    digest_contacts: Names = option(
+        (), "Who gets the daily digest that an entry of the schedule of kind `digest` sends."
+    )
     keep_days: StrictInt = option(400, "Resolved alerts are kept so long.", unit="days", ge=1, le=36_500)
 
 
@@ -93,7 +96,13 @@ class ChannelSettings(Section):
     path: Line = option("", "The file that messages are appended to (file), or the socket of syslog.")
     command: Texts = option((), "The program and its arguments; it gets the message on its standard input (command).")
     timeout_seconds: Seconds = option(20, "A channel that takes longer has failed.", unit="seconds", ge=1, le=600)
-    attempts: StrictInt = option(2, "How often a channel is tried for one message.", unit="attempts", ge=1, le=10)
+    attempts: StrictInt | None = option(
+        None,
+        "How often a channel is tried for one message. Without a value: as `[retry.delivery]` says.",
+        unit="attempts",
+        ge=1,
+        le=10,
+    )
 
 
 class LevelSettings(Section):

@@ -40,7 +40,7 @@ class RetriesSettings(Section):
 
 
 class BreakerSettings(Section):
-    """When a store that fails in a row is left alone, and for how long."""
+    """When a store or an application that fails in a row is left alone, and for how long."""
 
     failures: StrictInt = option(10, "Failures in a row that open the breaker.", ge=1, le=10_000)
     open_seconds: Pause = option(30.0, "How long no call is let through.", unit="seconds", gt=0, le=DAY)

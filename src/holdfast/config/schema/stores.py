@@ -60,6 +60,13 @@ class StoreSettings(Section):
         "How objects are retained: `compliance` (nobody can shorten it), `governance` (some may), or `off`. The bucket or"
         " container must have it enabled: a store that has not is refused.",
     )
+    capacity_bytes: Size | None = option(
+        None,
+        "How much this vault's packs may take there, for a store that does not tell its room (S3, Azure, GCS) or that others"
+        " use, too: what is left of it is watched like the room in a disk.",
+        unit="bytes",
+        ge=1024,
+    )
     concurrency: StrictInt = option(8, "Requests at the same time.", unit="requests", ge=1, le=64)
     attempts: StrictInt = option(5, "How often a request is tried.", unit="attempts", ge=1, le=20)
     connect_timeout_seconds: Seconds = option(10, "How long a connection may take.", unit="seconds", ge=1, le=300)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 
 from holdfast.base.calendar import Window, zone_of
 from holdfast.base.environment import Environment
@@ -14,8 +15,9 @@ from holdfast.reliability.alerts.book import AlertBook
 from holdfast.reliability.alerts.desk import AlertDesk, Outlet
 from holdfast.reliability.alerts.table import TABLE, Contact, Level, Policy, Row
 from holdfast.reliability.notify.registry import build
+from holdfast.reliability.retry import POLICIES, RetryPolicy
 
-__all__ = ["make_desk", "outlets_of", "policy_of"]
+__all__ = ["delivery_policy", "make_desk", "outlets_of", "policy_of"]
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -72,6 +74,12 @@ def outlets_of(settings: Settings, environ: Mapping[str, str], env: Environment)
     return found
 
 
+def delivery_policy(settings: Settings) -> RetryPolicy:
+    """Return how often and with which pauses a channel is tried for one message: `[retry.delivery]` over the default."""
+    said = settings.retry.delivery.model_dump(exclude_none=True)
+    return replace(POLICIES["delivery"], **said)
+
+
 def make_desk(
     settings: Settings,
     path: str | os.PathLike[str],
@@ -87,4 +95,5 @@ def make_desk(
         env,
         heartbeat=(alerts.heartbeat_channel, float(alerts.heartbeat_seconds)) if alerts.heartbeat_channel else None,
         reply_folder=alerts.reply_folder,
+        retry=delivery_policy(settings),
     )

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
 from holdfast.errors import ChannelError, HoldfastError, Retry, Safety
 from holdfast.reliability.alerts.book import AlertBook
-from holdfast.reliability.alerts.messages import closing_message, heartbeat_message, told_message, trial_message
+from holdfast.reliability.alerts.messages import (
+    closing_message,
+    digest_message,
+    heartbeat_message,
+    told_message,
+    trial_message,
+)
 from holdfast.reliability.alerts.plan import Notice, make_plan
 from holdfast.reliability.alerts.records import AlertRecord, Delivery
 from holdfast.reliability.alerts.replies import take_replies
 from holdfast.reliability.alerts.table import Contact, Policy
 from holdfast.reliability.notify.delivery import Deliveries
 from holdfast.reliability.notify.protocol import Channel, Message
+from holdfast.reliability.retry import RetryPolicy
 
 __all__ = ["AlertDesk", "Outlet", "Round"]
 
@@ -30,6 +37,8 @@ _KEEP_CHECK_SECONDS = 86400
 _PROBE_SECONDS = 600.0
 _AWAY_SECONDS = 3600.0
 """A channel that is away so long does not come back by itself."""
+ROUND_SECONDS_MAX = 300.0
+"""No message begins later in a round than this: what is left is told in the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,8 @@ class Outlet:
     """A channel with how often and how long it is tried; `fault` says why it could not even be made."""
 
     channel: Channel | None
-    attempts: int = 2
+    attempts: int | None = None
+    """None: as the retry policy of deliveries says."""
     seconds: float = 20.0
     fault: str = ""
 
@@ -66,18 +76,22 @@ class AlertDesk:
         *,
         heartbeat: tuple[str, float] | None = None,
         reply_folder: str = "",
+        retry: RetryPolicy | None = None,
     ) -> None:
         """Take the book, the policy and the channels by name; `heartbeat` is a channel and its interval in seconds."""
         self.book = book
         self.policy = policy
         self._outlets = outlets
         self._env = env
-        self._deliveries = Deliveries(env)
+        self._deliveries = Deliveries(env, retry)
         self._heartbeat = heartbeat
         self._reply_folder = reply_folder
         self.alive: Callable[[], None] = lambda: None
         """Called before each try of a channel: a round in which many are away takes minutes."""
         self._dropped_old = -float(_KEEP_CHECK_SECONDS)
+        self._silent: set[str] = set()
+        """Channels that gave no sign in this round: they are not waited for again before the next one."""
+        self._began = 0.0
 
     def report(self, alert: Alert, *, origin: str = "run") -> int:
         """Take an alert in; return its number."""
@@ -91,7 +105,13 @@ class AlertDesk:
         self.book.settle(origin=origin, keep=frozenset((alert.code, alert.subject) for alert in seen))
 
     def round(self) -> Round:
-        """Take signed replies, tell what is due, tell what is over, send the sign of life."""
+        """Take signed replies, tell what is due (what is at risk first), tell what is over, send the sign of life.
+
+        Each channel that fails is waited for once a round, and no message begins after five minutes: however many channels
+        are dead, a round ends.
+        """
+        self._silent.clear()
+        self._began = self._env.monotonic()
         if self._reply_folder:
             take_replies(self._reply_folder, self.book, self.policy)
         self.book.reopen_overdue(self.policy.acknowledged_seconds)
@@ -102,7 +122,9 @@ class AlertDesk:
             notices, held = self._plan()
             if not notices:
                 break
-            for notice, records in notices:
+            for notice, records in sorted(notices, key=lambda pair: not pair[0].urgent):
+                if self._late():
+                    break
                 if self._tell(notice, records):
                     sent += 1
                 else:
@@ -125,6 +147,9 @@ class AlertDesk:
             self.book.note_levels(levels)
         return [(notice, [live[number] for number in notice.alerts]) for notice in plan.notices], len(plan.held)
 
+    def _late(self) -> bool:
+        return self._env.monotonic() - self._began > ROUND_SECONDS_MAX
+
     def _tell(self, notice: Notice, records: list[AlertRecord]) -> bool:
         contact = self.policy.contacts[notice.contact]
         message = told_message(records, site=self.policy.site, level=notice.level, now=self._env.now(), contact=contact)
@@ -132,14 +157,18 @@ class AlertDesk:
 
     def _send(self, contact: Contact, message: Message) -> bool:
         """Send by the contact's channels until one works (or by all), and note every try."""
+        tries = self._tries(contact, message)
+        # One note for all tries: the contact was told if one of them worked.
+        self.book.note_deliveries(sorted(tries, key=lambda each: each.delivered))
+        return any(each.delivered for each in tries)
+
+    def _tries(self, contact: Contact, message: Message) -> list[Delivery]:
         tries = []
         for name in contact.channels:
             tries.append(self._try(name, message, contact.name))
             if tries[-1].delivered and not contact.every_channel:
                 break
-        # One note for all tries: the contact was told if one of them worked.
-        self.book.note_deliveries(sorted(tries, key=lambda each: each.delivered))
-        return any(each.delivered for each in tries)
+        return tries
 
     def _try(self, name: str, message: Message, contact: str) -> Delivery:
         self.alive()
@@ -147,10 +176,13 @@ class AlertDesk:
         try:
             if outlet.channel is None:
                 raise ChannelError(f"the channel {name} cannot be used: {outlet.fault}")
+            if name in self._silent:
+                raise ChannelError(f"the channel {name} failed a moment ago")
             receipt = self._deliveries.send(
                 name, outlet.channel, message, attempts=outlet.attempts, seconds=outlet.seconds
             )
         except HoldfastError as error:
+            self._silent.add(name)
             retry = Retry.EXHAUSTED if self._away_seconds(name) >= _AWAY_SECONDS else Retry.LATER
             self.report(
                 Alert(CHANNEL_FAILED, name, error.what, Safety.INTACT, retry, error.safe, error.next), origin="channel"
@@ -172,7 +204,11 @@ class AlertDesk:
         """Try channels that failed a while ago: what works again is no alert any more."""
         now = self._env.now()
         for record in self.book.live():
-            if record.code == CHANNEL_FAILED and (now - record.last_seen).total_seconds() >= _PROBE_SECONDS:
+            if (
+                record.code == CHANNEL_FAILED
+                and not self._late()
+                and (now - record.last_seen).total_seconds() >= _PROBE_SECONDS
+            ):
                 self.test(record.subject)
 
     def _tell_closing(self) -> int:
@@ -211,8 +247,19 @@ class AlertDesk:
             message = heartbeat_message(site=self.policy.site, now=now, live=len(self.book.live()))
             self.book.note_deliveries([self._try(name, message, "")])
 
+    def send_digest(self, contact: str, day: date, verdict: str, text: str) -> tuple[Delivery, ...]:
+        """Send a digest to a contact, by the first of their channels that works; return every try. Quiet hours do not hold it."""
+        person = self.policy.contacts[contact]
+        self._silent.clear()
+        now, site = self._env.now(), self.policy.site
+        message = digest_message(site=site, day=day, verdict=verdict, text=text, now=now, address=person.address)
+        tries = self._tries(person, message)
+        self.book.note_deliveries(tries)
+        return tuple(tries)
+
     def test(self, channel: str, address: str = "") -> Delivery:
         """Send a test by a channel; return its receipt, or why there is none. It is noted like any delivery."""
+        self._silent.discard(channel)
         delivery = self._try(channel, trial_message(site=self.policy.site, now=self._env.now(), address=address), "")
         self.book.note_deliveries([delivery])
         return delivery

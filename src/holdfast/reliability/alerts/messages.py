@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from holdfast.base.environment import format_time
 from holdfast.errors import Safety
@@ -12,7 +12,7 @@ from holdfast.reliability.alerts.records import SAFETY_RANK, AlertRecord
 from holdfast.reliability.alerts.table import Contact
 from holdfast.reliability.notify.protocol import Message
 
-__all__ = ["closing_message", "heartbeat_message", "reference", "told_message", "trial_message"]
+__all__ = ["closing_message", "digest_message", "heartbeat_message", "reference", "told_message", "trial_message"]
 
 _LISTED_MAX = 50
 
@@ -102,6 +102,20 @@ def trial_message(*, site: str, now: datetime, address: str) -> Message:
         site=site,
         subject=f"[Holdfast {site}] test of this channel",
         body="This is a test. Nothing is wrong, and nothing is to be done.\n",
+        safety=Safety.UNTOUCHED,
+        level=0,
+        at=now,
+        address=address,
+    )
+
+
+def digest_message(*, site: str, day: date, verdict: str, text: str, now: datetime, address: str) -> Message:
+    """Return the daily digest."""
+    return Message(
+        kind="digest",
+        site=site,
+        subject=f"[Holdfast {site}] {day.isoformat()}: {verdict}",
+        body=text,
         safety=Safety.UNTOUCHED,
         level=0,
         at=now,

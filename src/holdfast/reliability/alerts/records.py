@@ -89,7 +89,7 @@ class Delivery:
     channel: str
     """By which channel."""
     kind: str
-    """`alert`, `collected`, `resolved`, `test`, `heartbeat`."""
+    """`alert`, `collected`, `resolved`, `test`, `heartbeat`, `digest`."""
     level: int
     """The level that was told."""
     delivered: bool

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from holdfast.base.environment import Environment
 from holdfast.errors import ChannelError, HoldfastError, Retry
 from holdfast.reliability.notify.protocol import Channel, Message, Receipt
+from holdfast.reliability.retry import POLICIES, RetryPolicy, asked_seconds, pause_before
 
 __all__ = ["Deliveries"]
 
@@ -17,26 +19,32 @@ _SLACK_SECONDS = 5.0
 class Deliveries:
     """Sends messages by channels. A channel that hangs is left behind, and not used again before it is free."""
 
-    def __init__(self, env: Environment) -> None:
-        """Take the clock that waits between attempts."""
+    def __init__(self, env: Environment, policy: RetryPolicy | None = None) -> None:
+        """Take the clock that waits between attempts, and the policy that says how long."""
         self._env = env
+        self._policy = policy or POLICIES["delivery"]
         self._hanging: dict[str, threading.Thread] = {}
 
-    def send(self, name: str, channel: Channel, message: Message, *, attempts: int, seconds: float) -> Receipt:
-        """Return the receipt, or raise the last attempt's `ChannelError`."""
+    def send(self, name: str, channel: Channel, message: Message, *, attempts: int | None, seconds: float) -> Receipt:
+        """Return the receipt, or raise the last attempt's `ChannelError`. `attempts` go before those of the policy."""
         hanging = self._hanging.get(name)
         if hanging is not None and hanging.is_alive():
             raise ChannelError(f"the channel {name} still hangs in an earlier message")
-        wait = 1.0
-        for attempt in range(1, attempts + 1):
+        policy = self._policy if attempts is None else replace(self._policy, attempts=attempts)
+        began = self._env.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return self._within(name, seconds + _SLACK_SECONDS, lambda: channel.send(message))
             except ChannelError as error:
-                if attempt == attempts or error.retry is Retry.NEVER:
+                elapsed = self._env.monotonic() - began
+                dice = int.from_bytes(self._env.random_bytes(4), "little") / 2**32
+                asked = asked_seconds(error)
+                pause = pause_before(policy, attempt=attempt, elapsed_seconds=elapsed, dice=dice, asked_seconds=asked)
+                if pause is None or error.retry is Retry.NEVER:
                     raise
-            self._env.sleep(wait)
-            wait *= 2
-        raise ChannelError(f"the channel {name} was not tried")  # pragma: no cover - attempts are at least one
+            self._env.sleep(pause)
 
     def _within(self, name: str, seconds: float, call: Callable[[], Receipt]) -> Receipt:
         found: list[Receipt] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Mapping
 from email.message import EmailMessage
@@ -46,9 +47,11 @@ class Mail:
     def _connect(self) -> smtplib.SMTP:
         settings = self._settings
         port = settings.port or _PORTS[settings.security]
+        # Left to itself, `smtplib` asks the resolver for this host's full name, which takes half a minute where there is none.
+        own = socket.gethostname()
         if settings.security == "tls":
-            return smtplib.SMTP_SSL(settings.host, port, timeout=settings.timeout_seconds, context=self._trust())
-        server = smtplib.SMTP(settings.host, port, timeout=settings.timeout_seconds)
+            return smtplib.SMTP_SSL(settings.host, port, own, timeout=settings.timeout_seconds, context=self._trust())
+        server = smtplib.SMTP(settings.host, port, own, timeout=settings.timeout_seconds)
         if settings.security == "starttls":
             try:
                 server.starttls(context=self._trust())

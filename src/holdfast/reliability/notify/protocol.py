@@ -19,7 +19,7 @@ class Message:
     """What one contact is told. Made of alerts only, which never hold a path; so it holds none."""
 
     kind: str
-    """`alert`, `collected` (several alerts), `resolved`, `test`, `heartbeat`."""
+    """`alert`, `collected` (several alerts), `resolved`, `test`, `heartbeat`, `digest` (the day in a few lines)."""
     site: str
     subject: str
     """One line."""

@@ -67,7 +67,7 @@ class Snmp:
         engine = snmp.SnmpEngine()
         try:
             target = await snmp.UdpTransportTarget.create(
-                (settings.host, settings.port or _PORT), timeout=max(1, settings.timeout_seconds // 3), retries=1
+                (settings.host, settings.port or _PORT), timeout=max(1, settings.timeout_seconds // 2), retries=0
             )
             notification = snmp.NotificationType(snmp.ObjectIdentity(f"{oid}.0.1")).add_varbinds(
                 *(

@@ -18,11 +18,11 @@ from holdfast.config import ChannelSettings
 from holdfast.errors import ChannelError, ConfigError
 from holdfast.reliability.notify.protocol import Message, Receipt
 from holdfast.reliability.notify.tls import trust
+from holdfast.reliability.retry import RETRY_AFTER
 
 __all__ = ["Webhook", "make", "sign"]
 
 _ANSWER_BYTES_MAX = 65536
-_WAIT_SECONDS_MAX = 30.0
 _TOO_MANY, _UNAVAILABLE = 429, 503
 
 
@@ -47,13 +47,13 @@ class Webhook:
         self._parts = parts
 
     def send(self, message: Message) -> Receipt:
-        """Post it. An answer of 429 or 503 with `Retry-After` is waited for once, if it is short."""
+        """Post it. What an answer of 429 or 503 asks for with `Retry-After` is a fact of the error: who retries heeds it."""
         status, wait = self._post(message)
-        if status in {_TOO_MANY, _UNAVAILABLE} and wait is not None and wait <= _WAIT_SECONDS_MAX:
-            self._env.sleep(wait)
-            status, _ = self._post(message)
         if not 200 <= status < 300:  # noqa: PLR2004 - success in HTTP
-            raise ChannelError(f"the webhook of {self.name} answered with status {status}")
+            refused = ChannelError(f"the webhook of {self.name} answered with status {status}")
+            if status in {_TOO_MANY, _UNAVAILABLE} and wait is not None:
+                refused.facts[RETRY_AFTER] = wait
+            raise refused
         return Receipt(f"HTTP {status}")
 
     def _post(self, message: Message) -> tuple[int, float | None]:

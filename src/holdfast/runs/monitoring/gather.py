@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert
+from holdfast.classes.policy import HOME
 from holdfast.config import Settings
-from holdfast.errors import HoldfastError, Safety
+from holdfast.config.objectives import rpo_of
+from holdfast.errors import Safety
 from holdfast.reliability.alerts import AlertRecord, AlertState
 from holdfast.reliability.objectives import (
     CopyFacts,
@@ -24,35 +25,26 @@ from holdfast.reliability.objectives import (
     days_until_full,
     endangered,
 )
-from holdfast.repository.rehearsals import last_rehearsal
-from holdfast.repository.retention import pins, suspicious
-from holdfast.repository.writers import list_writers
-from holdfast.runs.ledger import Ledger
-from holdfast.runs.locking import locks
-from holdfast.runs.monitoring.report import EntryStatus, SourceStatus, StatusReport, StoreStatus
-from holdfast.runs.pending import overdue_alert, pending
+from holdfast.runs.monitoring.facts import VAULT_STORE, ClassFacts, VaultFacts
+from holdfast.runs.monitoring.report import ClassStatus, EntryStatus, SourceStatus, StatusReport, StoreStatus
 from holdfast.runs.schedule.decide import due_slot
 from holdfast.runs.schedule.records import Entry, RunState
-from holdfast.runs.verify import LEDGER_FILE
 
 if TYPE_CHECKING:
-    from holdfast.repository.types import SnapshotInfo
-    from holdfast.runs.assembly import OpenVault
     from holdfast.runs.schedule.book import ScheduleBook
 
 __all__ = [
     "DRILL_FACT",
     "SERVICE_FACT",
-    "VaultFacts",
+    "capacities",
     "certificate_expiry",
+    "certificate_files",
     "entry_status",
     "host_facts",
     "make_report",
     "source_facts",
     "start_facts",
-    "unreadable",
     "vault_alerts",
-    "vault_facts",
 ]
 
 SERVICE_FACT = "service"
@@ -61,131 +53,42 @@ SILENT_SECONDS = 900.0
 DRILL_FACT = "drill"
 """The fact under which a finished drill is noted in the schedule's book."""
 _DAY = 86400.0
+_UNSCHEDULED = "job:"
+"""What a job is called in the schedule's book that the schedule does not start."""
 _PEM_BYTES_MAX = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class VaultFacts:
-    """What a vault says of its sources, packs and room. `error`: it could not be read, and says nothing."""
-
-    at: datetime
-    vault: str = ""
-    error: str = ""
-    alert: Alert | None = None
-    sources: tuple[SourceStatus, ...] = ()
-    ages_days: tuple[float | None, ...] = ()
-    """Of each pack: how long ago it was proved."""
-    first_days: float = 0.0
-    """How long ago the oldest snapshot was made."""
-    free_bytes: int | None = None
-    total_bytes: int = 0
-    copies: int = 1
-    drill_at: datetime | None = None
-    """When a drill last passed."""
-    alerts: tuple[Alert, ...] = ()
-    """What others found in danger: services whose drills are stale, packs that wait too long for a store."""
-    packs_pending: int = 0
-    """Packs that wait on this host because a store was down."""
-    bytes_pending: int = 0
-    expiries: tuple[tuple[str, datetime], ...] = ()
-    """Credentials in force with when they end."""
-    kit_rehearsed: datetime | None = None
-    """When a recovery kit, or shares, last opened the vault."""
-
-
-def unreadable(error: HoldfastError, now: datetime) -> VaultFacts:
-    """Return the facts of a vault that could not be opened or read."""
-    return VaultFacts(now, error=error.code, alert=Alert.of(error, "vault"))
-
-
-def vault_facts(vault: OpenVault) -> VaultFacts:
-    """Read the facts. What stops it is an error in them, raised to nobody: a vault that is down is a fact too."""
-    now = vault.env.now()
-    try:
-        snapshots, _ = vault.listing()
-        newest: dict[str, SourceStatus] = {}
-        host = socket.gethostname()
-        for info in snapshots:
-            name = info.label or info.source[:8]
-            if info.host and info.host != host:
-                name = f"{name}@{info.host}"
-            before = newest.get(info.source)
-            bad = suspicious(info)
-            # What may be ransomware's work is no good backup until somebody releases it.
-            good = (before.last_good if before else None) if bad else info.finished
-            newest[info.source] = SourceStatus(
-                name, good, max(0.0, (now - good).total_seconds()) if good else None, None, "unwatched",
-                before.snapshots + 1 if before else 1, info.partial, info.findings, info.id,
-                (before.suspicious if before else 0) + bad,
-            )  # fmt: skip
-        _note_locks(vault, snapshots, newest)
-        ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
-        packs = [row.name.hex() for row in vault.refresh_index().packs()]
-        free, total = _room(vault.home_folder)
-        waits = pending(vault)
-        holders = list_writers(vault.repository)
-        expiries = tuple((w.label, w.expires) for w in holders if w.expires is not None and not w.revoked)
-        rehearsed = last_rehearsal(vault.repository.home)
-    except HoldfastError as error:
-        return unreadable(error, now)
-    first = min((info.finished for info in snapshots), default=now)
-    return VaultFacts(
-        at=now,
-        vault=vault.vault_id,
-        sources=tuple(sorted(newest.values(), key=lambda source: source.name)),
-        ages_days=tuple(ledger.age_days(pack, now) for pack in packs),
-        first_days=max(0.0, (now - first).total_seconds() / _DAY),
-        free_bytes=free,
-        total_bytes=total,
-        packs_pending=waits.packs if waits else 0,
-        bytes_pending=waits.bytes if waits else 0,
-        alerts=(overdue_alert(waits),) if waits and waits.overdue else (),
-        expiries=expiries,
-        kit_rehearsed=rehearsed.opened if rehearsed else None,
-    )
-
-
-def _note_locks(vault: OpenVault, snapshots: Sequence[SnapshotInfo], newest: dict[str, SourceStatus]) -> None:
-    """Add how far the last good snapshots before suspicious ones are locked."""
-    known = locks(vault)
-    sources = {info.id: info.source for info in snapshots}
-    for good in {good for _, good in pins(snapshots)} & known.keys():
-        lock, status = known[good], newest[sources[good]]
-        newest[sources[good]] = replace(status, objects=lock.objects, locked=lock.locked, locked_until=lock.until)
-
-
-def _room(root: str | None) -> tuple[int | None, int]:
-    """Return free and total bytes of a local store's file system; None where a store does not tell."""
-    if root is None:
-        return None, 0
-    try:
-        found = os.statvfs(root)
-    except OSError:
-        return None, 0
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-
-
 def source_facts(
-    entries: Iterable[Entry], facts: VaultFacts, book: ScheduleBook, silent_days: int
+    settings: Settings, entries: Iterable[Entry], facts: VaultFacts, book: ScheduleBook
 ) -> tuple[SourceFacts, ...]:
-    """Return the facts about sources: those of this host's jobs with their objectives, others with their silence."""
+    """Return the facts about sources: those of this host's jobs with their objectives, others with their silence.
+
+    A job that something else starts (a timer, a person) has its objective all the same.
+    """
     by_name = {source.name: source for source in facts.sources}
-    found = []
-    jobs = set()
+    found: dict[str, SourceFacts] = {}
     for entry in entries:
-        if entry.kind != "backup":
+        if entry.kind != "backup" or entry.job in found:
             continue
-        jobs.add(entry.job)
         source = by_name.get(entry.job)
         # The vault has the last word on what is in it; the book speaks where the vault cannot.
         good = book.last_good(entry.name) if facts.error else (source.last_good if source else None)
-        found.append(SourceFacts(entry.job, good, entry.rpo_seconds, book.since(entry.name)))
-    found += [
-        SourceFacts(source.name, source.last_good, silent_seconds=silent_days * _DAY)
-        for source in facts.sources
-        if source.name not in jobs
-    ]
-    return tuple(found)
+        found[entry.job] = SourceFacts(entry.job, good, entry.rpo_seconds, book.since(entry.name))
+    for job in settings.jobs:
+        rpo = rpo_of(settings, job)
+        if job in found or rpo is None:
+            continue
+        source = by_name.get(job)
+        # Nobody but the vault knows of such a job: while it cannot be read, nothing is said of its age.
+        since = None if facts.error else book.since(f"{_UNSCHEDULED}{job}")
+        found[job] = SourceFacts(job, source.last_good if source else None, rpo, since)
+    silent = settings.monitoring.host_silent_days * _DAY
+    others = (
+        SourceFacts(each.name, each.last_good, silent_seconds=silent)
+        for each in facts.sources
+        if each.name not in found
+    )
+    return (*found.values(), *others)
 
 
 def start_facts(entries: Iterable[Entry], book: ScheduleBook, now: datetime) -> tuple[StartFacts, ...]:
@@ -205,12 +108,11 @@ def host_facts(
     settings: Settings, entries: Sequence[Entry], facts: VaultFacts, book: ScheduleBook, now: datetime
 ) -> list[Facts]:
     """Return the facts that can be known without the vault: objectives of jobs, starts, certificates."""
-    watched: list[Facts] = [*source_facts(entries, facts, book, settings.monitoring.host_silent_days)]
+    watched: list[Facts] = [*source_facts(settings, entries, facts, book)]
     watched += start_facts(entries, book, now)
     watched += [
-        ExpiryFacts(os.path.basename(path), "certificate", expires, settings.monitoring.expiry_days)
-        for path in settings.monitoring.certificates
-        if (expires := certificate_expiry(path)) is not None
+        ExpiryFacts(name, "certificate", certificate_expiry(path, newest=trusted), settings.monitoring.expiry_days)
+        for name, path, trusted in certificate_files(settings)
     ]
     if settings.monitoring.drill_days:
         last = facts.drill_at or book.fact(DRILL_FACT)
@@ -219,33 +121,79 @@ def host_facts(
     return watched
 
 
-def certificate_expiry(path: str) -> datetime | None:
-    """Return when a certificate (PEM) expires; the first of a chain counts. A file that cannot be read counts as expired."""
+def certificate_files(settings: Settings) -> Iterator[tuple[str, str, bool]]:
+    """Yield the certificates that the configuration names: what each is called, its file, and whether it holds authorities.
+
+    A file of authorities is no good any more when the last of them expires, one of our own certificates when the first does.
+    """
+    for path in settings.monitoring.certificates:
+        yield os.path.basename(path), path, False
+    tables: Mapping[str, Mapping[str, object]] = {
+        "stores": settings.stores,
+        "channels": settings.channels,
+        "collectors": settings.collectors,
+    }
+    for table, rows in tables.items():
+        for name, row in rows.items():
+            for option, trusted in (("ca_file", True), ("certificate", False)):
+                file = getattr(row, option, None)
+                if file:
+                    yield f"{table}.{name}.{option}", file, trusted
+
+
+def certificate_expiry(path: str, *, newest: bool = False) -> datetime:
+    """Return when a certificate (PEM) expires: the first of a chain, or the `newest` of several authorities.
+
+    A file that cannot be read, or is none, counts as expired.
+    """
     from cryptography import x509
 
     try:
         with open(path, "rb") as file:
-            return x509.load_pem_x509_certificate(file.read(_PEM_BYTES_MAX)).not_valid_after_utc
-    except (OSError, ValueError):
+            found = x509.load_pem_x509_certificates(file.read(_PEM_BYTES_MAX))
+        ends = [each.not_valid_after_utc for each in found]
+        return max(ends) if newest else ends[0]
+    except (OSError, ValueError, IndexError):
         return datetime.fromtimestamp(0, UTC)
+
+
+def capacities(settings: Settings) -> dict[str, int]:
+    """Return the configured capacity of each store that has one, by the name that policies use."""
+    home = settings.vault.url.removeprefix("store:") if settings.vault.url.startswith("store:") else ""
+    return {
+        HOME if name == home else name: store.capacity_bytes
+        for name, store in settings.stores.items()
+        if store.capacity_bytes is not None
+    }
 
 
 def vault_alerts(settings: Settings, facts: VaultFacts, book: ScheduleBook) -> tuple[Alert, ...]:
     """Return the alerts that only the vault can tell of. Call it only where its facts could be read."""
     watch = settings.monitoring
-    found: list[Facts] = [CopyFacts("vault", facts.copies, watch.copies)]
+    found: list[Facts] = [CopyFacts(VAULT_STORE, facts.home_copies, watch.copies)]
+    for each in facts.classes:
+        wanted = max(each.copies_wanted, watch.copies)
+        lacking = each.packs if each.copies_wanted < watch.copies else each.lacking
+        if lacking:
+            found.append(CopyFacts(each.name, each.copies, wanted, lacking, lost=bool(each.nowhere)))
+        found += _class_proof(each)
     found += [ExpiryFacts(label, "key", expires, watch.expiry_days) for label, expires in facts.expiries]
     if facts.ages_days:
         oldest = _oldest(facts.ages_days)
         found.append(ProofFacts("vault", "verification", oldest, watch.verification_days, facts.first_days))
-    if facts.free_bytes is not None:
-        samples = book.room("vault")
-        found.append(
-            StoreFacts(
-                "vault", facts.free_bytes, facts.total_bytes, samples, watch.store_full_days, watch.store_free_percent
-            )
+    found += [
+        StoreFacts(
+            room.name, room.free_bytes, room.total_bytes, book.room(room.name), watch.store_full_days, watch.store_free_percent
         )
+        for room in facts.rooms
+    ]  # fmt: skip
     return (*endangered(found, facts.at), *facts.alerts)
+
+
+def _class_proof(each: ClassFacts) -> Iterator[Facts]:
+    """Yield how old the proof of a class's copies is, where a policy says how old it may be."""
+    if each.within_days is not None:
+        yield ProofFacts(each.name, "verification", each.oldest_days, each.within_days, each.unproved_days)
 
 
 def _oldest(ages: Sequence[float | None]) -> float | None:
@@ -253,17 +201,46 @@ def _oldest(ages: Sequence[float | None]) -> float | None:
     return max(known) if known and len(known) == len(ages) else None
 
 
-def _source_status(fact: SourceFacts, facts: VaultFacts, dangers: dict[str, str], now: datetime) -> SourceStatus:
+def _source_status(
+    fact: SourceFacts,
+    settings: Settings,
+    facts: VaultFacts,
+    seen: Sequence[Alert],
+    live: Sequence[AlertRecord],
+    now: datetime,
+) -> SourceStatus:
     known = next((source for source in facts.sources if source.name == fact.name), None)
     base = known or SourceStatus(fact.name, fact.last_good, None, None, "unwatched")
     age = max(0.0, (now - fact.last_good).total_seconds()) if fact.last_good else None
     words = {"rpo-missed": "missed", "rpo-danger": "danger", "source-silent": "silent"}
+    codes = {alert.subject: alert.code for alert in seen if alert.code in words}
     if fact.last_good is None:
         otherwise = "unknown" if facts.error else "never"
     else:
         otherwise = "ok" if fact.rpo_seconds is not None else "unwatched"
-    verdict = words.get(dangers.get(fact.name, ""), otherwise)
-    return replace(base, last_good=fact.last_good, age_seconds=age, rpo_seconds=fact.rpo_seconds, verdict=verdict)
+    classes = [each for each in facts.classes if each.name in base.classes]
+    drilled = [at for name, at in facts.drills if (settings.services[name].source or name) == fact.name]
+    names = {fact.name, *(name for name, entry in settings.schedule.items() if entry.job == fact.name)}
+    names |= {name for name, service in settings.services.items() if (service.source or name) == fact.name}
+    return replace(
+        base,
+        last_good=fact.last_good,
+        age_seconds=age,
+        rpo_seconds=fact.rpo_seconds,
+        verdict=words.get(codes.get(fact.name, ""), otherwise),
+        # Without a data pack of its own, its content lies in packs of metadata, on the home.
+        copies=min((each.copies for each in classes), default=facts.home_copies if known is not None else None),
+        copies_wanted=max((each.copies_wanted for each in classes), default=1),
+        verified_oldest_days=_oldest([each.oldest_days for each in classes] if classes else facts.ages_days),
+        drill_days=(now - min(drilled)).total_seconds() / _DAY if drilled else None,
+        alerts=sum(record.subject in names for record in live),
+    )
+
+
+def _class_status(each: ClassFacts, settings: Settings) -> ClassStatus:
+    within = float(settings.monitoring.verification_days) if each.within_days is None else each.within_days
+    wanted = max(each.copies_wanted, settings.monitoring.copies)
+    return ClassStatus(each.name, each.packs, each.copies, wanted, each.lacking, each.oldest_days, within)
 
 
 def entry_status(entry: Entry, book: ScheduleBook, now: datetime) -> EntryStatus:
@@ -298,23 +275,22 @@ def make_report(
     seen = endangered(host_facts(settings, entries, facts, book, now), now)
     if not facts.error:
         seen += vault_alerts(settings, facts, book)
-    by_source = {alert.subject: alert.code for alert in seen if alert.code.startswith(("rpo-", "source-"))}
-    sources = source_facts(entries, facts, book, settings.monitoring.host_silent_days)
+    sources = source_facts(settings, entries, facts, book)
     named = {source.name for source in sources}
     sources += tuple(SourceFacts(job, None) for job in settings.jobs if job not in named)
-    shown = tuple(_source_status(fact, facts, by_source, now) for fact in sources)
+    live = [record for record in alerts if record.state is not AlertState.RESOLVED]
+    shown = tuple(_source_status(fact, settings, facts, seen, live, now) for fact in sources)
     lacking = any(source.verdict == "never" or source.partial or source.suspicious for source in shown)
     scheduler = book.fact(SERVICE_FACT)
     silent = bool(entries) and (scheduler is None or (now - scheduler).total_seconds() > SILENT_SECONDS)
-    live = [record for record in alerts if record.state is not AlertState.RESOLVED]
     at_risk = sum(record.safety is Safety.AT_RISK for record in live)
     worst = any(alert.safety in (Safety.DEGRADED, Safety.AT_RISK) for alert in seen) or bool(at_risk)
     opened = sum(record.state is AlertState.OPEN for record in live)
     limit = float(settings.monitoring.verification_days)
-    samples = book.room("vault")
-    stores = () if facts.free_bytes is None else (
-        StoreStatus("vault", facts.free_bytes, facts.total_bytes, days_until_full(samples)),
-    )  # fmt: skip
+    stores = tuple(
+        StoreStatus(room.name, room.free_bytes, room.total_bytes, days_until_full(book.room(room.name)))
+        for room in facts.rooms
+    )
     drill = facts.drill_at or book.fact(DRILL_FACT)
     return StatusReport(
         at=now,
@@ -333,8 +309,9 @@ def make_report(
         verified_oldest_days=_oldest(facts.ages_days),
         verified_within_days=limit,
         drill_days=(now - drill).total_seconds() / _DAY if drill else None,
-        copies=0 if facts.error else facts.copies,
+        copies=min(facts.copies, facts.home_copies) if not facts.error else 0,
         copies_wanted=settings.monitoring.copies,
+        classes=tuple(_class_status(each, settings) for each in facts.classes),
         packs_pending=facts.packs_pending,
         bytes_pending=facts.bytes_pending,
         alerts_open=opened,

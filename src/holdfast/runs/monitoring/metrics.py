@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from holdfast.errors import LocalStateError
+from holdfast.reliability.telemetry import Point
 from holdfast.runs.monitoring.report import StatusReport
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["encoded", "families", "write_textfile"]
+__all__ = ["encoded", "families", "points", "write_textfile"]
 
 _DAY = 86400.0
 VERDICTS = {"ok": 0, "attention": 1, "critical": 2}
@@ -55,6 +56,7 @@ def families(report: StatusReport) -> Iterator[Metric]:
     alerts.add_metric(["acknowledged"], report.alerts_acknowledged)
     yield alerts
     yield from _sources(report)
+    yield from _classes(report)
     yield from _stores(report)
     names = ("runs_done", "runs_failed", "attempts")
     texts = ("Runs that succeeded.", "Runs that failed for good.", "Starts of runs, repeated ones too.")
@@ -98,6 +100,29 @@ def _sources(report: StatusReport) -> Iterator[Metric]:
     yield from (last, rpo, missed, snapshots, findings)
 
 
+def _classes(report: StatusReport) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    rows = (
+        ("packs", "Data packs of a class.", lambda each: each.packs),
+        ("copies", "Stores that every data pack of a class is on.", lambda each: each.copies),
+        ("copies_wanted", "Stores that its policy wants them on.", lambda each: each.copies_wanted),
+        ("packs_lacking", "Data packs with fewer copies than their policy asks for.", lambda each: each.lacking),
+        (
+            "verification_oldest_seconds",
+            "Since the copy of a class that waited longest was proved.",
+            lambda each: _seconds(each.verified_oldest_days),
+        ),
+    )
+    for name, text, value in rows:
+        family = GaugeMetricFamily(f"holdfast_class_{name}", text, labels=["class"])
+        for each in report.classes:
+            found = value(each)
+            if found is not None:
+                family.add_metric([each.name], found)
+        yield family
+
+
 def _stores(report: StatusReport) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
@@ -114,6 +139,15 @@ def _stores(report: StatusReport) -> Iterator[Metric]:
 
 def _seconds(days: float | None) -> float | None:
     return None if days is None else days * _DAY
+
+
+def points(report: StatusReport) -> list[Point]:
+    """Return the same figures as an OpenTelemetry collector gets them."""
+    return [
+        Point(sample.name, family.documentation, sample.labels, sample.value, counts=family.type == "counter")
+        for family in families(report)
+        for sample in family.samples
+    ]
 
 
 class _Collected:

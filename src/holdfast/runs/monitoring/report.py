@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-__all__ = ["EntryStatus", "SourceStatus", "StatusReport", "StoreStatus"]
+__all__ = ["ClassStatus", "EntryStatus", "SourceStatus", "StatusReport", "StoreStatus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,18 @@ class SourceStatus:
     """Id of the newest snapshot."""
     suspicious: int = 0
     """Snapshots that look like ransomware's work and that nobody released: none of them counts as good."""
+    classes: tuple[str, ...] = ()
+    """The data classes of its newest snapshot."""
+    copies: int | None = None
+    """On how many stores every data pack of these classes is, at the least; null: nothing is known."""
+    copies_wanted: int = 1
+    """On how many their policies want them, at the most."""
+    verified_oldest_days: float | None = None
+    """How long ago the copy of these classes that waited longest was proved; null: one never was."""
+    drill_days: float | None = None
+    """How long ago a drill of its services last passed, of the one that waited longest; null: none is known."""
+    alerts: int = 0
+    """Alerts about it, its schedule and its services that are not resolved."""
     objects: int = 0
     """Objects of the last good snapshot before them; 0: this host extended no locks."""
     locked: int = 0
@@ -67,6 +79,26 @@ class EntryStatus:
     """Runs that failed for good."""
     attempts: int = 0
     """Starts, repeated ones too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassStatus:
+    """The data packs of one class."""
+
+    name: str
+    """The class."""
+    packs: int
+    """How many."""
+    copies: int
+    """On how many stores the one with the fewest sound copies is."""
+    copies_wanted: int
+    """On how many stores each should be."""
+    lacking: int
+    """Packs with fewer copies than their policy asks for."""
+    verified_oldest_days: float | None
+    """How long ago the copy that waited longest was proved; null: one never was."""
+    verified_within_days: float
+    """Within how many days every copy must be proved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +144,11 @@ class StatusReport:
     drill_days: float | None = None
     """How long ago a drill last succeeded; null: none is known."""
     copies: int = 0
-    """On how many stores every backup is."""
+    """On how many stores everything is: the home's objects and every data pack."""
     copies_wanted: int = 1
-    """On how many it must be."""
+    """On how many it must be, whatever its class."""
+    classes: tuple[ClassStatus, ...] = ()
+    """Every data class that has packs: its copies against its policy, its proofs."""
     packs_pending: int = 0
     """Packs that wait on this host because a store was down."""
     bytes_pending: int = 0

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
 from holdfast.errors import HoldfastError, Retry, RunLostError, RunOverdueError, Safety, ScheduleBusyError
+from holdfast.reliability.telemetry import TRACE_VARIABLE, trace_parent
 from holdfast.runs.alerting import ENTRY_VARIABLE
 from holdfast.runs.schedule.kinds import arguments_of
 from holdfast.runs.schedule.records import Entry, Outcome, RunRecord
@@ -153,7 +154,8 @@ class ProcessLauncher:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.DEVNULL,
-                    env=os.environ | {ENTRY_VARIABLE: entry.name},
+                    env=os.environ
+                    | {ENTRY_VARIABLE: entry.name, TRACE_VARIABLE: trace_parent(record.token, record.token[:16])},
                     pass_fds=(lock,),
                     start_new_session=True,
                 )

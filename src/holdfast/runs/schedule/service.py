@@ -31,17 +31,21 @@ from holdfast.errors import (
 from holdfast.reliability.objectives import endangered
 from holdfast.runs.alerting import origin_of
 from holdfast.runs.monitoring.endpoint import serving
-from holdfast.runs.monitoring.gather import SERVICE_FACT, VaultFacts, host_facts, make_report, unreadable, vault_alerts
+from holdfast.runs.monitoring.facts import VaultFacts, unreadable
+from holdfast.runs.monitoring.gather import SERVICE_FACT, host_facts, make_report, vault_alerts
 from holdfast.runs.monitoring.metrics import write_textfile
+from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import Ended, Launcher
 from holdfast.runs.schedule.records import Entry, RunState
 from holdfast.runs.schedule.scheduler import RUN_ALERTS, Scheduler, alert_of
 from holdfast.runs.schedule.sdnotify import Supervisor
+from holdfast.runs.schedule.teller import Teller
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import Settings
     from holdfast.reliability.alerts import AlertDesk
+    from holdfast.reliability.alerts.desk import Round
     from holdfast.runs.monitoring.report import StatusReport
     from holdfast.runs.options import Cancel
     from holdfast.runs.schedule.book import ScheduleBook
@@ -138,6 +142,10 @@ class Service:
     log: LogWriter
     read_vault: Callable[[], VaultFacts | None]
     manager: Supervisor = field(default_factory=lambda: Supervisor(os.environ))
+    teller: Teller | None = None
+    """Who tells people aside; None: the desk does it in the loop."""
+    exporter: Exporter | None = None
+    """Where spans of runs and figures go, if a collector is configured."""
     facts: VaultFacts | None = None
     report: StatusReport | None = None
     _vault_read_at: float = float("-inf")
@@ -190,6 +198,8 @@ class Service:
             level, "run-ended", outcome.what or state.value, entry=entry.name, state=state.value, code=outcome.code,
             attempt=ended.record.attempt, exit_code=outcome.exit_code,
         )  # fmt: skip
+        if self.exporter is not None:
+            self.exporter.run_ended(entry, ended, self.env.now())
         with self._guarded("alerts"):
             given = frozenset((alert.code, alert.subject) for alert in ended.alerts)
             for alert in ended.alerts:
@@ -241,18 +251,22 @@ class Service:
         with self._guarded("objectives"):
             self._reconcile(facts, now)
         with self._guarded("alerts"):
-            done = self.desk.round()
-            if done.failed:
-                self.log.say("error", "messages-failed", "no channel took some messages", messages=done.failed)
+            self._log_round(self.teller() if self.teller is not None else self.desk.round())
         with self._guarded("metrics"):
             live = self.desk.book.live()
             self.report = make_report(self.settings, self.entries, facts, self.book, live, now)
+            if self.exporter is not None:
+                self.exporter.figures(self.report)
             if self.settings.monitoring.textfile:
                 write_textfile(self.report, self.settings.monitoring.textfile)
         if self.env.monotonic() - self._kept_at >= _KEEP_SECONDS:
             self._kept_at = self.env.monotonic()
             with self._guarded("book"):
                 self.book.drop_old(self.settings.scheduler.keep_days)
+
+    def _log_round(self, done: Round | None) -> None:
+        if done is not None and done.failed:
+            self.log.say("error", "messages-failed", "no channel took some messages", messages=done.failed)
 
     def _read_vault(self) -> None:
         now = self.env.monotonic()
@@ -262,8 +276,8 @@ class Service:
                 return
             self._vault_read_at = now
             self.facts = found
-            if self.facts.free_bytes is not None:
-                self.book.note_room("vault", self.facts.free_bytes)
+            for room in self.facts.rooms:
+                self.book.note_room(room.name, room.free_bytes)
 
     def _reconcile(self, facts: VaultFacts, now: datetime) -> None:
         self.desk.reconcile(endangered(host_facts(self.settings, self.entries, facts, self.book, now), now))
@@ -294,4 +308,4 @@ class Service:
             self.manager.tell(WATCHDOG=1)
         self.log.say("info", "stopped", f"{len(scheduler.running)} runs go on without the service")
         with self._guarded("alerts"):
-            self.desk.round()
+            self._log_round(self.teller.last() if self.teller is not None else self.desk.round())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from holdfast.base.environment import Environment
     from holdfast.config.secrets import SecretRef
+    from holdfast.sources.approach import Approach
 
 __all__ = [
     "ACQUIRE_SECONDS",
@@ -309,6 +310,8 @@ class Member:
     connector: Connector
     budgets: Budgets = field(default_factory=Budgets)
     degrade: Degrade = "fail"
+    approach: Approach | None = None
+    """How it is asked for the first time; None: once."""
 
 
 @dataclass(frozen=True, slots=True)

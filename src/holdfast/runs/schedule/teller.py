@@ -1,0 +1,80 @@
+"""Telling people aside: however many channels are dead, the schedule starts its runs at their time.
+
+A round of the desk may wait for every channel in turn. It is done by a thread of its own with its own connection to the alert
+book; the service asks for it, and hears later what came of it. One round at a time, and none is waited for when the service ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from holdfast.errors import HoldfastError, InternalError
+from holdfast.reliability.alerts.desk import Round
+
+__all__ = ["Teller"]
+
+PATIENCE_SECONDS = 1.0
+LAST_SECONDS = 10.0
+"""How long the end of the service waits for the messages that are on their way."""
+
+
+class Teller:
+    """Does rounds of a desk in a thread. `make` is called there once and returns what does one."""
+
+    def __init__(self, make: Callable[[], Callable[[], Round]], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """Take what makes the round. Nothing is opened yet."""
+        self._make = make
+        self._patience_seconds = patience_seconds
+        self._round: Callable[[], Round] | None = None
+        self._thread: threading.Thread | None = None
+        self._found: list[Round | HoldfastError] = []
+
+    def __call__(self) -> Round | None:
+        """See that a round is under way; return what those that ended came to, None while the first goes on.
+
+        Raises the `HoldfastError` that ended one.
+        """
+        try:
+            before = self._ended(0.0)
+        finally:
+            if self._thread is None:
+                self._start()
+        now = self._ended(self._patience_seconds)
+        if before is None or now is None:
+            return before or now
+        return Round(before.sent + now.sent, before.failed + now.failed, now.held)
+
+    def last(self) -> Round | None:
+        """Wait a while for the round under way, then do one more and wait a while for that: the service ends."""
+        if self._thread is not None and self._ended(LAST_SECONDS) is None:
+            return None
+        self._start()
+        return self._ended(LAST_SECONDS)
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
+        self._thread.start()
+
+    def _ended(self, patience_seconds: float) -> Round | None:
+        thread = self._thread
+        if thread is None:
+            return None
+        thread.join(patience_seconds)
+        if thread.is_alive():
+            return None
+        self._thread = None
+        found = self._found.pop()
+        if isinstance(found, HoldfastError):
+            raise found
+        return found
+
+    def _work(self) -> None:
+        try:
+            if self._round is None:
+                self._round = self._make()
+            self._found.append(self._round())
+        except HoldfastError as error:
+            self._found.append(error)
+        except Exception as error:  # noqa: BLE001 - a thread's failure must be seen; its text may hold an address
+            self._found.append(InternalError(f"people could not be told: {type(error).__name__}"))
