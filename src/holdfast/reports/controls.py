@@ -30,6 +30,8 @@ RESTORE_SECONDS_MAX = 72 * 3600
 WEEK_HOURS = 7 * 24
 MONTH, QUARTER, HALF_YEAR, YEAR = 31, 92, 184, 366
 SIX_YEARS_DAYS = 6 * 366
+LOCK_DAYS_MIN = 6 * 365 - 31
+"""Six years, less the month within which a newer head is anchored and locked."""
 HIPAA, PROPOSED, HITECH = (
     "HIPAA security rule (45 CFR 164)",
     "HIPAA, proposed rule (90 FR 898)",
@@ -215,7 +217,11 @@ def _six_years(facts: ComplianceFacts) -> Judged:
         evidence.append(f"Records reach back {days} days.")
         if days < SIX_YEARS_DAYS:
             missing.append("The log is younger than six years: nothing older can be shown.")
-    missing.append("No store lock for six years is recorded for the log's heads.")
+    locked_days = (facts.audit_retained - facts.now).days if facts.audit_retained is not None else 0
+    if locked_days >= LOCK_DAYS_MIN:
+        evidence.append(f"The store refuses to delete the newest head until {facts.audit_retained:%Y-%m-%d}.")
+    else:
+        missing.append("The store does not lock the log's newest head for six years.")
     return judged(evidence, missing)
 
 

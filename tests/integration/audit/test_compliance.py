@@ -52,6 +52,7 @@ EVERYTHING = ComplianceFacts(
     audit_records=900,
     audit_sound=True,
     audit_anchored=890,
+    audit_retained=NOW + timedelta(days=6 * 365),
     audit_root="12" * 32,
     audit_since=NOW - timedelta(days=7 * 366),
     collectors_tls=1,
@@ -103,6 +104,7 @@ def test_everything_shows_all_that_a_backup_system_can():
     shown = {finding.id for finding in report.findings if finding.status == "shown"}
     assert {
         "164.308(a)(7)(ii)(A)", "164.308(a)(7)(ii)(D)", "164.312(b)", "164.312(c)(1-2)", "164.312(d)", "contingency plan",
+        "164.316(b)(2)(i)",
         "backups", "backup systems", "safe harbor", "P.L. 116-321", "SUD records", "405(d) HICP", "11.2", "11.4", "11.5",
         "SP 800-57", "SP 800-209", "failure alerts", "plan tests", "SP 800-132, -108", "09.l", "TI.8",
     } <= shown  # fmt: skip
@@ -124,6 +126,9 @@ def test_everything_shows_all_that_a_backup_system_can():
         ({"services": 2}, "SP 800-34", "partly"),
         ({"audit_sound": False, "audit_problems": 3}, "164.312(b)", "partly"),
         ({"audit_anchored": 0}, "164.312(b)", "partly"),
+        ({"audit_retained": None}, "164.316(b)(2)(i)", "partly"),
+        ({"audit_retained": NOW + timedelta(days=365)}, "164.316(b)(2)(i)", "partly"),
+        ({"audit_since": NOW - timedelta(days=365)}, "164.316(b)(2)(i)", "partly"),
         ({"collectors_plain": 1}, "164.312(b)", "partly"),
         ({"collectors_tls": 0}, "164.312(b)", "partly"),
         ({"packs_verified": 49}, "164.312(c)(1-2)", "partly"),
