@@ -108,13 +108,10 @@ pub fn tree(input: &[u8]) {
 fn sought(path: &[u8], nodes: &mut Nodes) {
     let mut cursor = Cursor::new(place(0));
     for _ in 0..STEPS_MAX {
-        let next = cursor
-            .seek(path, nodes)
-            .and_then(|()| cursor.next(nodes));
+        let next = cursor.seek(path, nodes).and_then(|()| cursor.next(nodes));
         match next {
             Ok(found) => {
-                let is_before =
-                    |entry: &Entry| compare_paths(&entry.path, path) == Ordering::Less;
+                let is_before = |entry: &Entry| compare_paths(&entry.path, path) == Ordering::Less;
                 assert!(!found.as_ref().is_some_and(is_before), "what was passed");
                 return;
             }
