@@ -560,6 +560,30 @@ def test_a_repair_that_dies_at_any_change_of_the_store(sweep: Sweep) -> None:
         healed_by_repair(sweep, dice)
 
 
+def test_a_repair_by_sectors_that_dies_at_any_change_of_the_store_loses_nothing(sweep: Sweep) -> None:
+    """Damaged packs of one group are needed for each other: what goes before it is put back must lie somewhere."""
+    truth = source(sweep.place)
+    good = dict(sweep.bare.objects)
+    with sweep.open() as vault:
+        one = max(groups(vault), key=lambda each: len(each.group.members) - len(each.rows))
+    folder = "meta" if one.group.folder == META else "data"
+    struck = [f"{folder}/{m.name[:2]}/{m.name}" for m in one.group.members[: len(one.rows) + 1]]
+    assert len(struck) > len(one.rows)
+    for number, name in enumerate(struck):
+        changed = bytearray(good[name])
+        changed[(number + 1) * len(changed) // (len(struck) + 2)] ^= 1
+        sweep.bare.objects[name] = bytes(changed)
+    sweep.remember()
+    for fault in sweep.attempts():
+        with suppress(Crash), sweep.open(fault) as vault:
+            vault.repair()
+        with sweep.open() as vault:
+            assert vault.repair().exit_code == 0
+            assert {name: sweep.bare.objects[name] for name in struck} == {name: good[name] for name in struck}
+            assert restored(sweep.place, vault) == truth
+            assert vault.check().problems == ()
+
+
 def test_lightly_damaged_packs_of_one_group_come_back_together(full: tuple[Place, holdfast.Vault]) -> None:
     """More packs than rows, each with a bad sector of its own: none counts as lost as a whole."""
     place, vault = full

@@ -19,7 +19,7 @@ from holdfast.repository.engine_port import parity_engine
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.parity.frame import parity_name
 from holdfast.repository.parity.plan import ParityPlan, beyond_parity
-from holdfast.repository.parity.work import Healed, apply_plan, heal, patch_group
+from holdfast.repository.parity.work import Healed, apply_plan, heal, mirrored, patch_group
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rounds import read_damaged, read_rounds, unreadable_lists, write_damaged
 from holdfast.repository.upkeep import keep_decisions
@@ -203,9 +203,14 @@ class _Repair:
     def _put_back(self, healed: Healed) -> None:
         store = self.vault.repository.store
         name = names.pack(healed.name, healed.folder)
+        mirror = None
         if store.size(name) is not None:
+            if healed.patched is not None:
+                mirror = mirrored(self.shelf, healed, healed.patched, parity_engine())
             store.delete(name)
         store.put(name, healed.data)
+        for _, sha in mirror.rows if mirror is not None else ():
+            self.shelf.delete(sha)
 
     def tell_writers(self) -> str:
         """List what nothing brought back, and take off the list what is whole; return the list's name if it changed."""

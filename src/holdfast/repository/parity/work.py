@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from holdfast.repository.parity.plan import ParityPlan, Target
     from holdfast.repository.parity.shelf import Shelf
 
-__all__ = ["Healed", "ParityDone", "apply_plan", "heal", "patch_group", "read_sound", "store_rows", "wrong_rows"]
+__all__ = [
+    "Healed",
+    "ParityDone",
+    "apply_plan",
+    "heal",
+    "mirrored",
+    "patch_group",
+    "read_sound",
+    "store_rows",
+    "wrong_rows",
+]
 
 PATCHED_BYTES_MAX = 512 << 20
 """Damaged packs of one group that are held in memory to be made whole together."""
@@ -46,6 +56,8 @@ class Healed:
     name: str
     folder: int
     data: bytes
+    patched: Group | None = None
+    """Its group, if what is damaged of it was needed to make it whole: see :func:`mirrored`."""
 
 
 def read_sound(shelf: Shelf, folder: int, name: str) -> bytes | None:
@@ -217,7 +229,21 @@ def patch_group(one: Stored, bad: Collection[str], shelf: Shelf, engine: ParityP
     if not present or len(missing) >= len(syndromes):
         return []
     system = eliminated(equations(syndromes, [*missing, *present]), missing)
-    return [Healed(name, group.folder, data) for name, data in patched(present, system)]
+    return [Healed(name, group.folder, data, group) for name, data in patched(present, system)]
+
+
+def mirrored(shelf: Shelf, healed: Healed, group: Group, engine: ParityPort) -> Stored:
+    """Make a patched pack durable as the only member of a group, before what is damaged of it goes.
+
+    Until it lies under its name again nothing else could make it, nor the packs that were patched with it: a repair that dies
+    there goes on from this row.
+    """
+    member = next(each for each in group.members if each.name == healed.name)
+    with engine.translated():
+        rows = engine.ParityRows(str(shelf.folder), 1)
+        rows.add(member.slot, healed.data)
+        stored, _ = store_rows(shelf, replace(group, members=(member,), rows=1), rows)
+    return stored
 
 
 def _as_it_is(shelf: Shelf, group: Group, member: Member) -> bytes | None:
