@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from tests.scheduled import HOLDFAST, Site
@@ -81,6 +83,34 @@ def test_a_run_that_was_killed_with_its_service_is_made_again(site):
         assert site.snapshots() == 1
     with open_book() as book:
         assert not [record for record in book.live() if record.subject == "nightly"]
+
+
+def test_a_stream_that_outlives_its_killed_run_holds_nothing_up(site):
+    with site.service() as first:
+        assert main(["schedule", "now", "nightly", "--config", str(site.config), "-q"]) == 0
+        site.eventually(lambda: site.state() is RunState.RUNNING and list(runs_folder().glob("*.pid")))
+        site.eventually(lambda: waiting(site.gate))
+        first.kill()
+        os.killpg(site.pid(), signal.SIGKILL)
+    left = waiting(site.gate)
+    assert left, "the command of the killed run goes on"
+    with site.service():
+        site.eventually(lambda: site.run().attempt == 2 and waiting(site.gate) - left)
+        site.gate.touch()
+        site.eventually(lambda: site.state() is RunState.DONE)
+    assert site.snapshots() == 1
+
+
+def waiting(gate) -> set[str]:
+    """Return the processes that wait for the gate in a stream's command."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                command = (entry / "cmdline").read_bytes()
+                if command.startswith((b"sh\0", b"/bin/sh\0")) and os.fsencode(gate) in command:
+                    found.add(entry.name)
+    return found
 
 
 def test_a_service_that_is_asked_to_end_keeps_checkpoints_and_goes_on(site):

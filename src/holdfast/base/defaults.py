@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["PACK_BYTES", "PACK_BYTES_MAX", "PARITY_ROWS", "UNDO_DAYS"]
+__all__ = ["LOCK_VARIABLE", "PACK_BYTES", "PACK_BYTES_MAX", "PARITY_ROWS", "UNDO_DAYS"]
+
+LOCK_VARIABLE = "HOLDFAST_SCHEDULE_LOCK"
+"""In the environment of a scheduled run: the descriptor of the lock that says it lives."""
 
 PACK_BYTES = 32 << 20
 """Where a pack is closed. Several are held in memory at once: larger ones would not fit the 256 MiB a run may take."""

@@ -7,11 +7,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 from click.shell_completion import shell_complete
 
 from holdfast import errors
+from holdfast.base.defaults import LOCK_VARIABLE
 from holdfast.cli.commands import HoldfastGroup
 
 __all__ = ["cli", "main", "report"]
@@ -33,6 +35,7 @@ def cli() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Every failure is three lines on standard error, never a traceback."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _hold_alone()
     # A command makes its classes and ends: looking for cycles among them every 700 objects was a tenth of its start.
     gc.set_threshold(GC_OBJECTS)
     try:
@@ -50,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - the last resort says so itself
         return report(_as_holdfast_error(error), as_json="--json" in arguments)
     return code if isinstance(code, int) else 0
+
+
+def _hold_alone() -> None:
+    """Keep the lock that the schedule gave this run from the programs that it starts: they may live longer than it."""
+    with suppress(KeyError, ValueError, OSError):
+        os.set_inheritable(int(os.environ.pop(LOCK_VARIABLE)), False)
 
 
 def _end_of_pipe() -> int:

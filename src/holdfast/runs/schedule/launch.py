@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from holdfast.base.defaults import LOCK_VARIABLE
 from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
 from holdfast.errors import HoldfastError, Retry, RunLostError, RunOverdueError, Safety, ScheduleBusyError
@@ -155,7 +156,11 @@ class ProcessLauncher:
                     stdout=out,
                     stderr=subprocess.DEVNULL,
                     env=os.environ
-                    | {ENTRY_VARIABLE: entry.name, TRACE_VARIABLE: trace_parent(record.token, record.token[:16])},
+                    | {
+                        ENTRY_VARIABLE: entry.name,
+                        LOCK_VARIABLE: str(lock),
+                        TRACE_VARIABLE: trace_parent(record.token, record.token[:16]),
+                    },
                     pass_fds=(lock,),
                     start_new_session=True,
                 )
