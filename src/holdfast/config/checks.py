@@ -13,7 +13,7 @@ from importlib import metadata
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from holdfast.base.calendar import WEEK_MINUTES, CronSlots, IntervalSlots, Slots, Window, zone_of
+from holdfast.base.calendar import WEEK_MINUTES, CronSlots, IntervalSlots, Slots, Window, in_windows, zone_of
 from holdfast.config.objectives import rpo_faults, rpo_of
 from holdfast.config.schema import ScheduleSettings, Settings
 from holdfast.config.schema.alerts import ChannelSettings
@@ -50,6 +50,7 @@ JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "migrate", "drill",
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _SLOTS_LOOKED_AT = 60
+_PROBE_MINUTES = 15
 
 
 @cache
@@ -232,7 +233,7 @@ def _check_times(entry: ScheduleSettings, key: Key, zone: ZoneInfo, rpo: float |
     if gap is None:
         reason = "no time of it lies in its windows" if entry.windows else "there is no such time"
         yield (*key, "cron"), f"can never run: {reason}"
-    elif rpo is not None and gap > timedelta(seconds=rpo):
+    elif rpo is not None and max(gap, _weekly_gap(entry, slots, zone)) > timedelta(seconds=rpo):
         yield key, f"the objective of the job {entry.job} can never be kept: the times are further apart"
     elif gap <= timedelta(seconds=entry.jitter_seconds):
         yield (*key, "jitter_seconds"), "is longer than the time to the next start"
@@ -245,6 +246,23 @@ def _longest_gap(slots: Slots) -> timedelta | None:
         found.append(slot)
     gaps = [later - earlier for earlier, later in pairwise(found[1:])]
     return max(gaps) if gaps else None
+
+
+def _weekly_gap(entry: ScheduleSettings, slots: Slots, zone: ZoneInfo) -> timedelta:
+    """Return the longest time of a week without a start, as far as looking every quarter of an hour tells; never too much.
+
+    Sixty slots of an hourly row do not reach the weekend, and an interval knows nothing of the windows that hold it back.
+    """
+    windows = tuple(map(Window.parse, entry.windows))
+    longest, closed = timedelta(), timedelta()
+    for number in range(0, WEEK_MINUTES + 24 * 60, _PROBE_MINUTES):
+        moment = _MONDAY + timedelta(minutes=number)
+        closed = timedelta() if in_windows(windows, moment, zone) else closed + timedelta(minutes=_PROBE_MINUTES)
+        longest = max(longest, closed - timedelta(minutes=_PROBE_MINUTES))
+        if number % (12 * _PROBE_MINUTES) == 0 and entry.cron:
+            before, after = slots.newest(moment), slots.after(moment)
+            longest = max(longest, after - before) if before is not None and after is not None else longest
+    return longest
 
 
 def _followers(entries: dict[str, ScheduleSettings], name: str) -> set[str]:

@@ -191,6 +191,7 @@ def test_an_objective_is_said_once_and_kept_by_the_schedule():
 
 
 FILE = '[channels.a]\nkind = "file"\npath = "/x"\n'
+JOB = '[jobs.j]\npaths = ["/j"]\n'
 ANNA = FILE + '[contacts.anna]\nchannels = ["a"]\n'
 ALONE = {
     "an unknown channel": (FILE + '[contacts.anna]\nchannels = ["b"]\n', "there is no channel b"),
@@ -234,6 +235,15 @@ ALONE = {
     "a time outside of its windows": (
         '[schedule.a]\nkind = "verify"\ncron = "0 12 * * *"\nwindows = ["20:00-06:00"]\n',
         "can never run: no time of it lies in its windows",
+    ),
+    "an objective that no weekend keeps": (
+        JOB + 'rpo_seconds = "1d"\n[schedule.a]\nkind = "backup"\njob = "j"\ncron = "0 * * * mon-fri"\n',
+        "can never be kept",
+    ),
+    "an objective that its windows break": (
+        JOB + 'rpo_seconds = "1d"\n[schedule.a]\nkind = "backup"\njob = "j"\nevery_seconds = "1h"\n'
+        'windows = ["sun 10:00-11:00"]\n',
+        "can never be kept",
     ),
     "an entry without a time": ('[schedule.a]\nkind = "verify"\n', "can never run: it has neither"),
     "an entry that waits for itself": (

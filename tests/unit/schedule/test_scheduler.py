@@ -42,6 +42,14 @@ def test_a_daily_job_starts_once_a_day():
     assert {state for _, _, state in service.ends} == {"done"}
 
 
+def test_a_slot_outside_of_the_windows_starts_when_they_open_though_nothing_is_made_up_for():
+    windows = (Window.parse("10:00-11:00"),)
+    entry = Entry("v", "verify", slots=IntervalSlots(86400), windows=windows, zone=zone_of("UTC"), catch_up=False)
+    service = Service(entry, start=START)
+    service.until(START + 7 * DAY)
+    assert [began.hour for _, _, began in service.launcher.started] == [10] * 6
+
+
 @given(
     moment=st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 1)).map(lambda moment: moment.replace(tzinfo=UTC)),  # noqa: DTZ001
     every=st.integers(1, 7),

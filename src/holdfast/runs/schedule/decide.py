@@ -68,7 +68,8 @@ def decide(
         return Decision("skip", slot, reason="what it waits for failed")
     if blocked:
         return Decision("wait", slot, now + timedelta(seconds=_LOOK_AGAIN_SECONDS), f"waits for {blocked}")
-    if not entry.catch_up and now > start + timedelta(seconds=max(_LATE_SECONDS, entry.grace_seconds)):
+    opens = next_opening(entry.windows, start, entry.zone)  # a slot outside of the windows is due when they open
+    if not entry.catch_up and now > opens + timedelta(seconds=max(_LATE_SECONDS, entry.grace_seconds)):
         return Decision("skip", slot, reason="its time has passed")
     if not in_windows(entry.windows, now, entry.zone):
         return Decision("wait", slot, next_opening(entry.windows, now, entry.zone), "outside of its windows")
