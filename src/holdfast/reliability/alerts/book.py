@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from holdfast.base.environment import Environment, format_time, parse_time
 from holdfast.base.events import Alert
 from holdfast.errors import AlertMissingError, LocalStateError, Retry, Safety
-from holdfast.reliability.alerts.records import SAFETY_RANK, AlertRecord, AlertState, Delivery, Telling
+from holdfast.reliability.alerts.records import AT_ONCE, SAFETY_RANK, AlertRecord, AlertState, Delivery, Telling
 
 __all__ = ["BOOK_LOST", "AlertBook"]
 
@@ -150,7 +150,7 @@ class AlertBook:
             return cursor.lastrowid or 0
 
     def _again(self, db: sqlite3.Connection, record: AlertRecord, alert: Alert, now: datetime) -> None:
-        """Count one more report; begin the wait anew if it got worse."""
+        """Count one more report; begin the wait anew if it got worse, or if each report of its kind is to be told."""
         worse = SAFETY_RANK[alert.safety] > SAFETY_RANK[record.safety] or (
             alert.safety is record.safety and alert.retry is not record.retry and record.retry is Retry.LATER
         )
@@ -161,7 +161,7 @@ class AlertBook:
             " WHERE number = ?",
             (alert.text[:_TEXT_MAX], alert.safe[:_TEXT_MAX], alert.next[:_TEXT_MAX], safety.value, retry.value, moment, record.number),
         )  # fmt: skip
-        if worse:
+        if worse or alert.code in AT_ONCE:
             self._wait_anew(db, record.number, moment)
 
     @staticmethod
