@@ -19,12 +19,14 @@ from holdfast.reliability.alerts import AlertBook
 from holdfast.reliability.alerts.configured import make_desk, policy_of
 from holdfast.reliability.alerts.desk import AlertDesk, Outlet, Round
 from holdfast.reliability.notify.protocol import Receipt
+from holdfast.reliability.telemetry import Endpoint
 from holdfast.runs.monitoring import gather
 from holdfast.runs.monitoring.facts import StoreRoom, VaultFacts, unreadable
 from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.schedule import teller as teller_module
 from holdfast.runs.schedule.book import ScheduleBook
 from holdfast.runs.schedule.configured import entries_of
+from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import Ended
 from holdfast.runs.schedule.records import Outcome, RunState
 from holdfast.runs.schedule.scheduler import Scheduler
@@ -454,3 +456,19 @@ def test_a_round_that_hangs_does_not_hold_up_the_end(monkeypatch):
     teller._patience_seconds = 60.0
     assert teller() == Round(2, 0, 0), "what ended meanwhile, and the one that was begun at once"
     assert teller._ended(0) is None
+
+
+def test_a_collector_that_takes_nothing_is_logged_once(host, monkeypatch):
+    answers = {"now": "status 503"}
+    monkeypatch.setattr("holdfast.runs.schedule.exporter.post", lambda *_: answers["now"])
+    host.service.exporter = Exporter(Endpoint("http://otel"), START)
+
+    def rounds(count: int) -> list[str]:
+        for _ in range(count):
+            host.service._round()
+            host.service.exporter.wait()
+        return [line["event"] for line in host.log() if line["event"].startswith("telemetry-")]
+
+    assert rounds(4) == ["telemetry-failed"]
+    answers["now"] = ""
+    assert rounds(3) == ["telemetry-failed", "telemetry-sent"]

@@ -152,6 +152,7 @@ class Service:
     _round_at: float = float("-inf")
     _kept_at: float = float("-inf")
     _clock_at: float = float("-inf")
+    _unsent: bool = False
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set."""
@@ -257,12 +258,23 @@ class Service:
             self.report = make_report(self.settings, self.entries, facts, self.book, live, now)
             if self.exporter is not None:
                 self.exporter.figures(self.report)
+                self._log_exporter(self.exporter)
             if self.settings.monitoring.textfile:
                 write_textfile(self.report, self.settings.monitoring.textfile)
         if self.env.monotonic() - self._kept_at >= _KEEP_SECONDS:
             self._kept_at = self.env.monotonic()
             with self._guarded("book"):
                 self.book.drop_old(self.settings.scheduler.keep_days)
+
+    def _log_exporter(self, exporter: Exporter) -> None:
+        """Log that the collector takes nothing, once, and that it takes what it gets again."""
+        failure = exporter.failure
+        if bool(failure) is not self._unsent:
+            self._unsent = bool(failure)
+            level, text = (
+                ("warning", f"the collector takes nothing ({failure})") if failure else ("info", "it is sent again")
+            )
+            self.log.say(level, "telemetry-failed" if failure else "telemetry-sent", text, dropped=exporter.dropped)
 
     def _log_round(self, done: Round | None) -> None:
         if done is not None and done.failed:
