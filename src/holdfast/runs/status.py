@@ -14,7 +14,7 @@ from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
 from holdfast.errors import HoldfastError, KitNotRehearsedError
 from holdfast.reliability.alerts.configured import make_desk
-from holdfast.runs.alerting import book_path, open_book, open_desk
+from holdfast.runs.alerting import book_path, open_book, open_desk, tell_by
 from holdfast.runs.assembly import open_vault
 from holdfast.runs.configured import access, configured_resilience, telemetry_endpoint
 from holdfast.runs.monitoring.facts import VaultFacts, unreadable, vault_facts
@@ -23,7 +23,7 @@ from holdfast.runs.schedule.configured import entries_of, open_schedule_book, ru
 from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import ProcessLauncher
 from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
-from holdfast.runs.schedule.teller import Teller
+from holdfast.runs.schedule.teller import Direct, Teller
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -120,6 +120,7 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
             log=LogWriter(write, env, as_json=settings.scheduler.log == "json"),
             read_vault=BackgroundReader(lambda: read_vault(config, env), env),
             exporter=Exporter(endpoint, env.now()) if endpoint is not None else None,
+            direct=Direct(lambda alert: tell_by(settings, alert, env), env),
             teller=Teller(lambda: make_desk(settings, book_path(), env, os.environ).round),
         )
         service.run(stop)
