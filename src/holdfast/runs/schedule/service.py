@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from holdfast.runs.options import Cancel
     from holdfast.runs.schedule.book import ScheduleBook
 
-__all__ = ["BackgroundReader", "Service", "Stop", "service_lock"]
+__all__ = ["BackgroundReader", "Service", "Stop", "service_lock", "state_alert"]
 
 ROUND_SECONDS = 60.0
 AGAIN_SECONDS = 60.0
@@ -133,6 +133,12 @@ def service_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def state_alert(error: HoldfastError) -> Alert:
+    """Return the alert of what keeps the service's books from being used."""
+    next_step = "see to the disk of the state directory, then restart the service: it sets a damaged book aside."
+    return Alert(error.code, "schedule", error.what, error.safety, Retry.NEVER, error.safe, next_step)
 
 
 @dataclass(slots=True)
@@ -357,10 +363,7 @@ class Service:
         self.log.say("critical", "service-part-failed", error.what, part=part, code=error.code)
         if self.direct is not None and isinstance(error, LocalStateError | InternalError):
             # The book of alerts lies on the same disk, or is what fails.
-            next_step = (
-                "see to the disk of the state directory, then restart the service: it sets a damaged book aside."
-            )
-            self.direct(Alert(error.code, "schedule", error.what, error.safety, Retry.NEVER, error.safe, next_step))
+            self.direct(state_alert(error))
 
     def _stop(self, scheduler: Scheduler) -> None:
         """End in order: runs keep their checkpoints; what does not end in time is left to the next service."""
