@@ -187,6 +187,15 @@ def test_the_lock_of_the_service(tmp_path):
         pass
 
 
+def test_a_port_that_is_taken_keeps_no_backup_from_being_made(site):
+    site.gate.touch()
+    with socket.create_server(("127.0.0.1", site.port)), site.service() as service:
+        site.now("nightly")
+        assert site.state() is RunState.DONE
+        assert service.poll() is None
+        site.eventually(lambda: "metrics-not-served" in site.codes())
+
+
 def test_a_service_whose_books_are_damaged_stays_up_and_tells_once(site):
     with site.service() as service:
         site.eventually(lambda: site.told() or runs_folder().exists())

@@ -234,6 +234,20 @@ def test_an_objective_that_arithmetic_allows_is_taken():
                 "https:///v1",
             ),
         ),
+        (
+            "monitoring",
+            "listen",
+            (
+                "nonsense",
+                ":99999",
+                "127.0.0.1:0",
+                "127.0.0.1:",
+                "127.0.0.1:x",
+                "::1:9187",
+                "a b:9187",
+                "127.0.0.1:9187/x",
+            ),
+        ),
     ],
 )
 def test_an_address_that_nothing_can_be_at_is_refused_at_load(table, key, texts):
@@ -242,3 +256,5 @@ def test_an_address_that_nothing_can_be_at_is_refused_at_load(table, key, texts)
             config.loads(f'{HEAD}[{table}]\n{key} = "{text}"', environ={})
     for text in ("", "http://otel", "https://[::1]:4318/x"):
         assert config.loads(f'{HEAD}[telemetry]\nendpoint = "{text}"', environ={}).settings.telemetry.endpoint == text
+    for text in ("", ":9187", "[::1]:9187", "localhost:65535"):
+        assert config.loads(f'{HEAD}[monitoring]\nlisten = "{text}"', environ={}).settings.monitoring.listen == text

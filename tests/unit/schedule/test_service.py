@@ -600,3 +600,25 @@ def test_telling_past_the_book_is_tried_again_until_somebody_is_told():
         direct.wait()
         assert direct.failure == failure
     assert not outcomes
+
+
+def test_a_port_that_is_free_again_is_listened_at(host):
+    stop = threading.Event()
+    codes: list[bool] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monitoring = host.settings.monitoring.model_copy(update={"listen": f"127.0.0.1:{port}"})
+        host.service.settings = host.settings.model_copy(update={"monitoring": monitoring})
+
+        def wait(_seconds: float) -> None:
+            codes.append("metrics-not-served" in host.codes())
+            host.clock.advance(timedelta(seconds=40))
+            taken.close()
+            if len(codes) == 4:
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                    client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                    assert b"200" in client.recv(100)
+                stop.set()
+
+        host.service.run(Stop(stop, wait))
+    assert codes == [True, True, False, False]

@@ -11,7 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from holdfast.errors import (
     Safety,
     ScheduleBusyError,
     StoreUnreachableError,
+    UsageError,
 )
 from holdfast.reliability.objectives import endangered
 from holdfast.runs.alerting import origin_of
@@ -63,6 +64,7 @@ _KEEP_SECONDS = 86400.0
 _VAULT_ORIGIN = "vault"
 _REACH_ORIGIN = "reach"
 _CLOCK_ORIGIN = "clock"
+_METRICS_ORIGIN = "metrics"
 _CLOCK_SECONDS = 3600.0
 _READ_SECONDS_MAX = 600.0
 _UNREPORTED_MAX = 1000
@@ -167,6 +169,8 @@ class Service:
     _kept_at: float = float("-inf")
     _clock_at: float = float("-inf")
     _step_at: float = float("-inf")
+    _serve_at: float = float("-inf")
+    _is_serving: bool = False
     _unsent: bool = False
     _unreported: deque[tuple[Entry, Ended, RunState]] = field(default_factory=lambda: deque(maxlen=_UNREPORTED_MAX))
     """Runs that ended and that the alert book has not taken."""
@@ -185,14 +189,37 @@ class Service:
         self.desk.alive = lambda: self.manager.tell(WATCHDOG=1)
         if self.book.lost:
             self._report_lost_book()
-        with serving(self.settings.monitoring.listen, lambda: self.report):
+        with ExitStack() as stack:
+            self._serve(stack)
             self.manager.tell(READY=1, STATUS=f"{len(self.entries)} entries")
             self.log.say("info", "started", f"{len(self.entries)} entries, {len(scheduler.running)} runs under way")
             while not stop.is_set():
                 wake = self.turn(scheduler)
+                self._serve(stack)
                 seconds = (wake - self.env.now()).total_seconds()
                 stop.wait(min(self._sleep_max(), max(0.05, seconds)))
             self._stop(scheduler)
+
+    def _serve(self, stack: ExitStack) -> None:
+        """Give out metrics where the configuration says. A port that cannot be had is an alert, and tried again in a minute."""
+        now = self.env.monotonic()
+        if self._is_serving or not self.settings.monitoring.listen or now - self._serve_at < AGAIN_SECONDS:
+            return
+        self._serve_at = now
+        alerts = []
+        try:
+            stack.enter_context(serving(self.settings.monitoring.listen, lambda: self.report))
+            self._is_serving = True
+        except UsageError as error:
+            alerts.append(
+                Alert(
+                    "metrics-not-served", "metrics", error.what, Safety.UNTOUCHED, Retry.NEVER,
+                    "runs start and alerts are told as ever; only who fetches figures from here gets none.", error.next,
+                )
+            )  # fmt: skip
+            self.log.event(alerts[0])
+        with self._guarded("metrics"):
+            self.desk.reconcile(alerts, origin=_METRICS_ORIGIN)
 
     def turn(self, scheduler: Scheduler) -> datetime:
         """Do one turn of the loop; return when the scheduler has something to do again."""
