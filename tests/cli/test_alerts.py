@@ -304,6 +304,21 @@ def test_the_failure_of_a_run_that_nobody_watches_is_told_until_it_succeeds(vaul
     assert "the alert could not be kept" in err
 
 
+def test_a_failure_that_the_book_cannot_take_is_told_at_once(place, vault, run, monkeypatch):
+    vault.answers["check"] = StoreUnreachableError("the store does not answer")
+    (place / "file").write_text("")
+    monkeypatch.setenv("HOLDFAST_STATE", str(place / "file"))
+    code, _, err = run("check")
+    assert code == 7
+    assert "the alert could not be kept" in err
+    assert "it was told at once: 1 messages" in err
+    (message,) = [json.loads(line) for line in (place / "log").read_text().splitlines()]
+    assert message["codes"] == ["store-unreachable"]
+    vault.answers["check"] = CheckReport(1, 1, 1, 1)
+    assert run("check")[0] == 0
+    assert len((place / "log").read_text().splitlines()) == 1
+
+
 def test_a_second_signal_ends_the_service_at_once(place, run, monkeypatch):
     def interrupted(_config, _path, stop):
         os.kill(os.getpid(), signal.SIGTERM)

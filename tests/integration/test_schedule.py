@@ -19,12 +19,12 @@ from tests.scheduled import HOLDFAST, Site
 from holdfast import config as configuration
 from holdfast.base.environment import system
 from holdfast.cli import main
-from holdfast.errors import ScheduleBusyError
+from holdfast.errors import LocalStateError, ScheduleBusyError
 from holdfast.runs import status
 from holdfast.runs.alerting import open_book
 from holdfast.runs.schedule.configured import runs_folder, service_runs
 from holdfast.runs.schedule.records import RunState
-from holdfast.runs.schedule.service import service_lock
+from holdfast.runs.schedule.service import Stop, service_lock
 from servers import install
 
 
@@ -215,3 +215,49 @@ def test_a_vault_that_is_down_is_a_fact(site):
 def test_the_lock_of_the_service(tmp_path):
     with service_lock(tmp_path / "deep"), pytest.raises(ScheduleBusyError), service_lock(tmp_path / "deep"):
         pass
+
+
+def test_a_port_that_is_taken_keeps_no_backup_from_being_made(site):
+    site.gate.touch()
+    with socket.create_server(("127.0.0.1", site.port)), site.service() as service:
+        site.now("nightly")
+        assert site.state() is RunState.DONE
+        assert service.poll() is None
+        site.eventually(lambda: "metrics-not-served" in site.codes())
+
+
+def test_a_service_whose_books_are_damaged_stays_up_and_tells_once(site):
+    with site.service() as service:
+        site.eventually(lambda: site.told() or runs_folder().exists())
+        for name in ("schedule.sqlite", "alerts.sqlite"):
+            path = runs_folder().parent / name
+            path.write_bytes(b"\x5a" * path.stat().st_size)
+        site.eventually(lambda: "local-state" in site.codes())
+        assert service.poll() is None
+        logged = (site.folder / "log").read_text()
+        assert "service-part-failed" in logged
+    assert [message["codes"] for message in site.told() if "local-state" in message["codes"]] == [["local-state"]]
+
+
+def test_a_service_that_cannot_use_its_folder_tells_and_waits_for_it(site, tmp_path):
+    (tmp_path / "state").rename(tmp_path / "kept")
+    (tmp_path / "state").write_text("")
+    assert main(["schedule", "now", "nightly", "--config", str(site.config), "-q"]) == 1
+    with pytest.raises(LocalStateError):
+        service_runs()
+    stops = [False, True]
+    waited: list[float] = []
+    config = configuration.load(str(site.config))
+    status.run_service(config, str(site.config), Stop(Answers(stops.pop), waited.append))
+    assert len(waited) == 2
+    assert [message["codes"] for message in site.told()] == [["local-state"]]
+
+
+class Answers:
+    """Whether the service is asked to end: as often as it asks."""
+
+    def __init__(self, answer) -> None:
+        self._answer = answer
+
+    def is_set(self) -> bool:
+        return not self._answer()

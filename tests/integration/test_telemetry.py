@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -127,6 +129,66 @@ def test_a_full_queue_drops_and_says_how_much(monkeypatch):
         let_go.set()
         exporter.wait()
         assert exporter.failure == "never"
+
+
+@contextmanager
+def dribbling():
+    """Serve an answer that comes byte by byte and never ends; yield the port and what counts who went away."""
+    over, gone = threading.Event(), threading.Event()
+
+    def serve():
+        client, _ = server.accept()
+        with client:
+            while not over.wait(0.02):
+                try:
+                    client.sendall(b"H")
+                except OSError:
+                    gone.set()
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1], gone
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_a_collector_that_answers_byte_by_byte_is_not_waited_for():
+    with dribbling() as (port, gone):
+        assert post(Endpoint(f"http://127.0.0.1:{port}", seconds=0.3), "traces", {}) == "no answer in time"
+        assert gone.wait(30), "the connection was let go of"
+
+
+def test_nothing_that_telemetry_fails_with_is_an_error():
+    for url in ("http://127.0.0.1:99999", "http://[::1", "http://" + "a" * 80):
+        assert post(Endpoint(url, seconds=2.0), "traces", {})
+    assert post(Endpoint("http://127.0.0.1:1", token="a\nb", seconds=2.0), "traces", {})
+    assert post(Endpoint("http://127.0.0.1:1", seconds=2.0), "traces", {"x": object()}) == "TypeError"
+
+
+def test_the_record_is_whole_before_the_span_is_sent(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    phases: list[list[str]] = []
+    with holdfast.Vault.create(tmp_path / "vault", key_file=tmp_path / "key") as vault:
+        trail = vault._vault.trail
+        trail.options = replace(trail.options, telemetry=Endpoint("http://127.0.0.1:99999"))
+
+        def seen(*_args):
+            monkeypatch.setattr("holdfast.runs.trail.post", lambda *_: "")  # reading the log is an operation, too
+            phases.append([each.record.phase for each in vault.audit.records() if each.record.kind == "check"])
+            return "away"
+
+        monkeypatch.setattr("holdfast.runs.trail.post", seen)
+        vault.check()
+        assert phases == [["begin", "end"]]
+        monkeypatch.undo()
+        monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+        (trail.folder / "away-telemetry").unlink()
+        assert vault.check().exit_code == 0
+        assert (trail.folder / "away-telemetry").exists()
 
 
 def test_what_cannot_be_sent_is_a_reason_and_no_error(tmp_path):

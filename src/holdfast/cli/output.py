@@ -120,8 +120,12 @@ class Output:
             return
         from holdfast.runs.alerting import note_end
 
-        with self._in_book("the alert could not be kept"):
+        try:
             note_end(self._run, alert)
+        except HoldfastError as error:
+            click.echo(f"note: the alert could not be kept: {error.what}", err=True)
+            if alert is not None:
+                self._tell_directly(alert)
 
     @staticmethod
     @contextmanager

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.base.values import dataclass
 from holdfast.errors import ChannelError
+
+if TYPE_CHECKING:
+    import http.client
 
 __all__ = [
     "TRACE_VARIABLE",
@@ -167,32 +173,72 @@ def metrics_body(endpoint: Endpoint, points: Sequence[Point], *, since: datetime
 
 
 def post(endpoint: Endpoint, signal: str, body: Mapping[str, Any]) -> str:
-    """Send a body to `/v1/SIGNAL`; return why it was not taken, empty if it was. Never raises."""
-    # Imported when asked: no command pays for it that sends nothing.
-    import http.client
+    """Send a body to `/v1/SIGNAL`; return why it was not taken, empty if it was. Never raises.
 
-    from holdfast.reliability.notify.tls import trust
+    It takes `endpoint.seconds` at the most, all in all: neither a name that is not resolved nor an answer that comes byte by
+    byte is waited for longer.
+    """
+    request = _Request(endpoint, signal, body)
+    thread = threading.Thread(target=request.work, name="telemetry-request", daemon=True)
+    thread.start()
+    thread.join(endpoint.seconds)
+    if thread.is_alive():
+        request.give_up()
+        return "no answer in time"
+    return request.failure
 
-    parts = urllib.parse.urlsplit(endpoint.url)
-    headers = {"Content-Type": "application/json", "User-Agent": "holdfast"}
-    if endpoint.token:
-        headers["Authorization"] = f"Bearer {endpoint.token}"
-    connection: http.client.HTTPConnection | None = None
-    try:
+
+class _Request:
+    """One request, made by a thread of its own."""
+
+    def __init__(self, endpoint: Endpoint, signal: str, body: Mapping[str, Any]) -> None:
+        self._endpoint = endpoint
+        self._signal = signal
+        self._body = body
+        self._connection: http.client.HTTPConnection | None = None
+        self.failure = ""
+        """Why it was not taken."""
+
+    def work(self) -> None:
+        """Make it."""
+        try:
+            self.failure = self._send()
+        except ChannelError as error:
+            self.failure = error.what
+        except Exception as error:  # noqa: BLE001 - whatever ails telemetry, no operation fails by it
+            self.failure = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+    def give_up(self) -> None:
+        """Take the connection from under the thread, so that it ends."""
+        connection = self._connection
+        if connection is not None and connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def _send(self) -> str:
+        # Imported when asked: no command pays for it that sends nothing.
+        import http.client
+
+        from holdfast.reliability.notify.tls import trust
+
+        endpoint = self._endpoint
+        parts = urllib.parse.urlsplit(endpoint.url)
+        headers = {"Content-Type": "application/json", "User-Agent": "holdfast"}
+        if endpoint.token:
+            headers["Authorization"] = f"Bearer {endpoint.token}"
         host, port = parts.hostname or "", parts.port
+        connection: http.client.HTTPConnection
         if parts.scheme == "https":
             context = trust(endpoint.ca_file)
             connection = http.client.HTTPSConnection(host, port, timeout=endpoint.seconds, context=context)
         else:
             connection = http.client.HTTPConnection(host, port, timeout=endpoint.seconds)
-        connection.request("POST", f"{parts.path.rstrip('/')}/v1/{signal}", json.dumps(body).encode(), headers)
-        answer = connection.getresponse()
-        answer.read(_ANSWER_BYTES_MAX)
-    except ChannelError as error:
-        return error.what
-    except (OSError, http.client.HTTPException) as error:
-        return (isinstance(error, OSError) and error.strerror) or type(error).__name__
-    finally:
-        if connection is not None:
+        self._connection = connection
+        try:
+            content = json.dumps(self._body).encode()
+            connection.request("POST", f"{parts.path.rstrip('/')}/v1/{self._signal}", content, headers)
+            answer = connection.getresponse()
+            answer.read(_ANSWER_BYTES_MAX)
+        finally:
             connection.close()
-    return "" if 200 <= answer.status < 300 else f"status {answer.status}"  # noqa: PLR2004 - success in HTTP
+        return "" if 200 <= answer.status < 300 else f"status {answer.status}"  # noqa: PLR2004 - success in HTTP

@@ -31,6 +31,7 @@ __all__ = [
     "open_book",
     "open_desk",
     "origin_of",
+    "tell_by",
     "tell_directly",
 ]
 
@@ -72,9 +73,15 @@ def tell_directly(alert: Alert, config_path: str) -> int:
     keeps the configuration from being read is raised.
     """
     from holdfast.config import load
+
+    return tell_by(load(config_path).settings, alert, environment.system())
+
+
+def tell_by(settings: Settings, alert: Alert, env: Environment) -> int:
+    """Tell people of an alert past the book, by the channels of a configuration that is read already; see `tell_directly`."""
     from holdfast.reliability.alerts.configured import make_desk
 
-    desk = make_desk(load(config_path).settings, ":memory:", environment.system(), os.environ)
+    desk = make_desk(settings, ":memory:", env, os.environ)
     with closing(desk.book):
         awake = {name: replace(contact, quiet=()) for name, contact in desk.policy.contacts.items()}
         desk.policy = replace(desk.policy, contacts=awake)

@@ -114,9 +114,15 @@ class Operation:
 
     def _end(self, outcome: str, subject: str, *, code: str = "", facts: Mapping[str, Fact] | None = None) -> None:
         self._ended = True
-        self._trail.end_span(
-            self._kind.name, outcome, {**self._facts, **(facts or {}), **({"code": code} if code else {})}
-        )
+        ended = self._vault.env.now()
+        try:
+            self._record_end(outcome, subject, code=code, facts=facts or {})
+        finally:
+            # Last, and whatever came of the record: telemetry may take its time, the record may not wait for it.
+            said = {**self._facts, **(facts or {}), **({"code": code} if code else {})}
+            self._trail.end_span(self._kind.name, outcome, said, ended)
+
+    def _record_end(self, outcome: str, subject: str, *, code: str, facts: Mapping[str, Fact]) -> None:
         self._append(
             self._trail.record(
                 self._kind.name,
@@ -125,7 +131,7 @@ class Operation:
                 outcome=outcome,
                 subject=subject,
                 code=code,
-                facts={**self._facts, **(facts or {})},
+                facts={**self._facts, **facts},
             )
         )
         if self.recorded and outcome in {"success", "partial"} and not self._facts.get("dry_run"):

@@ -12,9 +12,9 @@ from holdfast.base import environment
 from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
-from holdfast.errors import HoldfastError, KitNotRehearsedError
+from holdfast.errors import HoldfastError, KitNotRehearsedError, LocalStateError
 from holdfast.reliability.alerts.configured import make_desk
-from holdfast.runs.alerting import book_path, open_book, open_desk
+from holdfast.runs.alerting import book_path, open_book, open_desk, tell_by
 from holdfast.runs.assembly import open_vault
 from holdfast.runs.configured import access, configured_resilience, telemetry_endpoint
 from holdfast.runs.monitoring.facts import VaultFacts, unreadable, vault_facts
@@ -22,14 +22,18 @@ from holdfast.runs.monitoring.gather import capacities, make_report
 from holdfast.runs.schedule.configured import entries_of, open_schedule_book, runs_folder
 from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import ProcessLauncher
-from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
-from holdfast.runs.schedule.teller import Teller
+from holdfast.runs.schedule.sdnotify import Supervisor
+from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock, state_alert
+from holdfast.runs.schedule.teller import Direct, Teller
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.config import Config
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.monitoring.report import StatusReport
+
+STATE_SECONDS = 30.0
+"""How long the service waits before it tries to open a local state again that could not be used."""
 
 __all__ = ["read_vault", "run_service", "status", "with_drills"]
 
@@ -97,7 +101,8 @@ def _require_rehearsal(config: Config, env: Environment) -> None:
 def run_service(config: Config, path: str, stop: Stop, *, env: Environment | None = None) -> None:
     """Run the schedule until `stop` is set. `path` is the configuration's file, which runs are started with.
 
-    `ScheduleBusyError` if it runs on this host already; `LocalStateError`; `KitNotRehearsedError`.
+    `ScheduleBusyError` if it runs on this host already; `KitNotRehearsedError`. A local state that cannot be used is told by the
+    configured channels, at most once an hour, and tried again until it can: a service that ended would tell nobody.
     """
     env = env or environment.system()
     settings = config.settings
@@ -108,7 +113,10 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
 
     _require_rehearsal(config, env)
     endpoint = telemetry_endpoint(settings, os.environ)
-    with ExitStack() as stack:
+    log = LogWriter(write, env, as_json=settings.scheduler.log == "json")
+    direct = Direct(lambda alert: tell_by(settings, alert, env), env)
+
+    def serve(stack: ExitStack) -> None:
         stack.enter_context(service_lock(runs_folder()))
         service = Service(
             settings=settings,
@@ -117,9 +125,24 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
             desk=stack.enter_context(open_desk(settings, env)),
             launcher=ProcessLauncher(runs_folder(), os.path.abspath(path), env),
             env=env,
-            log=LogWriter(write, env, as_json=settings.scheduler.log == "json"),
+            log=log,
             read_vault=BackgroundReader(lambda: read_vault(config, env), env),
             exporter=Exporter(endpoint, env.now()) if endpoint is not None else None,
+            direct=direct,
             teller=Teller(lambda: make_desk(settings, book_path(), env, os.environ).round),
         )
         service.run(stop)
+
+    while True:
+        try:
+            with ExitStack() as stack:
+                serve(stack)
+        except LocalStateError as error:
+            log.say("critical", "state-unusable", error.what, code=error.code)
+            direct(state_alert(error))
+            Supervisor(os.environ).tell(READY=1, WATCHDOG=1, STATUS="the local state cannot be used")
+            stop.wait(STATE_SECONDS)
+            if not stop.is_set():
+                continue
+            direct.wait()
+        return

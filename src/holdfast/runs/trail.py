@@ -219,7 +219,7 @@ class Trail:
         trace, parent, *_ = self._spans[-1] if self._spans else parent_of(os.environ.get(TRACE_VARIABLE, ""))
         self._spans.append((trace or operation, operation[:16], parent, self._vault.env.now()))
 
-    def end_span(self, name: str, outcome: str, facts: Mapping[str, Fact]) -> None:
+    def end_span(self, name: str, outcome: str, facts: Mapping[str, Fact], ended: datetime) -> None:
         """Send the span of an operation that ended. A collector that is away is left alone for a minute, and never an error."""
         endpoint = self.options.telemetry
         if endpoint is None or not self._spans:
@@ -235,7 +235,7 @@ class Trail:
             parent,
             f"holdfast {name}",
             began,
-            self._vault.env.now(),
+            ended,
             failed,
             {"holdfast.outcome": outcome, **said},
         )

@@ -17,7 +17,9 @@ from holdfast.reliability.alerts import AlertBook, AlertDesk, AlertState, Contac
 from holdfast.reliability.alerts.configured import make_desk, policy_of
 from holdfast.reliability.alerts.desk import CHANNEL_FAILED, Outlet
 from holdfast.reliability.alerts.messages import reference
+from holdfast.reliability.alerts.table import TABLE, Row
 from holdfast.reliability.notify.protocol import Message, Receipt
+from holdfast.runs.approvals import break_glass_alert
 
 DAMAGE = Alert("damage", "ehr", "a pack is damaged", Safety.DEGRADED, Retry.NEVER, "the rest.", "verify.")
 RISK = Alert("copies-missing", "ehr", "no copy", Safety.AT_RISK, Retry.NEVER)
@@ -308,3 +310,19 @@ def test_a_round_ends_and_what_is_at_risk_goes_first(site):
     for _ in range(10):
         site.desk.round()
     assert {subject for message in site.channels["mail"].messages for subject in message.subjects} >= {"ehr-0", "ehr-3"}
+
+
+def test_an_emergency_restore_is_told_at_once_each_time(site):
+    """Neither quiet hours, nor a storm, nor a site's patience, nor an answer to an earlier one holds it back."""
+    patient = {**TABLE, (Safety.INTACT, Retry.NEVER): Row(1, 1, 4 * 3600.0)}
+    quiet = (Window.parse("00:00-24:00"),)
+    site.desk.policy = replace(site.desk.policy, quiet=quiet, table=patient, messages_per_hour=1)
+    assert site.book.report(DAMAGE)
+    assert site.later(seconds=60) == 0, "it is quiet"
+    number = site.book.report(break_glass_alert("ab" * 16))
+    assert site.later(seconds=60) == 2
+    assert [message.codes for message in site.channels["mail"].messages] == [("break-glass",)] * 2
+    site.book.acknowledge(number, "anna")
+    assert site.later(seconds=60) == 0
+    assert site.book.report(break_glass_alert("ab" * 16)) == number
+    assert site.later(seconds=60) == 2, "somebody broke the glass again"

@@ -217,3 +217,44 @@ def test_services_that_cannot_be_are_refused_at_load(text, wrong):
 def test_an_objective_that_arithmetic_allows_is_taken():
     text = '[services.a]\nneeds = ["b"]\nsize = "1GB"\nrestore_bytes_per_s = "100MB"\n[services.b]\nrto = "15m"'
     assert config.loads(HEAD + text, environ={}).settings.services["a"].needs == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "texts"),
+    [
+        (
+            "telemetry",
+            "endpoint",
+            (
+                "http://127.0.0.1:99999",
+                "http://127.0.0.1:0",
+                "http://127.0.0.1:x",
+                "http://:4318",
+                "http://[::1",
+                "https:///v1",
+            ),
+        ),
+        (
+            "monitoring",
+            "listen",
+            (
+                "nonsense",
+                ":99999",
+                "127.0.0.1:0",
+                "127.0.0.1:",
+                "127.0.0.1:x",
+                "::1:9187",
+                "a b:9187",
+                "127.0.0.1:9187/x",
+            ),
+        ),
+    ],
+)
+def test_an_address_that_nothing_can_be_at_is_refused_at_load(table, key, texts):
+    for text in texts:
+        with pytest.raises(ConfigError, match=rf"{table}\.{key}"):
+            config.loads(f'{HEAD}[{table}]\n{key} = "{text}"', environ={})
+    for text in ("", "http://otel", "https://[::1]:4318/x"):
+        assert config.loads(f'{HEAD}[telemetry]\nendpoint = "{text}"', environ={}).settings.telemetry.endpoint == text
+    for text in ("", ":9187", "[::1]:9187", "localhost:65535"):
+        assert config.loads(f'{HEAD}[monitoring]\nlisten = "{text}"', environ={}).settings.monitoring.listen == text

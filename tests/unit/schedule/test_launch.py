@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.base.environment import ManualClock
 from holdfast.cli.records import error_record
-from holdfast.errors import DamageError, Retry, Safety, ScheduleBusyError, UsageError
+from holdfast.errors import DamageError, LocalStateError, Retry, Safety, ScheduleBusyError, UsageError
 from holdfast.runs.schedule.kinds import arguments_of
 from holdfast.runs.schedule.launch import KILL_AFTER_SECONDS, Ended, ProcessLauncher, outcome_of
 from holdfast.runs.schedule.records import Entry, RunRecord, RunState
@@ -195,3 +195,28 @@ def test_kinds_and_plug_ins(monkeypatch):
 
 def mirror(entry: Entry) -> list[str]:
     return ["mirror", entry.job]
+
+
+def test_a_disk_that_breaks_costs_no_run(runs, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LocalStateError, match="cannot be used"):
+        ProcessLauncher(tmp_path / "file" / "x", "x", runs.clock.environment())
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("pathlib.Path.write_text", refuse)
+        runs.start("print('x')")
+        (run,) = runs.launcher._runs.values()
+        assert run.process is not None
+        run.process.wait(30)
+        broken.setattr("pathlib.Path.unlink", refuse)
+        broken.setattr("builtins.open", refuse)
+        (ended,) = runs.launcher.poll()
+    assert ended.outcome.exit_code == 0, "its exit code counts"
+    runs.launcher.adopt(record())
+    with monkeypatch.context() as broken:
+        broken.setattr(runs.launcher, "_lock", refuse)
+        assert not runs.launcher.poll()
+    assert len(runs.launcher.poll()) == 1, "it is looked at again"

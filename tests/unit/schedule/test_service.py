@@ -19,18 +19,21 @@ from holdfast.reliability.alerts import AlertBook
 from holdfast.reliability.alerts.configured import make_desk, policy_of
 from holdfast.reliability.alerts.desk import AlertDesk, Outlet, Round
 from holdfast.reliability.notify.protocol import Receipt
+from holdfast.reliability.telemetry import Endpoint
+from holdfast.runs.alerting import tell_by
 from holdfast.runs.monitoring import gather
 from holdfast.runs.monitoring.facts import StoreRoom, VaultFacts, unreadable
 from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.schedule import teller as teller_module
 from holdfast.runs.schedule.book import ScheduleBook
 from holdfast.runs.schedule.configured import entries_of
+from holdfast.runs.schedule.exporter import Exporter
 from holdfast.runs.schedule.launch import Ended
 from holdfast.runs.schedule.records import Outcome, RunState
 from holdfast.runs.schedule.scheduler import Scheduler
 from holdfast.runs.schedule.sdnotify import Supervisor
 from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
-from holdfast.runs.schedule.teller import Teller
+from holdfast.runs.schedule.teller import Direct, Teller
 from unit.schedule.fakes import GOOD, LATER, NEVER, FakeLauncher
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -454,3 +457,168 @@ def test_a_round_that_hangs_does_not_hold_up_the_end(monkeypatch):
     teller._patience_seconds = 60.0
     assert teller() == Round(2, 0, 0), "what ended meanwhile, and the one that was begun at once"
     assert teller._ended(0) is None
+
+
+def test_a_collector_that_takes_nothing_is_logged_once(host, monkeypatch):
+    answers = {"now": "status 503"}
+    monkeypatch.setattr("holdfast.runs.schedule.exporter.post", lambda *_: answers["now"])
+    host.service.exporter = Exporter(Endpoint("http://otel"), START)
+
+    def rounds(count: int) -> list[str]:
+        for _ in range(count):
+            host.service._round()
+            host.service.exporter.wait()
+        return [line["event"] for line in host.log() if line["event"].startswith("telemetry-")]
+
+    assert rounds(4) == ["telemetry-failed"]
+    answers["now"] = ""
+    assert rounds(3) == ["telemetry-failed", "telemetry-sent"]
+
+
+class Disk:
+    """The books of a host as files, on a disk that a test breaks and mends."""
+
+    def __init__(self, host: Host) -> None:
+        env = host.clock.environment()
+        self.paths = (host.folder / "schedule.sqlite", host.folder / "alerts.sqlite")
+        host.book = host.service.book = ScheduleBook(self.paths[0], env)
+        host.service.desk = make_desk(host.settings, self.paths[1], env, {})
+        host.service.direct = Direct(lambda alert: tell_by(host.settings, alert, env), env)
+        host.scheduler = Scheduler(
+            host.service.entries,
+            host.book,
+            host.launcher,
+            env,
+            on_end=host.service._ended,
+            on_clock=host.service.clock_stepped,
+        )
+        self.host = host
+
+    def damage(self) -> None:
+        self.good = [path.read_bytes() for path in self.paths]
+        for path in self.paths:
+            path.write_bytes(b"\x5a" * 8192)
+
+    def mend(self) -> None:
+        for path, data in zip(self.paths, self.good, strict=True):
+            path.write_bytes(data)
+
+    def turns(self, minutes: int) -> None:
+        for _ in range(minutes):
+            self.host.service.turn(self.host.scheduler)
+            self.host.service.direct.wait()
+            self.host.clock.advance(timedelta(minutes=1))
+
+    def told(self) -> list[str]:
+        path = self.host.folder / "log"
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [code for line in lines for code in line["codes"] if code == "local-state"]
+
+
+@pytest.mark.parametrize("start", [pytest.param(60, id="at-rest"), pytest.param(155, id="while-a-run-is-under-way")])
+def test_a_disk_that_breaks_under_the_service_is_told_once_an_hour_and_runs_go_on_when_it_is_mended(host, start):
+    disk = Disk(host)
+    disk.turns(start)
+    under_way = set(host.launcher.live)
+    assert bool(under_way) is (start == 155)
+    disk.damage()
+    disk.turns(59)
+    assert disk.told() == ["local-state"], "one message, however many parts fail how often"
+    disk.turns(60)
+    assert disk.told() == ["local-state"] * 2
+    failed = {line["part"] for line in host.log() if line["event"] == "service-part-failed"}
+    assert failed >= {"schedule", "book", "objectives", "alerts", "metrics"}
+    disk.mend()
+    disk.turns(120)
+    assert host.book.last_good("nightly") is not None
+    assert [record.state for record in host.book.runs("nightly")] == [RunState.DONE], "no run was lost or made twice"
+    assert len(disk.told()) == 2
+
+
+def test_what_a_run_was_worth_is_reported_when_the_book_takes_it_again(host):
+    host.launcher.outcome = lambda entry, _record: NEVER if entry and entry.kind == "backup" else GOOD
+    disk = Disk(host)
+    disk.turns(155)
+    good = disk.paths[1].read_bytes()
+    disk.paths[1].write_bytes(b"\x5a" * 8192)
+    disk.turns(20)
+    assert host.book.runs("nightly")[0].state is RunState.FAILED
+    disk.paths[1].write_bytes(good)
+    disk.turns(2)
+    assert "store-full" in host.codes()
+
+
+def test_no_fault_of_a_step_ends_the_service(host):
+    faults: list[Exception] = [OSError(5, "Input/output error"), KeyError("secret")]
+    steps: list[float] = []
+
+    def step(*, start=True):
+        steps.append(host.clock.now().timestamp())
+        if faults:
+            raise faults.pop(0)
+        return host.clock.now()
+
+    host.scheduler.step = step
+    for _ in range(130):
+        host.service.turn(host.scheduler)
+        host.clock.advance(timedelta(seconds=1))
+    assert [moment - steps[0] for moment in steps[:4]] == [0, 60, 120, 121], "it is tried again in a minute"
+    said = [line["text"] for line in host.log() if line.get("part") == "schedule"]
+    assert said == [
+        "the schedule's local state cannot be used (Input/output error)",
+        "a part of the service failed: KeyError",
+    ]
+
+
+def test_a_service_that_ends_on_a_broken_disk_ends(host):
+    stop = threading.Event()
+
+    def wait(_seconds: float) -> None:
+        host.clock.advance(timedelta(minutes=10))
+        if host.launcher.live:
+            host.book._connection.close()
+            stop.set()
+
+    host.service.run(Stop(stop, wait))
+    assert host.log()[-1]["event"] == "stopped"
+
+
+def test_telling_past_the_book_is_tried_again_until_somebody_is_told():
+    clock = ManualClock(START)
+    outcomes: list[object] = [KeyError("secret"), LocalStateError("no room"), 0, 1]
+
+    def tell(_alert: Alert) -> int:
+        found = outcomes.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        assert isinstance(found, int)
+        return found
+
+    direct = Direct(tell, clock.environment())
+    for failure in ("KeyError", "no room", "no channel took the message", "", ""):
+        direct(Alert("local-state", "schedule", "x"))
+        direct.wait()
+        assert direct.failure == failure
+    assert not outcomes
+
+
+def test_a_port_that_is_free_again_is_listened_at(host):
+    stop = threading.Event()
+    codes: list[bool] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monitoring = host.settings.monitoring.model_copy(update={"listen": f"127.0.0.1:{port}"})
+        host.service.settings = host.settings.model_copy(update={"monitoring": monitoring})
+
+        def wait(_seconds: float) -> None:
+            codes.append("metrics-not-served" in host.codes())
+            host.clock.advance(timedelta(seconds=40))
+            taken.close()
+            if len(codes) == 4:
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                    client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                    assert b"200" in client.recv(100)
+                stop.set()
+
+        host.service.run(Stop(stop, wait))
+    assert codes == [True, True, False, False]

@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 from pydantic.types import StrictBool, StrictInt, StrictStr
 
 from holdfast.config.schema.alerts import Names
-from holdfast.config.schema.fields import DAY, Name, Seconds, Section, Text, Texts, option
+from holdfast.config.schema.fields import DAY, Listen, Name, Seconds, Section, Text, Texts, option
 
 __all__ = ["MonitoringSettings", "ScheduleSettings", "SchedulerSettings"]
 
@@ -60,7 +60,7 @@ class ScheduleSettings(Section):
 class MonitoringSettings(Section):
     """What is watched, and where figures are given out."""
 
-    listen: Line = option("", "Where Prometheus may fetch figures, as `127.0.0.1:9187`; empty: nothing listens.")
+    listen: Listen = option("", "Where Prometheus may fetch figures, as `127.0.0.1:9187`; empty: nothing listens.")
     textfile: Line = option("", "A file `….prom` for the textfile collector of node_exporter.")
     verification_days: StrictInt = option(
         35, "Every byte must have been read again within so many days.", unit="days", ge=1, le=3660

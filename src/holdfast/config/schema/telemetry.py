@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic.types import StrictFloat, StrictInt
 
-from pydantic import StringConstraints
-from pydantic.types import StrictFloat, StrictInt, StrictStr
-
-from holdfast.config.schema.fields import Secret, Section, Text, option
+from holdfast.config.schema.fields import BaseUrl, Secret, Section, Text, option
 
 __all__ = ["TelemetrySettings"]
-
-Url = Annotated[StrictStr, StringConstraints(pattern=r"^(https?://[^\s@]+)?$", max_length=4096)]
 
 
 class TelemetrySettings(Section):
     """Traces of operations and the figures of `holdfast status`, sent by OTLP over HTTP. Off without an endpoint."""
 
-    endpoint: Url = option("", "The collector's base URL, as `http://127.0.0.1:4318`; empty: nothing is sent.")
+    endpoint: BaseUrl = option("", "The collector's base URL, as `http://127.0.0.1:4318`; empty: nothing is sent.")
     token: Secret | None = option(None, "A token that is sent as `Authorization: Bearer`.", unit="reference")
     ca_file: Text | None = option(None, "A file of certificates (PEM) that the collector is trusted by.")
     timeout_seconds: StrictFloat | StrictInt = option(

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from holdfast.base.environment import Environment, format_time, parse_time
 from holdfast.base.events import Alert
 from holdfast.errors import AlertMissingError, LocalStateError, Retry, Safety
-from holdfast.reliability.alerts.records import SAFETY_RANK, AlertRecord, AlertState, Delivery, Telling
+from holdfast.reliability.alerts.records import AT_ONCE, SAFETY_RANK, AlertRecord, AlertState, Delivery, Telling
 
 __all__ = ["BOOK_LOST", "AlertBook"]
 
@@ -61,8 +61,12 @@ class AlertBook:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
                 raise LocalStateError(f"the alert book cannot be opened ({type(error).__name__})") from None
-            os.replace(self._path, self._path + ".damaged")
-            self._connection = self._open()
+            try:
+                os.replace(self._path, self._path + ".damaged")
+                self._connection = self._open()
+            except (OSError, sqlite3.Error) as again:
+                reason = (isinstance(again, OSError) and again.strerror) or type(again).__name__
+                raise LocalStateError(f"the alert book is damaged and no new one can be begun ({reason})") from None
             self.report(
                 Alert(
                     BOOK_LOST,
@@ -105,12 +109,21 @@ class AlertBook:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise LocalStateError(f"the alert book does not take what is written ({type(error).__name__})") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """A read, and what its rows say. `LocalStateError` if the disk does not give them, or they make no sense."""
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise LocalStateError(f"the alert book cannot be read ({type(error).__name__})") from error
 
     def report(self, alert: Alert, *, origin: str = "run", quiet_return_seconds: float | None = None) -> int:
         """Note that something was seen; return the alert's number.
@@ -150,7 +163,7 @@ class AlertBook:
             return cursor.lastrowid or 0
 
     def _again(self, db: sqlite3.Connection, record: AlertRecord, alert: Alert, now: datetime) -> None:
-        """Count one more report; begin the wait anew if it got worse."""
+        """Count one more report; begin the wait anew if it got worse, or if each report of its kind is to be told."""
         worse = SAFETY_RANK[alert.safety] > SAFETY_RANK[record.safety] or (
             alert.safety is record.safety and alert.retry is not record.retry and record.retry is Retry.LATER
         )
@@ -161,7 +174,7 @@ class AlertBook:
             " WHERE number = ?",
             (alert.text[:_TEXT_MAX], alert.safe[:_TEXT_MAX], alert.next[:_TEXT_MAX], safety.value, retry.value, moment, record.number),
         )  # fmt: skip
-        if worse:
+        if worse or alert.code in AT_ONCE:
             self._wait_anew(db, record.number, moment)
 
     @staticmethod
@@ -222,7 +235,8 @@ class AlertBook:
 
     def get(self, number: int) -> AlertRecord:
         """Return one alert. `AlertMissingError`."""
-        return self._get(self._connection, number)
+        with self._reading():
+            return self._get(self._connection, number)
 
     def live(self) -> tuple[AlertRecord, ...]:
         """Return the alerts that are not resolved, oldest first."""
@@ -246,8 +260,9 @@ class AlertBook:
 
     def tellings(self) -> dict[tuple[int, str], Telling]:
         """Return what was told, by alert and contact."""
-        rows = self._connection.execute("SELECT alert, contact, tried_at, told_at FROM telling").fetchall()
-        return {(row[0], row[1]): Telling(row[0], row[1], _time(row[2]), _time(row[3])) for row in rows}
+        with self._reading():
+            rows = self._connection.execute("SELECT alert, contact, tried_at, told_at FROM telling").fetchall()
+            return {(row[0], row[1]): Telling(row[0], row[1], _time(row[2]), _time(row[3])) for row in rows}
 
     def note_deliveries(self, deliveries: Sequence[Delivery]) -> None:
         """Note the tries of one message: their receipts, and that its contact was tried and (if one worked) told."""
@@ -285,30 +300,33 @@ class AlertBook:
 
     def deliveries(self, number: int | None = None, limit: int = 1000) -> tuple[Delivery, ...]:
         """Return the newest deliveries (of one alert), newest first."""
-        where, values = ("1", ()) if number is None else ("',' || alerts || ',' LIKE ?", (f"%,{number},%",))
-        rows = self._connection.execute(
-            "SELECT at, contact, channel, kind, level, delivered, reference, alerts FROM delivery"  # noqa: S608 - constants
-            f" WHERE {where} ORDER BY rowid DESC LIMIT ?",
-            (*values, limit),
-        ).fetchall()
-        return tuple(
-            Delivery(parse_time(at), contact, channel, kind, level, bool(delivered), reference, _numbers(alerts))
-            for at, contact, channel, kind, level, delivered, reference, alerts in rows
-        )
+        with self._reading():
+            where, values = ("1", ()) if number is None else ("',' || alerts || ',' LIKE ?", (f"%,{number},%",))
+            rows = self._connection.execute(
+                "SELECT at, contact, channel, kind, level, delivered, reference, alerts FROM delivery"  # noqa: S608 - constants
+                f" WHERE {where} ORDER BY rowid DESC LIMIT ?",
+                (*values, limit),
+            ).fetchall()
+            return tuple(
+                Delivery(parse_time(at), contact, channel, kind, level, bool(delivered), reference, _numbers(alerts))
+                for at, contact, channel, kind, level, delivered, reference, alerts in rows
+            )
 
     def sent_since(self, since: datetime) -> dict[str, int]:
         """Return how many messages each contact got since a time."""
-        rows = self._connection.execute(
-            "SELECT contact, count(*) FROM delivery WHERE at > ? AND delivered AND kind IN ('alert', 'collected')"
-            " GROUP BY contact",
-            (format_time(since),),
-        ).fetchall()
-        return dict(rows)
+        with self._reading():
+            rows = self._connection.execute(
+                "SELECT contact, count(*) FROM delivery WHERE at > ? AND delivered AND kind IN ('alert', 'collected')"
+                " GROUP BY contact",
+                (format_time(since),),
+            ).fetchall()
+            return dict(rows)
 
     def last_delivery(self, kind: str) -> datetime | None:
         """Return when a message of a kind was last tried."""
-        row = self._connection.execute("SELECT max(at) FROM delivery WHERE kind = ?", (kind,)).fetchone()
-        return _time(row[0])
+        with self._reading():
+            row = self._connection.execute("SELECT max(at) FROM delivery WHERE kind = ?", (kind,)).fetchone()
+            return _time(row[0])
 
     def take_nonce(self, nonce: str) -> bool:
         """Note a reply's nonce; return False if it was used before."""
@@ -338,8 +356,9 @@ class AlertBook:
         return found
 
     def _select(self, where: str, values: tuple[object, ...]) -> tuple[AlertRecord, ...]:
-        rows = self._connection.execute(f"SELECT {_FIELDS} FROM alert WHERE {where}", values).fetchall()  # noqa: S608 - constants
-        return tuple(map(_record, rows))
+        with self._reading():
+            rows = self._connection.execute(f"SELECT {_FIELDS} FROM alert WHERE {where}", values).fetchall()  # noqa: S608 - constants
+            return tuple(map(_record, rows))
 
 
 def _record(row: tuple[object, ...]) -> AlertRecord:

@@ -54,7 +54,7 @@ def make_plan(
     sent_last_hour: Mapping[str, int],
     now: datetime,
 ) -> Plan:
-    """Return what is to be told at `now`. Nothing is told twice before its repeat; nothing at risk is held back."""
+    """Return what is to be told at `now`. Nothing is told twice before its repeat; nothing urgent is held back."""
     due: dict[str, list[tuple[AlertRecord, int]]] = {}
     held: list[tuple[int, str]] = []
     levels: dict[int, int] = {}
@@ -62,10 +62,11 @@ def make_plan(
         if record.state is not AlertState.OPEN:
             continue
         waited = (now - record.waiting_since).total_seconds()
-        level = level_of(policy, record.safety, record.retry, waited, unreached_levels(policy, record, told))
+        safety = Safety.AT_RISK if record.urgent else record.safety
+        level = level_of(policy, safety, record.retry, waited, unreached_levels(policy, record, told))
         levels[record.number] = level
         for contact, at in _wanted(record, level, told, policy, now):
-            if record.safety is not Safety.AT_RISK and policy.is_quiet(contact, now):
+            if not record.urgent and policy.is_quiet(contact, now):
                 held.append((record.number, contact))
             else:
                 due.setdefault(contact, []).append((record, at))
@@ -104,11 +105,11 @@ def _passed(telling: Telling, now: datetime) -> float:
 def _messages(
     contact: str, rows: list[tuple[AlertRecord, int]], policy: Policy, sent: int
 ) -> tuple[list[Notice], list[tuple[int, str]]]:
-    """Put a contact's alerts into messages: few alone, many together; no more in an hour than allowed, unless at risk."""
+    """Put a contact's alerts into messages: few alone, many together; no more in an hour than allowed, unless urgent."""
     made: list[Notice] = []
     held: list[tuple[int, str]] = []
     for urgent in (True, False):
-        some = [(record, level) for record, level in rows if (record.safety is Safety.AT_RISK) is urgent]
+        some = [(record, level) for record, level in rows if record.urgent is urgent]
         room = policy.messages_per_hour - sent - len(made)
         if not some:
             continue

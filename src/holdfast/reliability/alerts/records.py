@@ -8,9 +8,11 @@ from enum import Enum
 
 from holdfast.errors import Retry, Safety
 
-__all__ = ["SAFETY_RANK", "AlertRecord", "AlertState", "Delivery", "Telling"]
+__all__ = ["AT_ONCE", "SAFETY_RANK", "AlertRecord", "AlertState", "Delivery", "Telling"]
 
 SAFETY_RANK = {Safety.UNTOUCHED: 0, Safety.INTACT: 1, Safety.DEGRADED: 2, Safety.AT_RISK: 3}
+AT_ONCE = frozenset({"break-glass"})
+"""Codes that are told as what is at risk is, though no backup is in danger: neither quiet hours nor storms hold them back."""
 
 
 class AlertState(Enum):
@@ -66,6 +68,11 @@ class AlertRecord:
     """What they said."""
     resolved_at: datetime | None = None
     """When it ended."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is told at once, whatever quiet hours and storms say."""
+        return self.safety is Safety.AT_RISK or self.code in AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)

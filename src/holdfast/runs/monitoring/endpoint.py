@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,10 @@ class _Server(http.server.HTTPServer):
         """Say nothing of a client that went away."""
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
 def serving(listen: str, newest: Callable[[], StatusReport | None]) -> Iterator[int]:
     """Serve metrics at `HOST:PORT` while the block runs; yield the port. Nothing if `listen` is empty. `UsageError`."""
@@ -63,11 +68,13 @@ def serving(listen: str, newest: Callable[[], StatusReport | None]) -> Iterator[
         return
     host, _, port = listen.rpartition(":")
     try:
-        server = _Server((host.strip("[]"), int(port)), _handler(newest))
+        kind = _Server6 if ":" in host else _Server
+        server = kind((host.strip("[]"), int(port)), _handler(newest))
     except (OSError, ValueError, OverflowError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or "not HOST:PORT"
         raise UsageError(
-            f"metrics cannot be served at the configured address ({reason})", next="correct `monitoring.listen`."
+            f"metrics cannot be served at the configured address ({reason})",
+            next="correct `monitoring.listen`, or see what else listens there (`ss -ltnp`).",
         ) from None
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()

@@ -71,26 +71,35 @@ class ScheduleBook:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise LocalStateError(
                 f"the schedule's book does not take what is written ({type(error).__name__})"
             ) from error
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise LocalStateError(f"the schedule's book cannot be read ({type(error).__name__})") from error
+
     def since(self, name: str) -> datetime:
         """Return when an entry was first seen; the first call is that time."""
-        row = self._connection.execute("SELECT since FROM entry WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            with self._change() as db:
-                db.execute(
-                    "INSERT OR IGNORE INTO entry (name, since) VALUES (?, ?)", (name, format_time(self._env.now()))
-                )
+        with self._reading():
             row = self._connection.execute("SELECT since FROM entry WHERE name = ?", (name,)).fetchone()
-        # A clock that was ahead when the entry was first seen must not keep it from starting ever after.
-        return min(parse_time(row[0]), self._env.now())
+            if row is None:
+                with self._change() as db:
+                    db.execute(
+                        "INSERT OR IGNORE INTO entry (name, since) VALUES (?, ?)", (name, format_time(self._env.now()))
+                    )
+                row = self._connection.execute("SELECT since FROM entry WHERE name = ?", (name,)).fetchone()
+            # A clock that was ahead when the entry was first seen must not keep it from starting ever after.
+            return min(parse_time(row[0]), self._env.now())
 
     def recent(self, name: str) -> dict[datetime, RunRecord]:
         """Return an entry's newest runs by their slots."""
@@ -98,24 +107,27 @@ class ScheduleBook:
 
     def runs(self, name: str = "", limit: int = 100) -> tuple[RunRecord, ...]:
         """Return the newest runs (of one entry), newest first."""
-        where, values = ("name = ?", (name,)) if name else ("1", ())
-        rows = self._connection.execute(
-            f"SELECT {_FIELDS} FROM run WHERE {where} ORDER BY slot DESC LIMIT ?",  # noqa: S608 - constants
-            (*values, limit),
-        ).fetchall()
-        return tuple(map(_record, rows))
+        with self._reading():
+            where, values = ("name = ?", (name,)) if name else ("1", ())
+            rows = self._connection.execute(
+                f"SELECT {_FIELDS} FROM run WHERE {where} ORDER BY slot DESC LIMIT ?",  # noqa: S608 - constants
+                (*values, limit),
+            ).fetchall()
+            return tuple(map(_record, rows))
 
     def newest(self) -> dict[str, RunRecord]:
         """Return the newest run of each entry."""
-        rows = self._connection.execute(
-            f"SELECT {_FIELDS} FROM run JOIN (SELECT name AS n, max(slot) AS s FROM run GROUP BY name) ON name = n AND slot = s"  # noqa: S608 - constants
-        ).fetchall()
-        return {record.name: record for record in map(_record, rows)}
+        with self._reading():
+            rows = self._connection.execute(
+                f"SELECT {_FIELDS} FROM run JOIN (SELECT name AS n, max(slot) AS s FROM run GROUP BY name) ON name = n AND slot = s"  # noqa: S608 - constants
+            ).fetchall()
+            return {record.name: record for record in map(_record, rows)}
 
     def running(self) -> tuple[RunRecord, ...]:
         """Return the runs that are under way, or were when their service died."""
-        rows = self._connection.execute(f"SELECT {_FIELDS} FROM run WHERE state = 'running'").fetchall()  # noqa: S608 - constants
-        return tuple(map(_record, rows))
+        with self._reading():
+            rows = self._connection.execute(f"SELECT {_FIELDS} FROM run WHERE state = 'running'").fetchall()  # noqa: S608 - constants
+            return tuple(map(_record, rows))
 
     def begin(self, name: str, slot: datetime) -> RunRecord | None:
         """Note that an attempt begins; None if the slot's run is under way or over already."""
@@ -184,8 +196,9 @@ class ScheduleBook:
 
     def asked(self) -> dict[str, datetime]:
         """Return what was asked for and has not begun."""
-        rows = self._connection.execute("SELECT name, at FROM request").fetchall()
-        return {name: parse_time(at) for name, at in rows}
+        with self._reading():
+            rows = self._connection.execute("SELECT name, at FROM request").fetchall()
+            return {name: parse_time(at) for name, at in rows}
 
     def answer(self, name: str) -> None:
         """Note that what was asked for has begun, or cannot begin."""
@@ -194,15 +207,17 @@ class ScheduleBook:
 
     def last_good(self, name: str) -> datetime | None:
         """Return when a run of an entry last succeeded."""
-        row = self._connection.execute("SELECT last_good FROM entry WHERE name = ?", (name,)).fetchone()
-        return parse_time(row[0]) if row and row[0] else None
+        with self._reading():
+            row = self._connection.execute("SELECT last_good FROM entry WHERE name = ?", (name,)).fetchone()
+            return parse_time(row[0]) if row and row[0] else None
 
     def counts(self, name: str) -> tuple[int, int, int]:
         """Return how many runs of an entry succeeded, how many failed for good, and how many attempts there were."""
-        row = self._connection.execute(
-            "SELECT runs_done, runs_failed, attempts FROM entry WHERE name = ?", (name,)
-        ).fetchone()
-        return (row[0], row[1], row[2]) if row else (0, 0, 0)
+        with self._reading():
+            row = self._connection.execute(
+                "SELECT runs_done, runs_failed, attempts FROM entry WHERE name = ?", (name,)
+            ).fetchone()
+            return (row[0], row[1], row[2]) if row else (0, 0, 0)
 
     def note_room(self, store: str, free: int) -> None:
         """Note a store's free bytes, at most one sample an hour is kept."""
@@ -212,10 +227,13 @@ class ScheduleBook:
 
     def room(self, store: str) -> tuple[tuple[datetime, int], ...]:
         """Return samples of a store's free bytes, oldest first, spread over the time there are any of (at most sixty)."""
-        rows = self._connection.execute("SELECT at, free FROM room WHERE store = ? ORDER BY at", (store,)).fetchall()
-        step = -(-len(rows) // _SAMPLES_MAX) or 1
-        chosen = rows[::-1][::step][::-1]
-        return tuple((parse_time(at), free) for at, free in chosen)
+        with self._reading():
+            rows = self._connection.execute(
+                "SELECT at, free FROM room WHERE store = ? ORDER BY at", (store,)
+            ).fetchall()
+            step = -(-len(rows) // _SAMPLES_MAX) or 1
+            chosen = rows[::-1][::step][::-1]
+            return tuple((parse_time(at), free) for at, free in chosen)
 
     def note_fact(self, name: str, at: datetime | None = None) -> None:
         """Note when something was last so: the service's sign of life, a finished verification."""
@@ -224,8 +242,9 @@ class ScheduleBook:
 
     def fact(self, name: str) -> datetime | None:
         """Return when something was last so."""
-        row = self._connection.execute("SELECT at FROM fact WHERE name = ?", (name,)).fetchone()
-        return parse_time(row[0]) if row else None
+        with self._reading():
+            row = self._connection.execute("SELECT at FROM fact WHERE name = ?", (name,)).fetchone()
+            return parse_time(row[0]) if row else None
 
     def drop_old(self, keep_days: int) -> None:
         """Drop ended runs of long ago, but the newest of each entry."""

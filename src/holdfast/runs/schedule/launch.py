@@ -21,7 +21,15 @@ from typing import Any, Protocol
 from holdfast.base.defaults import LOCK_VARIABLE
 from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
-from holdfast.errors import HoldfastError, Retry, RunLostError, RunOverdueError, Safety, ScheduleBusyError
+from holdfast.errors import (
+    HoldfastError,
+    LocalStateError,
+    Retry,
+    RunLostError,
+    RunOverdueError,
+    Safety,
+    ScheduleBusyError,
+)
 from holdfast.reliability.telemetry import TRACE_VARIABLE, trace_parent
 from holdfast.runs.alerting import ENTRY_VARIABLE
 from holdfast.runs.schedule.kinds import arguments_of
@@ -139,7 +147,10 @@ class ProcessLauncher:
         self._env = env
         self._program = program
         self._runs: dict[str, _Run] = {}
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise LocalStateError(f"the schedule's folder cannot be used ({error.strerror})") from None
 
     def start(self, entry: Entry, record: RunRecord) -> None:
         """Start an attempt; see :class:`Launcher`."""
@@ -166,7 +177,10 @@ class ProcessLauncher:
                 )
             finally:
                 os.close(out)
-            self._pid_file(record).write_text(str(process.pid))
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk: the run is under way, and only its next service misses this
+                self._pid_file(record).write_text(str(process.pid))
         finally:
             os.close(lock)  # the process holds it on
         self._runs[entry.name] = _Run(record, process)
@@ -187,7 +201,10 @@ class ProcessLauncher:
             if exit_code is None:
                 return None
         else:
-            lock = self._lock(name)
+            try:
+                lock = self._lock(name)
+            except OSError:  # nobody can say: it is looked at again
+                return None
             if lock is None:
                 return None
             os.close(lock)
@@ -199,7 +216,8 @@ class ProcessLauncher:
         elif run.asked_at is not None and outcome.code == RunLostError.code:
             outcome = Outcome(143, "interrupted", "the run was asked to stop", retry=Retry.LATER)
         for path in (self._out(run.record), self._pid_file(run.record)):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
         return Ended(run.record, outcome, alerts)
 
     def stop(self, name: str, *, overdue: bool = False) -> None:
@@ -282,5 +300,5 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     record = json.loads(line)
                     if isinstance(record, dict):
                         yield record
-    except FileNotFoundError:
+    except OSError:  # gone, or the disk does not give it: what was read counts, and the exit code
         return

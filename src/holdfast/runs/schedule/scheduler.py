@@ -6,6 +6,7 @@ finds a run that nobody holds, and tries it again.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -78,6 +79,8 @@ class Scheduler:
         self._waiting: set[str] = set()
         """Entries that would start, but for the limit or their group."""
         self._running: dict[str, RunRecord] = {}
+        self._ended: deque[Ended] = deque()
+        """Attempts that ended and are not in the book yet."""
         self._offset: float | None = None
         self._began: dict[str, float] = {}
         for record in book.running():
@@ -95,8 +98,8 @@ class Scheduler:
         """Do all that is due now; return when to look again at the latest. Without `start`, nothing new begins."""
         now = self._env.now()
         self._heed_clock(now)
-        for ended in self._launcher.poll():
-            self._end(ended)
+        self._ended.extend(self._launcher.poll())
+        self._end_all()
         self._stop_what_must(now)
         if start:
             self._start_asked(now)
@@ -180,16 +183,23 @@ class Scheduler:
                 if known is not None
                 else Outcome(1, "run-not-started", "the run's process could not be started", retry=Retry.LATER)
             )
-            self._end(Ended(record, outcome))
+            self._ended.append(Ended(record, outcome))
+            self._end_all()
+
+    def _end_all(self) -> None:
+        """Take up every attempt that ended. One that the book does not take is kept for the next step."""
+        while self._ended:
+            self._end(self._ended[0])
+            self._ended.popleft()
 
     def _end(self, ended: Ended) -> None:
         record, outcome = ended.record, ended.outcome
-        self._running.pop(record.name, None)
         entry = self.entries.get(record.name) or Entry(record.name, "gone")
         now = self._env.now()
         state, next_at = after_attempt(entry, record, outcome, now)
         attempt = record.attempt - 1 if state is RunState.WAITING and outcome.exit_code in _STOPPED else record.attempt
         self._book.end(record, outcome, state, next_at, attempt=attempt)
+        self._running.pop(record.name, None)
         if record.name in self.entries:
             self._remember(
                 replace(

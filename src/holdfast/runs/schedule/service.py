@@ -9,10 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from holdfast.errors import (
     Safety,
     ScheduleBusyError,
     StoreUnreachableError,
+    UsageError,
 )
 from holdfast.reliability.objectives import endangered
 from holdfast.runs.alerting import origin_of
@@ -39,7 +41,7 @@ from holdfast.runs.schedule.launch import Ended, Launcher
 from holdfast.runs.schedule.records import Entry, RunState
 from holdfast.runs.schedule.scheduler import RUN_ALERTS, Scheduler, alert_of
 from holdfast.runs.schedule.sdnotify import Supervisor
-from holdfast.runs.schedule.teller import Teller
+from holdfast.runs.schedule.teller import Direct, Teller
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -50,9 +52,11 @@ if TYPE_CHECKING:
     from holdfast.runs.options import Cancel
     from holdfast.runs.schedule.book import ScheduleBook
 
-__all__ = ["BackgroundReader", "Service", "Stop", "service_lock"]
+__all__ = ["BackgroundReader", "Service", "Stop", "service_lock", "state_alert"]
 
 ROUND_SECONDS = 60.0
+AGAIN_SECONDS = 60.0
+"""A step of the scheduler that failed is tried again after this."""
 VAULT_SECONDS = 900.0
 SLEEP_SECONDS_MAX = 2.0
 END_SECONDS_MAX = 150.0
@@ -60,8 +64,10 @@ _KEEP_SECONDS = 86400.0
 _VAULT_ORIGIN = "vault"
 _REACH_ORIGIN = "reach"
 _CLOCK_ORIGIN = "clock"
+_METRICS_ORIGIN = "metrics"
 _CLOCK_SECONDS = 3600.0
 _READ_SECONDS_MAX = 600.0
+_UNREPORTED_MAX = 1000
 
 
 class Stop:
@@ -124,9 +130,17 @@ def service_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ScheduleBusyError("another `holdfast schedule run` is at work on this host") from None
+        except OSError as error:
+            raise LocalStateError(f"the schedule's lock cannot be used ({error.strerror})") from None
         yield
     finally:
         os.close(lock)
+
+
+def state_alert(error: HoldfastError) -> Alert:
+    """Return the alert of what keeps the service's books from being used."""
+    next_step = "see to the disk of the state directory, then restart the service: it sets a damaged book aside."
+    return Alert(error.code, "schedule", error.what, error.safety, Retry.NEVER, error.safe, next_step)
 
 
 @dataclass(slots=True)
@@ -146,12 +160,20 @@ class Service:
     """Who tells people aside; None: the desk does it in the loop."""
     exporter: Exporter | None = None
     """Where spans of runs and figures go, if a collector is configured."""
+    direct: Direct | None = None
+    """Who tells people of what keeps the books from being used."""
     facts: VaultFacts | None = None
     report: StatusReport | None = None
     _vault_read_at: float = float("-inf")
     _round_at: float = float("-inf")
     _kept_at: float = float("-inf")
     _clock_at: float = float("-inf")
+    _step_at: float = float("-inf")
+    _serve_at: float = float("-inf")
+    _is_serving: bool = False
+    _unsent: bool = False
+    _unreported: deque[tuple[Entry, Ended, RunState]] = field(default_factory=lambda: deque(maxlen=_UNREPORTED_MAX))
+    """Runs that ended and that the alert book has not taken."""
 
     def run(self, stop: Stop) -> None:
         """Work until `stop` is set."""
@@ -167,24 +189,59 @@ class Service:
         self.desk.alive = lambda: self.manager.tell(WATCHDOG=1)
         if self.book.lost:
             self._report_lost_book()
-        with serving(self.settings.monitoring.listen, lambda: self.report):
+        with ExitStack() as stack:
+            self._serve(stack)
             self.manager.tell(READY=1, STATUS=f"{len(self.entries)} entries")
             self.log.say("info", "started", f"{len(self.entries)} entries, {len(scheduler.running)} runs under way")
             while not stop.is_set():
                 wake = self.turn(scheduler)
+                self._serve(stack)
                 seconds = (wake - self.env.now()).total_seconds()
                 stop.wait(min(self._sleep_max(), max(0.05, seconds)))
             self._stop(scheduler)
 
+    def _serve(self, stack: ExitStack) -> None:
+        """Give out metrics where the configuration says. A port that cannot be had is an alert, and tried again in a minute."""
+        now = self.env.monotonic()
+        if self._is_serving or not self.settings.monitoring.listen or now - self._serve_at < AGAIN_SECONDS:
+            return
+        self._serve_at = now
+        alerts = []
+        try:
+            stack.enter_context(serving(self.settings.monitoring.listen, lambda: self.report))
+            self._is_serving = True
+        except UsageError as error:
+            alerts.append(
+                Alert(
+                    "metrics-not-served", "metrics", error.what, Safety.UNTOUCHED, Retry.NEVER,
+                    "runs start and alerts are told as ever; only who fetches figures from here gets none.", error.next,
+                )
+            )  # fmt: skip
+            self.log.event(alerts[0])
+        with self._guarded("metrics"):
+            self.desk.reconcile(alerts, origin=_METRICS_ORIGIN)
+
     def turn(self, scheduler: Scheduler) -> datetime:
         """Do one turn of the loop; return when the scheduler has something to do again."""
-        wake = scheduler.step()
+        wake = self._step(scheduler)
         now = self.env.monotonic()
         if now - self._round_at >= ROUND_SECONDS:
             self._round_at = now
             self._round()
         self.manager.tell(WATCHDOG=1, STATUS=f"{len(scheduler.running)} runs under way")
         return wake
+
+    def _step(self, scheduler: Scheduler) -> datetime:
+        """Let the scheduler do its step; one that fails (a full disk, a book that is damaged) is tried again in a minute."""
+        now = self.env.monotonic()
+        if now >= self._step_at:
+            wakes: list[datetime] = []
+            with self._guarded("schedule"):
+                wakes.append(scheduler.step())
+            if wakes:
+                return wakes[0]
+            self._step_at = now + AGAIN_SECONDS
+        return self.env.now() + timedelta(seconds=self._step_at - now)
 
     def _sleep_max(self) -> float:
         watchdog = self.manager.watchdog_seconds
@@ -200,19 +257,34 @@ class Service:
         )  # fmt: skip
         if self.exporter is not None:
             self.exporter.run_ended(entry, ended, self.env.now())
-        with self._guarded("alerts"):
-            given = frozenset((alert.code, alert.subject) for alert in ended.alerts)
-            for alert in ended.alerts:
-                self.desk.report(alert, origin=origin_of(entry.name))
-            worth = alert_of(entry, outcome, state)
-            if state is RunState.DONE:
-                self.desk.book.settle(origin=origin_of(entry.name), keep=given)
-                keep = frozenset({(worth.code, worth.subject)}) if worth is not None else frozenset()
-                self.desk.book.settle(origin=RUN_ALERTS, subject=entry.name, keep=keep)
-            if worth is not None:
-                self.log.event(worth)
-                self.desk.report(worth, origin=RUN_ALERTS)
+        worth = alert_of(entry, outcome, state)
+        if worth is not None:
+            self.log.event(worth)
+        self._unreported.append((entry, ended, state))
+        self._report_ended()
         self._vault_read_at = self._round_at = float("-inf")
+
+    def _report_ended(self) -> None:
+        """Report what ended runs are worth; what the alert book does not take now is reported in a later round."""
+        for _ in range(len(self._unreported)):
+            ended, taken = self._unreported.popleft(), False
+            with self._guarded("alerts"):
+                self._report_end(*ended)
+                taken = True
+            if not taken:
+                self._unreported.append(ended)
+
+    def _report_end(self, entry: Entry, ended: Ended, state: RunState) -> None:
+        given = frozenset((alert.code, alert.subject) for alert in ended.alerts)
+        for alert in ended.alerts:
+            self.desk.report(alert, origin=origin_of(entry.name))
+        worth = alert_of(entry, ended.outcome, state)
+        if state is RunState.DONE:
+            self.desk.book.settle(origin=origin_of(entry.name), keep=given)
+            keep = frozenset({(worth.code, worth.subject)}) if worth is not None else frozenset()
+            self.desk.book.settle(origin=RUN_ALERTS, subject=entry.name, keep=keep)
+        if worth is not None:
+            self.desk.report(worth, origin=RUN_ALERTS)
 
     def _report_lost_book(self) -> None:
         with self._guarded("alerts"):
@@ -250,6 +322,7 @@ class Service:
         facts = self.facts or VaultFacts(now, error="unread")
         with self._guarded("objectives"):
             self._reconcile(facts, now)
+        self._report_ended()
         with self._guarded("alerts"):
             self._log_round(self.teller() if self.teller is not None else self.desk.round())
         with self._guarded("metrics"):
@@ -257,12 +330,23 @@ class Service:
             self.report = make_report(self.settings, self.entries, facts, self.book, live, now)
             if self.exporter is not None:
                 self.exporter.figures(self.report)
+                self._log_exporter(self.exporter)
             if self.settings.monitoring.textfile:
                 write_textfile(self.report, self.settings.monitoring.textfile)
         if self.env.monotonic() - self._kept_at >= _KEEP_SECONDS:
             self._kept_at = self.env.monotonic()
             with self._guarded("book"):
                 self.book.drop_old(self.settings.scheduler.keep_days)
+
+    def _log_exporter(self, exporter: Exporter) -> None:
+        """Log that the collector takes nothing, once, and that it takes what it gets again."""
+        failure = exporter.failure
+        if bool(failure) is not self._unsent:
+            self._unsent = bool(failure)
+            level, text = (
+                ("warning", f"the collector takes nothing ({failure})") if failure else ("info", "it is sent again")
+            )
+            self.log.say(level, "telemetry-failed" if failure else "telemetry-sent", text, dropped=exporter.dropped)
 
     def _log_round(self, done: Round | None) -> None:
         if done is not None and done.failed:
@@ -291,11 +375,22 @@ class Service:
 
     @contextmanager
     def _guarded(self, part: str) -> Iterator[None]:
-        """Log what a part of the round failed with; the loop must go on."""
+        """Log what a part of the loop failed with, and tell people if it is this host's disk; the loop must go on."""
         try:
             yield
         except HoldfastError as error:
-            self.log.say("critical", "service-part-failed", error.what, part=part, code=error.code)
+            self._failed(part, error)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self._failed(part, LocalStateError(f"the schedule's local state cannot be used ({reason})"))
+        except Exception as error:  # noqa: BLE001 - no fault of one part ends the service; its text may hold a path
+            self._failed(part, InternalError(f"a part of the service failed: {type(error).__name__}"))
+
+    def _failed(self, part: str, error: HoldfastError) -> None:
+        self.log.say("critical", "service-part-failed", error.what, part=part, code=error.code)
+        if self.direct is not None and isinstance(error, LocalStateError | InternalError):
+            # The book of alerts lies on the same disk, or is what fails.
+            self.direct(state_alert(error))
 
     def _stop(self, scheduler: Scheduler) -> None:
         """End in order: runs keep their checkpoints; what does not end in time is left to the next service."""
@@ -304,8 +399,13 @@ class Service:
         deadline = self.env.monotonic() + END_SECONDS_MAX
         while scheduler.running and self.env.monotonic() < deadline:
             self.env.sleep(0.2)
-            scheduler.step(start=False)
             self.manager.tell(WATCHDOG=1)
+            stepped = False
+            with self._guarded("schedule"):
+                scheduler.step(start=False)
+                stepped = True
+            if not stepped:
+                break
         self.log.say("info", "stopped", f"{len(scheduler.running)} runs go on without the service")
         with self._guarded("alerts"):
             self._log_round(self.teller.last() if self.teller is not None else self.desk.round())

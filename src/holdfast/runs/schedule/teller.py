@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, InternalError
 from holdfast.reliability.alerts.desk import Round
 
-__all__ = ["Teller"]
+if TYPE_CHECKING:
+    from holdfast.base.environment import Environment
+    from holdfast.base.events import Alert
+
+__all__ = ["Direct", "Teller"]
 
 PATIENCE_SECONDS = 1.0
+DIRECT_SECONDS = 3600.0
+"""How often people are told, past the book, that it cannot be used."""
 LAST_SECONDS = 10.0
 """How long the end of the service waits for the messages that are on their way."""
 
@@ -78,3 +85,38 @@ class Teller:
             self._found.append(error)
         except Exception as error:  # noqa: BLE001 - a thread's failure must be seen; its text may hold an address
             self._found.append(InternalError(f"people could not be told: {type(error).__name__}"))
+
+
+class Direct:
+    """Tells people past the alert book, aside: at most once an hour, for what keeps the book from working lasts."""
+
+    def __init__(self, tell: Callable[[Alert], int], env: Environment) -> None:
+        """Take what tells of an alert and returns how many messages went."""
+        self._tell = tell
+        self._env = env
+        self._thread: threading.Thread | None = None
+        self._told_at = float("-inf")
+        self.failure = ""
+        """Why nobody was told the last time; empty: somebody was."""
+
+    def __call__(self, alert: Alert) -> None:
+        """Tell of an alert, unless people were told within the hour, or are being told now."""
+        busy = self._thread is not None and self._thread.is_alive()
+        if busy or self._env.monotonic() - self._told_at < DIRECT_SECONDS:
+            return
+        self._thread = threading.Thread(target=self._work, args=(alert,), name="alerts-direct", daemon=True)
+        self._thread.start()
+
+    def _work(self, alert: Alert) -> None:
+        try:
+            if self._tell(alert):
+                self._told_at, self.failure = self._env.monotonic(), ""
+            else:
+                self.failure = "no channel took the message"
+        except Exception as error:  # noqa: BLE001 - a thread's failure must be seen; its text may hold an address
+            self.failure = error.what if isinstance(error, HoldfastError) else type(error).__name__
+
+    def wait(self) -> None:
+        """Wait a while until those who are being told were told."""
+        if self._thread is not None:
+            self._thread.join(LAST_SECONDS)
