@@ -8,6 +8,7 @@ and a prune go on beside locks, and take what is left when they have ended. So d
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,9 @@ import holdfast
 from holdfast import engine
 from holdfast.base.environment import ManualClock
 from holdfast.errors import DamageError, PinnedError, StoreRefusedError, StoreRetainedError
+from holdfast.reliability.audit import PublicKey, SignedHead
+from holdfast.reliability.audit.head import new_key, sign_head
+from holdfast.repository.anchors import put_anchor
 from holdfast.repository.locks import needed_objects
 from holdfast.runs import locking
 from holdfast.runs.compliance import gather
@@ -281,6 +285,45 @@ def test_anchors_of_the_audit_log_are_retained_for_six_years(ground):
     assert max(anchors.values()) >= ground.clock.now() + 6 * 365 * DAY - DAY
     assert ground.vault._vault.trail.retained_until() == max(anchors.values())
     assert gather(ground.vault._vault, None).audit_retained == max(anchors.values())
+
+
+def test_the_store_is_asked_for_the_lock_and_no_file_of_this_host(ground, tmp_path):
+    source = tmp_path / "plain source"
+    source.mkdir()
+    with holdfast.Vault.create(str(tmp_path / "plain"), key_file=tmp_path / "plain key", env=ground.env) as vault:
+        vault.backup(source, label="ward", options=OPTIONS)
+        assert vault._vault.trail.anchored()
+        (vault._vault.trail.folder / "retained").write_text("2033-01-01T00:00:00.000000Z\n")
+        assert gather(vault._vault, None).audit_retained is None
+    ground.backup()
+    trail = ground.vault._vault.trail
+    (name,) = (name for name in ground.store._retained if name.startswith("audit/"))
+    del ground.store._retained[name]
+    assert trail.retained_until() is None, "what was retained once is not what is retained"
+    ground.store.refuses = "audit/"
+    assert trail.retained_until() is None
+    (trail.folder / "log.json").unlink()
+    assert trail.retained_until() is None
+
+
+def test_a_planted_head_does_not_keep_the_true_one_from_being_retained(ground):
+    ground.backup()
+    vault = ground.vault._vault
+    log = vault.trail.log()
+    (true,) = (name for name in ground.store.objects if name.startswith(f"audit/{log.id}/"))
+    key = new_key("ed25519", ground.env)
+    planted = sign_head(key, SignedHead(log.id, 99_999_999, "00" * 32, "00" * 32, ground.clock.now()))
+    put_anchor(vault.repository, planted, PublicKey.of(key), "ward")
+    put_anchor(
+        vault.repository, replace(planted, size=99_999_998), log.public, "ward"
+    )  # which the log's key did not sign
+    put_anchor(vault.repository, replace(planted, size=99_999_997), PublicKey("none"), "ward")
+    ground.store.objects[f"audit/{log.id}/99999996"] = b"damaged"
+    ground.store._retained.clear()
+    vault.trail.retain_all(ground.events.append)
+    found = {name for name in ground.store._retained if name.startswith("audit/")}
+    assert found == {true, f"audit/{log.id}/99999999"}
+    assert vault.trail.retained_until() == ground.store._retained[true]
 
 
 def test_an_anchor_that_is_not_retained_is_an_alert(ground):

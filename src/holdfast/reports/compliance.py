@@ -98,7 +98,7 @@ class ComplianceFacts:
     audit_problems: int = 0
     audit_anchored: int = 0
     audit_retained: datetime | None = None
-    """Until when the store retains the newest head that this host anchored; None if it cannot."""
+    """Until when the store says that it retains the newest head of the log; None if it does not, or cannot."""
     audit_root: str = ""
     audit_since: datetime | None = None
     collectors_tls: int = 0
