@@ -17,7 +17,7 @@ CODES = {
     "key-wrong": 6, "not-permitted": 6, "held": 6, "pinned": 6, "retention": 6, "store": 7, "store-unreachable": 7,
     "store-full": 7, "store-refused": 7, "damage": 4, "object-missing": 4, "vault-exists": 2, "version": 1,
     "limit": 1, "volume-snapshot": 1, "volume-unsuitable": 1, "volume-busy": 1, "frozen-elsewhere": 1,
-    "alert-missing": 5, "reply-refused": 6, "channel-failed": 1, "channel-driver-missing": 1, "schedule-busy": 1,
+    "alert-missing": 5, "reply-refused": 6, "channel-failed": 1, "channel-driver-missing": 1, "recipient-missing": 1, "schedule-busy": 1,
     "run-lost": 1, "run-overdue": 1, "audit-unavailable": 1, "audit-damaged": 4, "approval-missing": 6,
     "breaker-open": 7, "store-capability": 7, "store-access": 7, "store-clock": 7, "store-retained": 7,
     "spool-full": 7, "medium": 1, "medium-gap": 1, "medium-damaged": 4, "receipt": 1, "drill": 1, "drill-missing": 5,

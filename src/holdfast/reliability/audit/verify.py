@@ -167,7 +167,8 @@ def verify_log(
     """Verify a log's files. Without `public` the log's own description says which key; an auditor gives the one he kept.
 
     `anchored` are heads from elsewhere (the vault, another machine, paper). A log without any record is sound if it is this host's
-    own, `living` one, which may be new; a copy of nothing proves nothing. `FileNotFoundError` if there is no log, `AuditDamagedError` if its description cannot be read, `UsageError` if the key is none.
+    own, `living` one, which may be new; a copy of nothing proves nothing. `FileNotFoundError` if there is no log,
+    `AuditDamagedError` if its description cannot be read, `UsageError` if the key is none.
     """
     began = env.monotonic()
     meta = files.read_meta(folder)
