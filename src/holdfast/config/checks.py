@@ -27,6 +27,7 @@ __all__ = [
     "Key",
     "channel_kinds",
     "job_kinds",
+    "nobody_told",
     "slots_of",
 ]
 
@@ -153,6 +154,18 @@ def _check_levels(settings: Settings) -> Iterator[Fault]:
                 yield (*key, "contacts", at), f"there is no contact {contact}"
         if not set(level.contacts) & set(settings.contacts):
             yield (*key, "contacts"), f"at level {place + 1} nobody can be reached"
+    named = {contact for level in settings.escalation.levels for contact in level.contacts}
+    if named and named <= set(settings.contacts) and all(level.contacts for level in settings.escalation.levels):
+        for contact in sorted(set(settings.contacts) - named - set(settings.alerts.digest_contacts)):
+            yield (
+                ("contacts", contact),
+                "would never be told anything: no level of the escalation names them, nor the digest",
+            )
+
+
+def nobody_told(settings: Settings) -> bool:
+    """Return whether there is a schedule, and nobody who would hear of what fails. It is valid, and said wherever it is seen."""
+    return bool(settings.schedule) and not settings.contacts
 
 
 def _check_rows(settings: Settings) -> Iterator[Fault]:
@@ -279,7 +292,7 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...]
     (frozenset({"alerts", "channels"}), _check_channels),
     (frozenset({"alerts", "channels", "contacts"}), _check_contacts),
     (frozenset({"alerts", "contacts"}), _check_digest),
-    (frozenset({"contacts", "escalation"}), _check_levels),
+    (frozenset({"alerts", "contacts", "escalation"}), _check_levels),
     (frozenset({"contacts", "escalation"}), _check_rows),
     (frozenset({"scheduler", "schedule", "jobs", "services", "alerts"}), _check_schedule),
     (frozenset({"jobs", "services"}), rpo_faults),

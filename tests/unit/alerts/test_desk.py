@@ -296,7 +296,9 @@ heartbeat_channel = "log"
     assert kinds == ["alert", "alert", "heartbeat"]
     assert {record.subject for record in desk.book.live()} == {"ehr", "hook"}
     levels = (
-        text + '[[escalation.levels]]\ncontacts = ["berta"]\n[[escalation.rows]]\nsafety = "intact"\nretry = "never"\n'
+        text
+        + 'digest_contacts = ["anna"]\n[[escalation.levels]]\ncontacts = ["berta"]\n'
+        + '[[escalation.rows]]\nsafety = "intact"\nretry = "never"\n'
     )
     policy = policy_of(config.loads(levels, environ={}).settings)
     assert [level.contacts for level in policy.levels] == [("berta",)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast import config
+from holdfast.config.checks import nobody_told
 from holdfast.config.objectives import rpo_of
 from holdfast.errors import ConfigError
 from option_cases import HEAD
@@ -240,6 +241,10 @@ ALONE = {
         '[schedule.a]\nkind = "verify"\nafter = ["a"]\n',
         "can never run: it waits for itself",
     ),
+    "a contact in no level": (
+        ANNA + '[contacts.berta]\nchannels = ["a"]\n[[escalation.levels]]\ncontacts = ["anna"]\n',
+        "contacts.berta: would never be told anything",
+    ),
     "a digest for nobody": (
         '[schedule.a]\nkind = "digest"\nevery_seconds = "1d"\n',
         "nobody would get it",
@@ -266,3 +271,16 @@ def test_all_of_them_are_said_at_once():
         '[alerts]\ndigest_contacts = ["b"]\n',
     )
     assert len(problems_of(HEAD + "".join(parts))) == 8
+
+
+def test_who_gets_the_digest_needs_no_level():
+    text = ANNA + '[contacts.berta]\nchannels = ["a"]\n[alerts]\ndigest_contacts = ["berta"]\n'
+    text += '[[escalation.levels]]\ncontacts = ["anna"]\n'
+    assert set(config.loads(HEAD + text, environ={}).settings.contacts) == {"anna", "berta"}
+
+
+def test_a_schedule_of_which_nobody_hears_is_known():
+    entry = '[schedule.proof]\nkind = "verify"\nevery_seconds = "1d"\n'
+    assert nobody_told(config.loads(HEAD + entry, environ={}).settings)
+    assert not nobody_told(config.loads(HEAD + entry + ANNA, environ={}).settings)
+    assert not nobody_told(config.loads(HEAD, environ={}).settings)
