@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["PACK_BYTES", "PACK_BYTES_MAX", "PARITY_ROWS", "UNDO_DAYS"]
+__all__ = ["LOOPBACK", "PACK_BYTES", "PACK_BYTES_MAX", "PARITY_ROWS", "UNDO_DAYS"]
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Names of this host: what is said to them in the clear never leaves it."""
 
 PACK_BYTES = 32 << 20
 """Where a pack is closed. Several are held in memory at once: larger ones would not fit the 256 MiB a run may take."""

@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from itertools import pairwise
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from holdfast.base.calendar import WEEK_MINUTES, CronSlots, IntervalSlots, Slots, Window, zone_of
+from holdfast.base.defaults import LOOPBACK
 from holdfast.config.objectives import rpo_faults, rpo_of
 from holdfast.config.schema import ScheduleSettings, Settings
 from holdfast.config.schema.alerts import ChannelSettings
@@ -91,11 +93,30 @@ def _check_channels(settings: Settings) -> Iterator[Fault]:
         for need in CHANNEL_NEEDS.get(channel.kind, ()):
             if not getattr(channel, need):
                 yield (*key, need), f"is required by a channel of kind {channel.kind}"
+        if _in_the_clear(channel):
+            yield (*key, "security"), "the password would go over the network in the clear: set `starttls` or `tls`"
         if text := _syslog_fault(channel):
             yield (*key, "host"), text
     beat = settings.alerts.heartbeat_channel
     if beat and beat not in settings.channels:
         yield ("alerts", "heartbeat_channel"), f"there is no channel {beat}"
+
+
+def _in_the_clear(channel: ChannelSettings) -> bool:
+    known = channel.username and channel.password is not None
+    return bool(known and channel.kind == "mail" and channel.security == "none" and channel.host not in LOOPBACK)
+
+
+def _check_telemetry(settings: Settings) -> Iterator[Fault]:
+    said = settings.telemetry
+    try:
+        parts = urlsplit(said.endpoint)
+        host = parts.hostname or ""
+    except ValueError:
+        yield ("telemetry", "endpoint"), "not an address"
+        return
+    if said.token is not None and parts.scheme == "http" and host not in LOOPBACK:
+        yield ("telemetry", "endpoint"), "the token would go over the network in the clear: use https"
 
 
 def _syslog_fault(channel: ChannelSettings) -> str:
@@ -295,6 +316,7 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...]
     (frozenset({"alerts", "contacts", "escalation"}), _check_levels),
     (frozenset({"contacts", "escalation"}), _check_rows),
     (frozenset({"scheduler", "schedule", "jobs", "services", "alerts"}), _check_schedule),
+    (frozenset({"telemetry"}), _check_telemetry),
     (frozenset({"jobs", "services"}), rpo_faults),
     (frozenset({"retry", "breaker"}), _check_retry),
 )

@@ -241,6 +241,18 @@ ALONE = {
         '[schedule.a]\nkind = "verify"\nafter = ["a"]\n',
         "can never run: it waits for itself",
     ),
+    "a password of mail in the clear": (
+        '[channels.m]\nkind = "mail"\nhost = "h"\nsender = "x@y"\nusername = "u"\npassword = "env:P"\n',
+        "channels.m.security: the password would go over the network in the clear",
+    ),
+    "a token in the clear": (
+        '[telemetry]\nendpoint = "http://otel.hospital.example:4318"\ntoken = "env:T"\n',
+        "telemetry.endpoint: the token would go over the network in the clear",
+    ),
+    "a collector that is no address": (
+        '[telemetry]\nendpoint = "http://[otel"\n',
+        "telemetry.endpoint: not an address",
+    ),
     "a contact in no level": (
         ANNA + '[contacts.berta]\nchannels = ["a"]\n[[escalation.levels]]\ncontacts = ["anna"]\n',
         "contacts.berta: would never be told anything",
@@ -284,3 +296,17 @@ def test_a_schedule_of_which_nobody_hears_is_known():
     assert nobody_told(config.loads(HEAD + entry, environ={}).settings)
     assert not nobody_told(config.loads(HEAD + entry + ANNA, environ={}).settings)
     assert not nobody_told(config.loads(HEAD, environ={}).settings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[channels.m]\nkind = "mail"\nhost = "127.0.0.1"\nsender = "x@y"\nusername = "u"\npassword = "env:P"\n',
+        '[channels.m]\nkind = "mail"\nhost = "h"\nsender = "x@y"\nusername = "u"\npassword = "env:P"\nsecurity = "tls"\n',
+        '[telemetry]\nendpoint = "http://[::1]:4318"\ntoken = "env:T"\n',
+        '[telemetry]\nendpoint = "https://otel.hospital.example"\ntoken = "env:T"\n',
+        '[telemetry]\nendpoint = "http://otel.hospital.example"\n',
+    ],
+)
+def test_a_secret_that_stays_here_or_is_sealed_may_be_sent(text):
+    assert config.loads(HEAD + text, environ={}).settings
