@@ -13,7 +13,7 @@ from datetime import date, timedelta
 
 from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
-from holdfast.errors import ChannelError, HoldfastError, RecipientMissingError, Retry, Safety
+from holdfast.errors import ChannelError, HoldfastError, RecipientMissingError, ReplyRefusedError, Retry, Safety
 from holdfast.reliability.alerts.book import AlertBook
 from holdfast.reliability.alerts.messages import (
     closing_message,
@@ -62,6 +62,8 @@ class Round:
     """Messages that no channel took."""
     held: int
     """Alerts and contacts that quiet hours or a storm hold back."""
+    refused: int = 0
+    """Files in the folder of replies that were not accepted."""
 
 
 class AlertDesk:
@@ -112,8 +114,9 @@ class AlertDesk:
         """
         self._silent.clear()
         self._began = self._env.monotonic()
+        refused = 0
         if self._reply_folder:
-            take_replies(self._reply_folder, self.book, self.policy)
+            _, refused = take_replies(self._reply_folder, self.book, self.policy, self._reply_refused)
         self.book.reopen_overdue(self.policy.acknowledged_seconds)
         self._probe()
         sent = failed = held = 0
@@ -135,7 +138,17 @@ class AlertDesk:
         if now - self._dropped_old >= _KEEP_CHECK_SECONDS:
             self.book.drop_old(self.policy.keep_days)
             self._dropped_old = now
-        return Round(sent, failed, held)
+        return Round(sent, failed, held, refused)
+
+    def _reply_refused(self, why: str) -> None:
+        """Tell people that a reply was refused: whoever sent it believes that the alert is answered."""
+        kind = ReplyRefusedError
+        self.report(
+            Alert(
+                kind.code, "replies", f"a reply was refused: {why}", Safety.INTACT, Retry.NEVER, kind.safe, kind.next
+            ),
+            origin="reply",
+        )
 
     def _plan(self) -> tuple[list[tuple[Notice, list[AlertRecord]]], int]:
         now = self._env.now()
