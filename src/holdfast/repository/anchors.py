@@ -143,10 +143,15 @@ def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], 
 
 
 def logs_of_host(repository: Repository, host: str) -> frozenset[str]:
-    """Return the ids of all logs that a host ever anchored."""
-    found = set()
-    for log in repository.home.ids(PREFIX):
-        anchors, _ = read_anchors(repository, log)
-        if any(anchor.host == digest_of(host) for anchor in anchors[:1]):
-            found.add(log)
-    return frozenset(found)
+    """Return the ids of all logs that a host ever anchored, by the first anchor of each that can be read."""
+    wanted = digest_of(host)
+    return frozenset(log for log in repository.home.ids(PREFIX) if _host_of(repository, log) == wanted)
+
+
+def _host_of(repository: Repository, log: str) -> str:
+    for number in repository.home.numbers(f"{PREFIX}/{log}"):
+        try:
+            return _read(repository, log, number).host
+        except DamageError:
+            continue
+    return ""

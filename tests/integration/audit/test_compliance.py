@@ -247,6 +247,7 @@ def test_facts_come_from_the_records(configured):
     with open_schedule_book(vault._vault.env) as book:
         book.since("nightly")
         run = book.begin("nightly", vault._vault.env.now())
+        assert run is not None
         book.end(run, Outcome(0), RunState.DONE, None)
     report = vault.compliance()
     found = {finding.id: finding for finding in report.findings}
