@@ -216,11 +216,13 @@ def test_status_of_little_and_of_the_worst(place, run, monkeypatch):
         packs_pending=3,
         bytes_pending=5000,
         scheduler_silent=True,
+        nobody_told=True,
     )
     monkeypatch.setattr("holdfast.runs.status.status", lambda _config: waiting)
     assert "PENDING: 3 packs (5 kB) wait for a store" in run("status")[1]
     assert "SUSPICIOUS: 2 snapshots" in run("status")[1]
     assert "IT DOES NOT RUN" in run("status")[1]
+    assert "NOBODY IS TOLD" in run("status")[1]
     line = run("status", "--check")[1]
     for said in (
         "1 sources were never backed up",

@@ -554,7 +554,14 @@ def test_config_is_shown_explained_checked_and_sampled(vault, run, config):
     assert {"type": "setting", "key": "verify.sample", "value": "0.5", "origin": "file site.toml:19"} in lines_of(out)
     _, out, _ = run("config", "explain", "limits.read_bytes_per_s")
     assert "4.1 kB/s" in out
-    assert "site.toml is valid: 2 jobs." in run("config", "check")[1]
+    code, out, _ = run("config", "check")
+    assert "site.toml is valid: 2 jobs." in out
+    assert "nobody is told" not in out
+    plain = config.read_text()
+    config.write_text(plain + '\n[schedule.proof]\nkind = "verify"\nevery_seconds = "1d"\n')
+    code, out, _ = run("config", "check")
+    assert (code, "note: nobody is told when a run of the schedule fails" in out) == (0, True)
+    config.write_text(plain)
     assert "[jobs.ehr]" in run("config", "sample")[1]
     config.write_text("[vault]\nurl = 3\n[nonsense]\n")
     code, _, err = run("config", "check")

@@ -22,9 +22,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from holdfast import config
 from holdfast.base.environment import ManualClock, system
 from holdfast.config import ChannelSettings
-from holdfast.errors import ChannelDriverMissingError, ChannelError, ConfigError, Safety
+from holdfast.errors import ChannelDriverMissingError, ChannelError, ConfigError, RecipientMissingError, Safety
+from holdfast.reliability.alerts.configured import make_desk
 from holdfast.reliability.notify import Message, build, chat
 from holdfast.reliability.notify.delivery import Deliveries
 from holdfast.reliability.notify.registry import maker_of
@@ -116,6 +118,32 @@ def test_mail_goes_over_tls_to_a_server_that_proves_its_name(tmp_path, certifica
             channel("mail", **said).send(MESSAGE)
         with pytest.raises(ChannelError, match="trusted certificates cannot be read"):
             channel("mail", ca_file=str(tmp_path / "none"), **said).send(MESSAGE)
+
+
+def test_mail_to_contacts_alone_is_tested_at_a_contact(tmp_path):
+    """The example of docs/alerts.md: the channel has no recipients, the contacts have addresses."""
+    with mail_server(tmp_path) as server:
+        text = f"""[vault]
+url = "/v"
+[channels.mail]
+kind = "mail"
+host = "127.0.0.1"
+port = {server.port}
+sender = "holdfast@north"
+[contacts.on-call]
+channels = ["mail"]
+address = "on-call@north"
+[alerts]
+heartbeat_channel = "mail"
+"""
+        desk = make_desk(config.loads(text, environ={}).settings, ":memory:", system(), {})
+        assert desk.test("mail").delivered
+        assert desk.round().sent == 0, "only the sign of life, which is no alert"
+        assert [letter["To"] for letter in server.letters()] == ["on-call@north"] * 2
+        assert not desk.book.live()
+        desk.book.close()
+        with pytest.raises(RecipientMissingError, match="has no recipient"):
+            channel("mail", host="127.0.0.1", port=server.port, sender="a@b").send(replace(MESSAGE, address=""))
 
 
 def test_mail_tells_a_refusal_by_its_code_alone(tmp_path):

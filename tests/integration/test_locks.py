@@ -8,6 +8,8 @@ and a prune go on beside locks, and take what is left when they have ended. So d
 from __future__ import annotations
 
 import random
+import socket
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +19,10 @@ import holdfast
 from holdfast import engine
 from holdfast.base.environment import ManualClock
 from holdfast.errors import DamageError, PinnedError, StoreRefusedError, StoreRetainedError
+from holdfast.reliability.audit import PublicKey, SignedHead
+from holdfast.reliability.audit.head import new_key, sign_head
+from holdfast.repository import anchors
+from holdfast.repository.anchors import put_anchor
 from holdfast.repository.locks import needed_objects
 from holdfast.runs import locking
 from holdfast.runs.compliance import gather
@@ -276,11 +282,77 @@ def test_packs_are_locked_on_every_store_that_can(tmp_path):
 
 def test_anchors_of_the_audit_log_are_retained_for_six_years(ground):
     ground.backup()
-    anchors = {name: until for name, until in ground.store._retained.items() if name.startswith("audit/")}
-    assert anchors
-    assert max(anchors.values()) >= ground.clock.now() + 6 * 365 * DAY - DAY
-    assert ground.vault._vault.trail.retained_until() == max(anchors.values())
-    assert gather(ground.vault._vault, None).audit_retained == max(anchors.values())
+    heads = {name: until for name, until in ground.store._retained.items() if name.startswith("audit/")}
+    assert heads
+    assert max(heads.values()) >= ground.clock.now() + 6 * 365 * DAY - DAY
+    assert ground.vault._vault.trail.retained_until() == max(heads.values())
+    assert gather(ground.vault._vault, None).audit_retained == max(heads.values())
+
+
+def test_the_store_is_asked_for_the_lock_and_no_file_of_this_host(ground, tmp_path):
+    source = tmp_path / "plain source"
+    source.mkdir()
+    with holdfast.Vault.create(str(tmp_path / "plain"), key_file=tmp_path / "plain key", env=ground.env) as vault:
+        vault.backup(source, label="ward", options=OPTIONS)
+        assert vault._vault.trail.anchored()
+        (vault._vault.trail.folder / "retained").write_text("2033-01-01T00:00:00.000000Z\n")
+        assert gather(vault._vault, None).audit_retained is None
+    ground.backup()
+    trail = ground.vault._vault.trail
+    (name,) = (name for name in ground.store._retained if name.startswith("audit/"))
+    del ground.store._retained[name]
+    assert trail.retained_until() is None, "what was retained once is not what is retained"
+    ground.store.refuses = "audit/"
+    assert trail.retained_until() is None
+    (trail.folder / "log.json").unlink()
+    assert trail.retained_until() is None
+
+
+def test_a_planted_head_does_not_keep_the_true_one_from_being_retained(ground):
+    ground.backup()
+    vault = ground.vault._vault
+    log = vault.trail.log()
+    (true,) = (name for name in ground.store.objects if name.startswith(f"audit/{log.id}/"))
+    key = new_key("ed25519", ground.env)
+    planted = sign_head(key, SignedHead(log.id, 99_999_999, "00" * 32, "00" * 32, ground.clock.now()))
+    put_anchor(vault.repository, planted, PublicKey.of(key), "ward")
+    put_anchor(
+        vault.repository, replace(planted, size=99_999_998), log.public, "ward"
+    )  # which the log's key did not sign
+    put_anchor(vault.repository, replace(planted, size=99_999_997), PublicKey("none"), "ward")
+    ground.store.objects[f"audit/{log.id}/99999996"] = b"damaged"
+    ground.store._retained.clear()
+    vault.trail.retain_all(ground.events.append)
+    found = {name for name in ground.store._retained if name.startswith("audit/")}
+    assert found == {true, f"audit/{log.id}/99999999"}
+    assert vault.trail.retained_until() == ground.store._retained[true]
+
+
+def test_the_logs_of_a_host_are_known_by_one_anchor_each(ground, monkeypatch):
+    for _ in range(4):
+        ground.backup()
+        ground.clock.advance(DAY)
+    vault = ground.vault._vault
+    log, names = vault.trail.log().id, sorted(name for name in ground.store.objects if name.startswith("audit/"))
+    assert len(names) >= 4
+    asked, read = [], anchors._read
+
+    def counted(*where):
+        asked.append(where[1:])
+        return read(*where)
+
+    monkeypatch.setattr(anchors, "_read", counted)
+    host = socket.gethostname()
+    assert anchors.logs_of_host(vault.repository, host) == {log}
+    assert len(asked) == 1
+    assert anchors.logs_of_host(vault.repository, "elsewhere") == frozenset()
+    asked.clear()
+    ground.store.objects[names[0]] = b"damaged"
+    assert anchors.logs_of_host(vault.repository, host) == {log}
+    assert len(asked) == 2
+    for name in names:
+        ground.store.objects[name] = b"damaged"
+    assert anchors.logs_of_host(vault.repository, host) == frozenset()
 
 
 def test_an_anchor_that_is_not_retained_is_an_alert(ground):

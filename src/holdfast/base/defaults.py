@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["LOCK_VARIABLE", "PACK_BYTES", "PACK_BYTES_MAX", "PARITY_ROWS", "UNDO_DAYS"]
+__all__ = ["LOCK_VARIABLE", "LOOPBACK", "PACK_BYTES", "PACK_BYTES_MAX", "PARITY_ROWS", "UNDO_DAYS"]
 
 LOCK_VARIABLE = "HOLDFAST_SCHEDULE_LOCK"
 """In the environment of a scheduled run: the descriptor of the lock that says it lives."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Names of this host: what is said to them in the clear never leaves it."""
 
 PACK_BYTES = 32 << 20
 """Where a pack is closed. Several are held in memory at once: larger ones would not fit the 256 MiB a run may take."""

@@ -165,7 +165,11 @@ def resolve_command(*, numbers: Sequence[int], by: str, note: str, out: Output) 
 
 @alerts_command.command("test")
 @click.argument("channels", nargs=-1)
-@click.option("--address", default="", help="Where to send it, for a channel of mail; by default its recipients.")
+@click.option(
+    "--address",
+    default="",
+    help="Where to send it, for a channel of mail; by default its recipients, or a contact.",
+)
 @vault_options
 def test_command(*, channels: Sequence[str], address: str, place: Place, out: Output) -> int:
     """Send a test by channels (without names: by all) and show the receipts. Exit code 1 if one does not work.

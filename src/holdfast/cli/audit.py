@@ -237,10 +237,17 @@ def _check_proof(name: str, public: PublicKey | None, out: Output) -> int:
     return out.result("audit-proof", found, 0, [line for line in text if line])
 
 
+_UNPROVED = frozenset({"other-key", "unsigned"})
+"""Problems that are no change, but leave everything unproved."""
+
+
 def _verify_summary(report: LogReport) -> list[str]:
-    lines = [f"TAMPERED: {problem.kind}: {problem.text}" for problem in report.problems]
+    lines = [
+        f"{'UNPROVED' if problem.kind in _UNPROVED else 'TAMPERED'}: {problem.kind}: {problem.text}"
+        for problem in report.problems
+    ]
     if report.torn_bytes:
-        lines.append(f"note: {report.torn_bytes} bytes of a record that never was acknowledged stand at the end")
+        lines.append(f"note: {report.torn_bytes} bytes at the end are of a record that was cut short, or cut off since")
     if report.sound and report.signed < report.records:
         lines.append(f"note: the last {report.records - report.signed} records are not under a signed head yet")
     if report.sound and not report.anchored:

@@ -92,12 +92,15 @@ def check_config_command(*, place: Place, out: Output) -> int:
     if config is None:
         raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
     from holdfast.base import environment
+    from holdfast.config.checks import nobody_told
     from holdfast.runs.governor_settings import calendar_of
     from holdfast.runs.policies import tiers
 
     tiers(config.settings)
     calendar_of(config.settings).check(environment.system().now())
     out.say(f"{config.name} is valid: {len(config.settings.jobs)} jobs.")
+    if nobody_told(config.settings):
+        out.say("note: nobody is told when a run of the schedule fails: there are no contacts (docs/alerts.md)")
     return 0
 
 

@@ -159,6 +159,8 @@ def _show(report: StatusReport, out: Output) -> None:
         kit = f"{report.kit_rehearsed:%Y-%m-%d}" if report.kit_rehearsed else "NEVER: `holdfast key rehearse`"
         out.answer(f"Recovery kit last opened the vault: {kit}.")
     out.answer(f"Schedule's service last seen: {seen}.{silent}")
+    if report.nobody_told:
+        out.answer("NOBODY IS TOLD when a run fails: no contacts are configured.")
 
 
 def _show_doubts(report: StatusReport, out: Output) -> None:

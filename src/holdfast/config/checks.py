@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from itertools import pairwise
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from holdfast.base.calendar import WEEK_MINUTES, CronSlots, IntervalSlots, Slots, Window, in_windows, zone_of
+from holdfast.base.defaults import LOOPBACK
 from holdfast.config.objectives import rpo_faults, rpo_of
 from holdfast.config.schema import ScheduleSettings, Settings
 from holdfast.config.schema.alerts import ChannelSettings
@@ -27,6 +29,7 @@ __all__ = [
     "Key",
     "channel_kinds",
     "job_kinds",
+    "nobody_told",
     "slots_of",
 ]
 
@@ -91,11 +94,30 @@ def _check_channels(settings: Settings) -> Iterator[Fault]:
         for need in CHANNEL_NEEDS.get(channel.kind, ()):
             if not getattr(channel, need):
                 yield (*key, need), f"is required by a channel of kind {channel.kind}"
+        if _in_the_clear(channel):
+            yield (*key, "security"), "the password would go over the network in the clear: set `starttls` or `tls`"
         if text := _syslog_fault(channel):
             yield (*key, "host"), text
     beat = settings.alerts.heartbeat_channel
     if beat and beat not in settings.channels:
         yield ("alerts", "heartbeat_channel"), f"there is no channel {beat}"
+
+
+def _in_the_clear(channel: ChannelSettings) -> bool:
+    known = channel.username and channel.password is not None
+    return bool(known and channel.kind == "mail" and channel.security == "none" and channel.host not in LOOPBACK)
+
+
+def _check_telemetry(settings: Settings) -> Iterator[Fault]:
+    said = settings.telemetry
+    try:
+        parts = urlsplit(said.endpoint)
+        host = parts.hostname or ""
+    except ValueError:
+        yield ("telemetry", "endpoint"), "not an address"
+        return
+    if said.token is not None and parts.scheme == "http" and host not in LOOPBACK:
+        yield ("telemetry", "endpoint"), "the token would go over the network in the clear: use https"
 
 
 def _syslog_fault(channel: ChannelSettings) -> str:
@@ -154,6 +176,18 @@ def _check_levels(settings: Settings) -> Iterator[Fault]:
                 yield (*key, "contacts", at), f"there is no contact {contact}"
         if not set(level.contacts) & set(settings.contacts):
             yield (*key, "contacts"), f"at level {place + 1} nobody can be reached"
+    named = {contact for level in settings.escalation.levels for contact in level.contacts}
+    if named and named <= set(settings.contacts) and all(level.contacts for level in settings.escalation.levels):
+        for contact in sorted(set(settings.contacts) - named - set(settings.alerts.digest_contacts)):
+            yield (
+                ("contacts", contact),
+                "would never be told anything: no level of the escalation names them, nor the digest",
+            )
+
+
+def nobody_told(settings: Settings) -> bool:
+    """Return whether there is a schedule, and nobody who would hear of what fails. It is valid, and said wherever it is seen."""
+    return bool(settings.schedule) and not settings.contacts
 
 
 def _check_rows(settings: Settings) -> Iterator[Fault]:
@@ -297,9 +331,10 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...]
     (frozenset({"alerts", "channels"}), _check_channels),
     (frozenset({"alerts", "channels", "contacts"}), _check_contacts),
     (frozenset({"alerts", "contacts"}), _check_digest),
-    (frozenset({"contacts", "escalation"}), _check_levels),
+    (frozenset({"alerts", "contacts", "escalation"}), _check_levels),
     (frozenset({"contacts", "escalation"}), _check_rows),
     (frozenset({"scheduler", "schedule", "jobs", "services", "alerts"}), _check_schedule),
+    (frozenset({"telemetry"}), _check_telemetry),
     (frozenset({"jobs", "services"}), rpo_faults),
     (frozenset({"retry", "breaker"}), _check_retry),
 )

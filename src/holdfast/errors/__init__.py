@@ -69,7 +69,8 @@
     │  ├─ VolumeBusyError          no room for one more, or still in use
     │  └─ FrozenElsewhereError     frozen or thawed by somebody else
     ├─ ChannelError                a channel did not take a message
-    │  └─ ChannelDriverMissingError
+    │  ├─ ChannelDriverMissingError
+    │  └─ RecipientMissingError    the message has nobody to go to by it
     ├─ ScheduleBusyError           another schedule, or a run of the same job, is under way
     ├─ RunLostError                a scheduled run ended without a result
     ├─ RunOverdueError             a scheduled run took longer than it may
@@ -115,7 +116,13 @@ One module per area of the tree; this package is the door to all of them.
 
 from __future__ import annotations
 
-from holdfast.errors.alerts import AlertMissingError, ChannelDriverMissingError, ChannelError, ReplyRefusedError
+from holdfast.errors.alerts import (
+    AlertMissingError,
+    ChannelDriverMissingError,
+    ChannelError,
+    RecipientMissingError,
+    ReplyRefusedError,
+)
 from holdfast.errors.anomaly import PinnedError, RolledBackError
 from holdfast.errors.applications import (
     ApplicationAccessError,
@@ -283,6 +290,7 @@ __all__ = [
     "PinnedError",
     "ProbeUnusableError",
     "ReceiptError",
+    "RecipientMissingError",
     "RecoveryError",
     "ReferencesMismatchError",
     "ReplyRefusedError",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from holdfast.errors.core import AccessError, HoldfastError, MissingError, Retry, Safety
 
-__all__ = ["AlertMissingError", "ChannelDriverMissingError", "ChannelError", "ReplyRefusedError"]
+__all__ = [
+    "AlertMissingError",
+    "ChannelDriverMissingError",
+    "ChannelError",
+    "RecipientMissingError",
+    "ReplyRefusedError",
+]
 
 
 class AlertMissingError(MissingError):
@@ -33,6 +39,15 @@ class ChannelError(HoldfastError):
     meaning = "A channel for alerts did not take a message; it goes by the next channel, contact or level."
     safe = "every backup is as it was; the alert is kept and told by another way."
     next = "`holdfast alerts test CHANNEL` says whether it works again."
+
+
+class RecipientMissingError(ChannelError):
+    """A message has nobody to go to by this channel: the channel itself may be well."""
+
+    code = "recipient-missing"
+    retry = Retry.NEVER
+    meaning = "A message by mail has no recipient: neither the contact nor the channel names an address."
+    next = "give the contact an `address`, or the channel `recipients`; `holdfast alerts test CHANNEL --address` tries one."
 
 
 class ChannelDriverMissingError(ChannelError):

@@ -41,6 +41,8 @@ class SourceFact:
     """Age of the newest snapshot."""
     partial: bool
     snapshots: int
+    automatic: bool = False
+    """Whether the schedule ran it within a week, or it has a label and snapshots at most a week apart, as a timer makes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class ComplianceFacts:
     audit_problems: int = 0
     audit_anchored: int = 0
     audit_retained: datetime | None = None
-    """Until when the store retains the newest head that this host anchored; None if it cannot."""
+    """Until when the store says that it retains the newest head of the log; None if it does not, or cannot."""
     audit_root: str = ""
     audit_since: datetime | None = None
     collectors_tls: int = 0
@@ -136,7 +138,7 @@ class ComplianceFacts:
     kit_rehearsed_days: float | None = None
     """Since a recovery kit last opened the vault; None: it never did."""
     alerts_told: int = 0
-    """Messages about alerts, and tests, that a channel accepted within a year."""
+    """Messages about alerts that a channel accepted within a year; tests and signs of life are none."""
     alerts_untold: int = 0
     """Alerts that some contact was to be told of, and nobody was."""
     retention: str = ""

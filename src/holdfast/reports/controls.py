@@ -56,6 +56,9 @@ def _backup_plan(facts: ComplianceFacts) -> Judged:
         missing.append(f"Jobs that never made a snapshot: {', '.join(facts.jobs_without_snapshot)}.")
     if not facts.sources:
         missing.append("There is no snapshot.")
+    proved, unproved = _retrieved(facts)
+    evidence += proved
+    missing += unproved
     if facts.damaged_snapshots:
         missing.append(f"{facts.damaged_snapshots} committed snapshots cannot be read.")
     if facts.pinned:
@@ -65,6 +68,15 @@ def _backup_plan(facts: ComplianceFacts) -> Judged:
     if facts.suspicious:
         missing.append(f"{facts.suspicious} snapshots look like ransomware's work and wait for a person's word.")
     return judged(evidence, missing)
+
+
+def _retrieved(facts: ComplianceFacts) -> tuple[list[str], list[str]]:
+    """Return how often something was read back within a year and was right, or that nothing was."""
+    kinds = ("restore", "restore.break-glass", "verify")
+    number = sum(facts.count(kind, "success") for kind in kinds) + len(facts.passed(YEAR))
+    if number:
+        return [f"{number} restores, verifications and drills succeeded within a year."], []
+    return [], ["Nothing was restored or verified within a year: that the copies can be retrieved is not shown."]
 
 
 def _drilled(facts: ComplianceFacts, days: int) -> tuple[list[str], list[str]]:
@@ -314,6 +326,14 @@ def _automatic(facts: ComplianceFacts) -> Judged:
     partial = [source.label for source in facts.sources if source.partial]
     evidence = [f"{len(facts.sources) - len(old)} of {len(facts.sources)} sources have a snapshot of the last week."]
     missing = [f"Older than a week: {', '.join(sorted(old))}."] if old else []
+    by_hand = [source.label for source in facts.sources if not source.automatic]
+    if len(by_hand) < len(facts.sources):
+        evidence.append(
+            f"{len(facts.sources) - len(by_hand)} of {len(facts.sources)} sources are backed up by the schedule,"
+            " or at regular intervals."
+        )
+    if by_hand:
+        missing.append(f"No run of the schedule and no regular intervals: {', '.join(sorted(by_hand))}.")
     if partial:
         missing.append(f"The newest snapshot is partial: {', '.join(sorted(partial))}.")
     return judged(evidence, missing)

@@ -155,7 +155,7 @@ def alerting(facts: ComplianceFacts) -> Judged:
             f"{facts.alerts_told} messages about alerts were accepted by their channels within a year, with receipts."
         )
     else:
-        missing.append("No channel ever accepted a message: `holdfast alerts test` makes a receipt.")
+        missing.append("No channel accepted a message about an alert within a year; tests do not count.")
     if facts.alerts_untold:
         missing.append(f"{facts.alerts_untold} alerts were told to nobody.")
     if done := facts.count("backup"):

@@ -6,11 +6,12 @@ whose certificate the root signed. A head that cannot be read is no anchor; `che
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from holdfast.base.values import dataclass
-from holdfast.errors import DamageError
+from holdfast.errors import DamageError, ObjectMissingError, StoreError, UsageError
 from holdfast.reliability.audit import PublicKey, SignedHead
 from holdfast.reliability.audit.record import digest_of
 from holdfast.repository.bodies import Body
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from holdfast.repository.repository import Repository
 
 PREFIX = "audit"
+LOOKED_AT_MAX = 500
+"""Of one log, newest first: three weeks of heads, one an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +76,82 @@ def retain_anchor(repository: Repository, head: SignedHead, until: datetime) -> 
 
 
 def retain_newest(repository: Repository, until: datetime) -> int:
-    """Do the same for the newest anchor of every log, for hosts whose own key may not; return for how many. `StoreError`."""
+    """Do the same for the newest anchors of every log, for hosts whose own key may not; return for how many logs. `StoreError`.
+
+    Of each log the newest head of every key that signed one: a writer who plants a head of his own under a higher number has
+    that one retained, too, and the true one none the less.
+    """
     if Capability.RETAIN_UNTIL not in repository.store.capabilities:
         return 0
-    logs = repository.home.ids(PREFIX)
-    for log in logs:
-        newest = max(repository.home.listed(f"{PREFIX}/{log}"))
-        repository.store.retain_until(newest, until)
-    return len(logs)
+    retained = 0
+    for log in repository.home.ids(PREFIX):
+        newest: dict[str, int] = {}
+        for anchor in _proven(repository, log):
+            newest.setdefault(anchor.public.pem, anchor.number)
+        for number in newest.values():
+            repository.store.retain_until(f"{PREFIX}/{log}/{number:08d}", until)
+        retained += bool(newest)
+    return retained
+
+
+def anchor_retained_until(repository: Repository, log: str, public: PublicKey) -> datetime | None:
+    """Ask the store until when it refuses to delete the newest head that a log's key signed.
+
+    None if it does not, cannot, or does not say, and if there is no such head.
+    """
+    store = repository.store
+    if Capability.RETAIN_UNTIL not in store.capabilities:
+        return None
+    newest = next((anchor for anchor in _proven(repository, log) if anchor.public == public), None)
+    if newest is None:
+        return None
+    try:
+        return store.retained_until(f"{PREFIX}/{log}/{newest.number:08d}")
+    except StoreError:
+        return None
+
+
+def _proven(repository: Repository, log: str) -> Iterator[Anchor]:
+    """Yield the anchors of a log whose heads their keys signed, newest first, looking at a good number of them."""
+    numbers = sorted(repository.home.numbers(f"{PREFIX}/{log}"), reverse=True)
+    for number in numbers[:LOOKED_AT_MAX]:
+        try:
+            anchor = _read(repository, log, number)
+            proven = anchor.head.size == number and anchor.public.signed(anchor.head)
+        except (DamageError, UsageError, ObjectMissingError):
+            continue
+        if proven:
+            yield anchor
+
+
+def _read(repository: Repository, log: str, number: int) -> Anchor:
+    """Return one anchor. `DamageError`."""
+    read, body = repository.home.read(f"{PREFIX}/{log}/{number:08d}", AnchorBody)
+    head = SignedHead(log, body.size, body.root, body.chain, body.signed, body.signature)
+    return Anchor(number, head, PublicKey(body.public), read.signer, body.host)
 
 
 def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], int]:
     """Return the anchors of a log in their order, and how many cannot be read."""
-    home = repository.home
     found, bad = [], 0
-    for number in home.numbers(f"{PREFIX}/{log}"):
+    for number in repository.home.numbers(f"{PREFIX}/{log}"):
         try:
-            read, body = home.read(f"{PREFIX}/{log}/{number:08d}", AnchorBody)
-            head = SignedHead(log, body.size, body.root, body.chain, body.signed, body.signature)
+            found.append(_read(repository, log, number))
         except DamageError:
             bad += 1
-            continue
-        found.append(Anchor(number, head, PublicKey(body.public), read.signer, body.host))
     return tuple(found), bad
 
 
 def logs_of_host(repository: Repository, host: str) -> frozenset[str]:
-    """Return the ids of all logs that a host ever anchored."""
-    found = set()
-    for log in repository.home.ids(PREFIX):
-        anchors, _ = read_anchors(repository, log)
-        if any(anchor.host == digest_of(host) for anchor in anchors[:1]):
-            found.add(log)
-    return frozenset(found)
+    """Return the ids of all logs that a host ever anchored, by the first anchor of each that can be read."""
+    wanted = digest_of(host)
+    return frozenset(log for log in repository.home.ids(PREFIX) if _host_of(repository, log) == wanted)
+
+
+def _host_of(repository: Repository, log: str) -> str:
+    for number in repository.home.numbers(f"{PREFIX}/{log}"):
+        try:
+            return _read(repository, log, number).host
+        except DamageError:
+            continue
+    return ""

@@ -95,7 +95,7 @@ class AuditTrail:
         folder = self._existing()
         anchors = self.anchors()
         anchored = [anchor.head for anchor in anchors]
-        report = verify_log(folder, self._vault.env, public=public, anchored=[*anchored, *heads])
+        report = verify_log(folder, self._vault.env, public=public, anchored=[*anchored, *heads], living=True)
         gone = logs_of_host(self._vault.repository, os.uname().nodename) - {report.log}
         if gone:
             with suppress(AuditDamagedError):

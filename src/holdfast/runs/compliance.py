@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from holdfast.classes.policy import HOME
@@ -40,6 +41,7 @@ from holdfast.runs.keys import erasures
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.locking import locks
 from holdfast.runs.monitoring.facts import vault_facts
+from holdfast.runs.schedule.configured import open_schedule_book, schedule_path
 from holdfast.runs.verify import LEDGER_FILE
 from holdfast.stores.protocol import Capability
 
@@ -51,10 +53,14 @@ if TYPE_CHECKING:
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
 
-__all__ = ["compliance_page", "gather", "report_of"]
+__all__ = ["compliance_page", "gather", "is_regular", "report_of"]
 
 YEAR = timedelta(days=366)
 VERIFY_DAYS = 31
+ALERT_KINDS = frozenset({"alert", "collected"})
+"""The messages that tell of one alert, or of several at once."""
+REGULAR_WITHIN, REGULAR_GAP, REGULAR_DAYS = timedelta(days=36), timedelta(days=8), 4
+"""What is taken for a timer's work: a week and a day of grace between snapshots, over five weeks."""
 
 
 def report_of(vault: OpenVault, config: Config | None) -> ComplianceReport:
@@ -93,16 +99,8 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
     settings = config.settings if config is not None else None
     repository, now = vault.repository, vault.env.now()
     snapshots, damaged = vault.listing()
-    newest: dict[str, Any] = {}
-    count: Counter[str] = Counter()
-    for info in snapshots:
-        newest[info.source] = info
-        count[info.source] += 1
-    sources = tuple(
-        SourceFact(info.label or source[:8], (now - info.finished).total_seconds() / 3600, info.partial, count[source])
-        for source, info in newest.items()
-    )
-    labels = {info.label for info in newest.values()}
+    sources = _sources(snapshots, _scheduled(settings, now), now)
+    labels = {info.label for info in snapshots}
     policy = read_policy(repository.home)
     writers = list_writers(repository)
     return ComplianceFacts(
@@ -136,6 +134,46 @@ def gather(vault: OpenVault, config: Config | None) -> ComplianceFacts:
         approval_operations=policy.operations,
         **_drills(vault, settings),
     )
+
+
+def _sources(snapshots: Sequence[SnapshotInfo], scheduled: frozenset[str], now: datetime) -> tuple[SourceFact, ...]:
+    """Return every source with its newest snapshot, and whether it is backed up by itself."""
+    newest: dict[str, SnapshotInfo] = {}
+    ends: dict[str, list[datetime]] = {}
+    for info in snapshots:
+        newest[info.source] = info
+        ends.setdefault(info.source, []).append(info.finished)
+    return tuple(
+        SourceFact(
+            label=info.label or source[:8],
+            newest_hours=(now - info.finished).total_seconds() / 3600,
+            partial=info.partial,
+            snapshots=len(ends[source]),
+            automatic=bool(info.label) and (info.label in scheduled or is_regular(ends[source], now)),
+        )
+        for source, info in newest.items()
+    )
+
+
+def is_regular(ends: Sequence[datetime], now: datetime) -> bool:
+    """Return whether snapshots are such as a timer makes: on four days or more of the last five weeks, never over a week apart."""
+    recent = sorted(end for end in ends if now - end <= REGULAR_WITHIN)
+    gaps = [later - earlier for earlier, later in pairwise([*recent, now])]
+    return len({end.date() for end in recent}) >= REGULAR_DAYS and all(gap <= REGULAR_GAP for gap in gaps)
+
+
+def _scheduled(settings: Settings | None, now: datetime) -> frozenset[str]:
+    """Return the jobs that the schedule of this host backed up within a week, by its book."""
+    if settings is None or not settings.schedule or not schedule_path().exists():
+        return frozenset()
+    backups = {name: entry.job for name, entry in settings.schedule.items() if entry.kind == "backup"}
+    with suppress(LocalStateError), open_schedule_book() as book:
+        return frozenset(
+            job
+            for name, job in backups.items()
+            if (good := book.last_good(name)) is not None and now - good <= REGULAR_GAP
+        )
+    return frozenset()
 
 
 def _stores(vault: OpenVault) -> dict[str, Any]:
@@ -184,7 +222,9 @@ def _alerts(now: datetime) -> dict[str, Any]:
     if not os.path.exists(book_path()):
         return {}
     with suppress(LocalStateError), open_book() as book:
-        tried = [each for each in book.deliveries(limit=1_000_000) if now - each.at <= YEAR]
+        tried = [
+            each for each in book.deliveries(limit=1_000_000) if each.kind in ALERT_KINDS and now - each.at <= YEAR
+        ]
         told = {number for each in tried if each.delivered for number in each.alerts}
         missed = {number for each in tried if not each.delivered for number in each.alerts}
         return {"alerts_told": sum(each.delivered for each in tried), "alerts_untold": len(missed - told)}

@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.base.environment import format_time, parse_time
+from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert, Event, Note
 from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError, Retry, Safety
 from holdfast.reliability.audit import AuditLog, AuditRecord
+from holdfast.reliability.audit.files import read_meta
 from holdfast.reliability.audit.record import Fact, this_actor
 from holdfast.reliability.telemetry import TRACE_VARIABLE, Endpoint, Span, parent_of, post, traces_body
-from holdfast.repository.anchors import put_anchor, retain_anchor, retain_newest
+from holdfast.repository.anchors import anchor_retained_until, put_anchor, retain_anchor, retain_newest
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
 
 FOLDER = "audit"
-ANCHORED, POLICY, RETAINED = "anchored", "policy", "retained"
+ANCHORED, POLICY = "anchored", "policy"
 ANCHOR_SECONDS = 3600.0
 RETAIN_SECONDS = 6 * 365 * 86400
 """How long an anchored head is retained: six years, as documentation under 45 CFR 164.316(b)(2)(i) is."""
@@ -157,21 +158,19 @@ class Trail:
 
     def _retain(self, head: SignedHead, events: Callable[[Event], None]) -> None:
         """Have the store retain an anchored head."""
-        retained = self._kept(lambda until: retain_anchor(self._vault.repository, head, until), events)
-        if retained is not None:
-            self._note_file(RETAINED, format_time(retained))
+        self._kept(lambda until: retain_anchor(self._vault.repository, head, until), events)
 
     def retain_all(self, events: Callable[[Event], None]) -> None:
         """Have the store retain the newest anchored head of every host: a host that may only add cannot do that itself."""
-        self._kept(lambda until: bool(retain_newest(self._vault.repository, until)), events)
+        self._kept(lambda until: retain_newest(self._vault.repository, until), events)
 
-    def _kept(self, retain: Callable[[datetime], bool], events: Callable[[Event], None]) -> datetime | None:
-        """Return until when something is retained; None if it is not. A failure is an alert: the next head covers this one."""
+    def _kept(self, retain: Callable[[datetime], object], events: Callable[[Event], None]) -> None:
+        """Have something retained. A failure is an alert: the next head covers this one."""
         if not self.options.retain_seconds:
-            return None
+            return
         until = self._vault.env.now() + timedelta(seconds=self.options.retain_seconds)
         try:
-            return until if retain(until) else None
+            retain(until)
         except HoldfastError as error:
             events(
                 Alert(
@@ -184,13 +183,14 @@ class Trail:
                     "let this credential set retention on the store, or set `audit.retain_seconds = 0`.",
                 )
             )
-            return None
 
     def retained_until(self) -> datetime | None:
-        """Return until when the store retains the newest head that this host anchored; None if it does not, or never said."""
-        with suppress(ValueError):
-            return parse_time(self._read_file(RETAINED))
-        return None
+        """Ask the store until when it retains the newest head of this log; None if it does not, or cannot say."""
+        try:
+            meta = read_meta(self.folder)
+        except (OSError, AuditDamagedError):
+            return None
+        return anchor_retained_until(self._vault.repository, meta.log, meta.public)
 
     def anchored(self) -> int:
         """Return how many records the last head counted that this host put into the vault; 0 if it does not know of any."""

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from holdfast import engine
-from holdfast.base.defaults import PACK_BYTES_MAX
+from holdfast.base.defaults import LOOPBACK, PACK_BYTES_MAX
 from holdfast.errors import ConfigError, StoreRefusedError, StoreUnreachableError, UsageError
 from holdfast.stores.refusals import error_code, refusal
 
@@ -28,7 +28,6 @@ ANSWER_BYTES_MAX = 16 << 20
 PAGES_MAX = 1_000_000
 OK, CREATED, ACCEPTED, NO_CONTENT, PARTIAL, MULTI = 200, 201, 202, 204, 206, 207
 MISSING, NOT_ALLOWED, CONFLICT, FAILED, BEYOND = 404, 405, 409, 412, 416
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 

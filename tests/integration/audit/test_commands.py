@@ -73,7 +73,12 @@ def test_an_auditor_needs_the_files_the_key_and_the_heads(run, place, tmp_path):
     code, out, _ = run(*offline)
     assert code == 4
     assert "cut off" in out
-    assert "never was acknowledged" in out
+    assert "cut short, or cut off since" in out
+    (copy / files.HEADS).unlink()
+    segment.unlink()
+    code, out, _ = run("audit", "verify", "--log", copy, "--public-key", key)
+    assert code == 4
+    assert "UNPROVED: unsigned: no signed head covers any of the 0 records" in out
 
 
 def test_verify_on_the_host_and_what_it_refuses(run, tmp_path):

@@ -14,14 +14,16 @@ import holdfast
 from holdfast import config
 from holdfast.base.environment import ManualClock
 from holdfast.cli import main
-from holdfast.errors import EvidenceError, UsageError
+from holdfast.errors import EvidenceError, Retry, Safety, UsageError
 from holdfast.reliability.audit import files
 from holdfast.reports.compliance import ComplianceFacts, CopiesFact, DrillFact, SourceFact, assess, document
 from holdfast.reports.controls import CONTROLS
 from holdfast.reports.page import page
 from holdfast.runs.alerting import book_path, open_desk
-from holdfast.runs.compliance import compliance_page
+from holdfast.runs.compliance import compliance_page, is_regular
 from holdfast.runs.drill.drills import prove
+from holdfast.runs.schedule.configured import open_schedule_book
+from holdfast.runs.schedule.records import Outcome, RunState
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 NOTHING = ComplianceFacts(now=NOW, vault="ab" * 16, site="st-mary")
@@ -33,8 +35,8 @@ EVERYTHING = ComplianceFacts(
     policy="ef" * 8,
     jobs=2,
     sources=(
-        SourceFact("ehr", 10.0, partial=False, snapshots=30),
-        SourceFact("pacs", 20.0, partial=False, snapshots=30),
+        SourceFact("ehr", 10.0, partial=False, snapshots=30, automatic=True),
+        SourceFact("pacs", 20.0, partial=False, snapshots=30, automatic=True),
     ),
     packs=50,
     packs_verified=50,
@@ -137,6 +139,10 @@ def test_everything_shows_all_that_a_backup_system_can():
         ({"audit_since": NOW - timedelta(days=90)}, "P.L. 116-321", "partly"),
         ({"sources": (SourceFact("ehr", 49.0, partial=False, snapshots=1),)}, "backups", "partly"),
         ({"sources": (SourceFact("ehr", 200.0, partial=True, snapshots=1),)}, "11.2", "partly"),
+        ({"sources": (SourceFact("ehr", 2.0, partial=False, snapshots=9),)}, "11.2", "partly"),
+        ({"operations": {"backup.success": 9}, "drills": ()}, "164.308(a)(7)(ii)(A)", "partly"),
+        ({"operations": {"backup.success": 9, "restore.failure": 1}, "drills": ()}, "09.l", "partly"),
+        ({"operations": {"verify.success": 1}, "drills": ()}, "164.308(a)(7)(ii)(A)", "shown"),
         ({"last": {}}, "backups", "partly"),
         ({"last": {}}, "backup systems", "partly"),
         ({"key_beside_vault": True}, "safe harbor", "partly"),
@@ -209,7 +215,8 @@ def configured(place):
     path.write_text(
         f'[vault]\nurl = "{place.vault}"\nkey_file = "file:{place.key}"\n[jobs.ehr]\npaths = ["{place.source}"]\n'
         f'[jobs.lab]\npaths = ["{place.source}"]\n[services.ehr]\ntitle = "EHR"\n[audit]\nsite = "st-mary"\n'
-        f'[channels.log]\nkind = "file"\npath = "{place.root}/told"\n'
+        f'[channels.log]\nkind = "file"\npath = "{place.root}/told"\n[contacts.it]\nchannels = ["log"]\n'
+        f'[schedule.nightly]\njob = "ehr"\nevery_seconds = "1d"\n'
     )
     holdfast.Vault.create(place.vault, key_file=place.key, env=clock.environment()).close()
     with holdfast.Vault.open(path, env=clock.environment()) as vault:
@@ -232,8 +239,19 @@ def test_facts_come_from_the_records(configured):
         opened.rehearse()
     with open_desk(config.load(path).settings) as desk:
         assert desk.test("log").delivered
+        found = {finding.id: finding for finding in vault.compliance().findings}
+        assert "tests do not count" in found["failure alerts"].gap
+        assert "No run of the schedule and no regular intervals: ehr." in found["11.2"].gap
+        desk.report(holdfast.Alert("damage", "ehr", "a pack is damaged", Safety.DEGRADED, Retry.NEVER))
+        assert desk.round().sent == 1
+    with open_schedule_book(vault._vault.env) as book:
+        book.since("nightly")
+        run = book.begin("nightly", vault._vault.env.now())
+        assert run is not None
+        book.end(run, Outcome(0), RunState.DONE, None)
     report = vault.compliance()
     found = {finding.id: finding for finding in report.findings}
+    assert found["11.2"].status == "shown"
     assert "The root key was rotated 1 times; 1 classes have renewed keys." in found["SP 800-57"].evidence
     assert any("A recovery kit opened the vault 0 days ago." in text for text in found["SP 800-57"].evidence)
     assert any("1 messages about alerts were accepted" in text for text in found["failure alerts"].evidence)
@@ -259,6 +277,18 @@ def test_facts_come_from_the_records(configured):
         prove(sealed.replace(b"legal hold", b"LEGAL hold"))
     assert json.loads(vault.compliance_page(report, "json")) == json.loads(compliance_page(report, "json"))
     assert {field.name for field in fields(report)} <= json.loads(compliance_page(report, "json")).keys()
+
+
+def test_regular_is_what_a_timer_makes():
+    def ago(*days):
+        return [NOW - timedelta(days=day) for day in days]
+
+    assert is_regular(ago(0, 1, 2, 3, 4), NOW)
+    assert is_regular(ago(6, 13, 20, 27, 34), NOW)
+    assert not is_regular(ago(0, 0.01, 0.02, 0.03, 0.04), NOW), "five times in an hour is somebody at a terminal"
+    assert not is_regular(ago(0, 1, 12, 13), NOW)
+    assert not is_regular(ago(9, 10, 11, 12), NOW), "it has stopped"
+    assert not is_regular([], NOW)
 
 
 def test_a_damaged_or_missing_log_is_a_gap_and_no_failure(configured):

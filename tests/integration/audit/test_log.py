@@ -102,6 +102,7 @@ def test_processes_share_a_log(tmp_path):
         other.join(60)
         assert other.exitcode == 0
     assert mine.position().size == 75
+    mine.head()
     assert verify_log(folder, ENV).sound
 
 
@@ -286,5 +287,5 @@ def test_whenever_the_process_is_killed_everything_acknowledged_is_there(tmp_pat
         process.stdout.close()
         acknowledged = int([*said, *[line for line in rest.splitlines() if line]][-1])
         report = verify_log(folder, ENV)
-        assert report.sound, report.problems
+        assert {each.kind for each in report.problems} <= {"unsigned"}, "the first is killed before any head was signed"
         assert report.records >= acknowledged

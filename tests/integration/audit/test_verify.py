@@ -12,7 +12,7 @@ import shutil
 import pytest
 
 from holdfast.errors import AuditDamagedError
-from holdfast.reliability.audit import AuditLog, SignedHead, files
+from holdfast.reliability.audit import AuditLog, PublicKey, SignedHead, files
 from holdfast.reliability.audit.head import genesis
 from holdfast.reliability.audit.merkle import chain_hash
 from holdfast.reliability.audit.verify import verify_log
@@ -186,3 +186,35 @@ def test_no_more_than_a_hundred_problems_are_listed(tmp_path):
     problems = verify_log(folder, ENV).problems
     assert [each.kind for each in problems[:100]] == ["changed"] * 100
     assert {each.kind for each in problems[100:]} == {"head"}
+
+
+def test_what_no_signed_head_covers_is_not_proved(tmp_path):
+    """Who has only the files cannot sign: without any head he could have written, or taken away, everything."""
+    folder = tmp_path / "a"
+    log, _ = filled(folder, 30)
+    (folder / files.HEADS).unlink()
+    invented = [line.replace(b"ward7", b"ward8") for line in lines_in(folder)]
+    write(folder, rehashed(invented, genesis(log.id, log.public)))
+    for public in (log.public, None):
+        (problem,) = verify_log(folder, ENV, public=public).problems
+        assert (problem.kind, problem.record) == ("unsigned", 30)
+    assert [each.kind for each in verify_log(folder, ENV, public=log.public, living=True).problems] == ["unsigned"]
+    write(folder, [])
+    report = verify_log(folder, ENV, public=log.public)
+    assert ([each.kind for each in report.problems], report.exit_code) == (["unsigned"], 4)
+    for _, path in files.segments(folder):
+        path.unlink()
+    assert [each.kind for each in verify_log(folder, ENV, public=log.public).problems] == ["unsigned"]
+    assert verify_log(folder, ENV, public=log.public, living=True).sound, "this host's own log may be new"
+
+
+def test_another_key_is_said_before_all_else(tmp_path):
+    log, _ = filled(tmp_path / "a", 3)
+    other, _ = filled(tmp_path / "b", 3)
+    problems = verify_log(tmp_path / "a", ENV, public=other.public).problems
+    assert problems[0].kind == "other-key"
+    assert problems[-1].kind == "unsigned"
+    assert verify_log(tmp_path / "a", ENV, public=PublicKey(log.public.pem.replace("\n", "\r\n"))).sound
+    meta = tmp_path / "a" / files.META
+    meta.write_text(meta.read_text().replace("BEGIN PUBLIC", "BEGIN OTHER"))
+    assert verify_log(tmp_path / "a", ENV, public=log.public).problems[0].kind == "other-key"

@@ -12,7 +12,7 @@ import pytest
 from holdfast import Alert, config
 from holdfast.base.calendar import Window
 from holdfast.base.environment import ManualClock
-from holdfast.errors import ChannelError, Retry, Safety
+from holdfast.errors import ChannelError, RecipientMissingError, Retry, Safety
 from holdfast.reliability.alerts import AlertBook, AlertDesk, AlertState, Contact, Level, Policy
 from holdfast.reliability.alerts.configured import make_desk, policy_of
 from holdfast.reliability.alerts.desk import CHANNEL_FAILED, Outlet
@@ -205,6 +205,34 @@ def test_a_test_gives_a_receipt_or_a_reason(site):
     assert "no such channel" in found.reference
 
 
+def test_a_channel_without_recipients_is_tried_at_a_contact_and_recovers(site):
+    mail, send = site.channels["mail"], site.channels["mail"].send
+
+    def to_somebody(message):
+        if not message.address:
+            raise RecipientMissingError("the channel mail has no recipient for the message")
+        return send(message)
+
+    mail.send = to_somebody
+    assert site.desk.test("mail").delivered
+    assert mail.messages[-1].address == "anna@x"
+    mail.error = ChannelError("the mail server is dead")
+    site.desk.report(DAMAGE)
+    site.desk.round()
+    assert [record.subject for record in site.book.live() if record.code == CHANNEL_FAILED] == ["mail"]
+    mail.error = None
+    site.later(minutes=11)
+    assert not [record for record in site.book.live() if record.code == CHANNEL_FAILED]
+
+
+def test_who_has_no_address_is_no_failure_of_the_channel(site):
+    site.channels["sms"].error = RecipientMissingError("the channel sms has no recipient for the message")
+    site.desk.policy = replace(site.desk.policy, contacts={"chief": site.desk.policy.contacts["chief"]})
+    found = site.desk.test("sms")
+    assert (found.delivered, "no recipient" in found.reference) == (False, True)
+    assert not site.book.live()
+
+
 def test_what_a_plug_in_raises_is_contained(site):
     site.channels["mail"].error = ValueError("password=hunter2")
     found = site.desk.test("mail")
@@ -270,7 +298,9 @@ heartbeat_channel = "log"
     assert kinds == ["alert", "alert", "heartbeat"]
     assert {record.subject for record in desk.book.live()} == {"ehr", "hook"}
     levels = (
-        text + '[[escalation.levels]]\ncontacts = ["berta"]\n[[escalation.rows]]\nsafety = "intact"\nretry = "never"\n'
+        text
+        + 'digest_contacts = ["anna"]\n[[escalation.levels]]\ncontacts = ["berta"]\n'
+        + '[[escalation.rows]]\nsafety = "intact"\nretry = "never"\n'
     )
     policy = policy_of(config.loads(levels, environ={}).settings)
     assert [level.contacts for level in policy.levels] == [("berta",)]

@@ -86,7 +86,12 @@ def test_the_folder_of_replies_is_emptied(site, tmp_path):
     (folder / "c.txt").write_bytes(b"nonsense")
     (folder / "d.reply").mkdir()
     desk = AlertDesk(book, policy, {}, clock.environment(), reply_folder=str(folder))
-    desk.round()
+    done = desk.round()
+    assert done.refused == 2
+    (told,) = (each for each in book.live() if each.code == "reply-refused")
+    assert (told.subject, told.count, told.state) == ("replies", 2, AlertState.OPEN)
+    assert told.text == "a reply was refused: a file of the folder of replies cannot be read"
+    assert desk.round().refused == 0, "it is said once"
     assert sorted(path.name for path in folder.iterdir()) == [
         "a.reply.taken",
         "b.reply.refused",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast import config
+from holdfast.config.checks import nobody_told
 from holdfast.config.objectives import rpo_of
 from holdfast.errors import ConfigError
 from option_cases import HEAD
@@ -250,6 +251,22 @@ ALONE = {
         '[schedule.a]\nkind = "verify"\nafter = ["a"]\n',
         "can never run: it waits for itself",
     ),
+    "a password of mail in the clear": (
+        '[channels.m]\nkind = "mail"\nhost = "h"\nsender = "x@y"\nusername = "u"\npassword = "env:P"\n',
+        "channels.m.security: the password would go over the network in the clear",
+    ),
+    "a token in the clear": (
+        '[telemetry]\nendpoint = "http://otel.hospital.example:4318"\ntoken = "env:T"\n',
+        "telemetry.endpoint: the token would go over the network in the clear",
+    ),
+    "a collector that is no address": (
+        '[telemetry]\nendpoint = "http://[otel"\n',
+        "telemetry.endpoint: not an address",
+    ),
+    "a contact in no level": (
+        ANNA + '[contacts.berta]\nchannels = ["a"]\n[[escalation.levels]]\ncontacts = ["anna"]\n',
+        "contacts.berta: would never be told anything",
+    ),
     "a digest for nobody": (
         '[schedule.a]\nkind = "digest"\nevery_seconds = "1d"\n',
         "nobody would get it",
@@ -276,3 +293,31 @@ def test_all_of_them_are_said_at_once():
         '[alerts]\ndigest_contacts = ["b"]\n',
     )
     assert len(problems_of(HEAD + "".join(parts))) == 8
+
+
+def test_who_gets_the_digest_needs_no_level():
+    text = ANNA + '[contacts.berta]\nchannels = ["a"]\n[alerts]\ndigest_contacts = ["berta"]\n'
+    text += '[[escalation.levels]]\ncontacts = ["anna"]\n'
+    assert set(config.loads(HEAD + text, environ={}).settings.contacts) == {"anna", "berta"}
+
+
+def test_a_schedule_of_which_nobody_hears_is_known():
+    entry = '[schedule.proof]\nkind = "verify"\nevery_seconds = "1d"\n'
+    assert nobody_told(config.loads(HEAD + entry, environ={}).settings)
+    assert not nobody_told(config.loads(HEAD + entry + ANNA, environ={}).settings)
+    assert not nobody_told(config.loads(HEAD, environ={}).settings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[channels.m]\nkind = "mail"\nhost = "127.0.0.1"\nsender = "x@y"\nusername = "u"\npassword = "env:P"\n',
+        '[channels.m]\nkind = "mail"\nhost = "h"\nsender = "x@y"\nusername = "u"\npassword = "env:P"\nsecurity = "tls"\n',
+        '[telemetry]\nendpoint = "http://[::1]:4318"\ntoken = "env:T"\n',
+        '[telemetry]\nendpoint = "https://otel.hospital.example"\ntoken = "env:T"\n',
+        '[telemetry]\nendpoint = "http://otel.hospital.example"\n',
+    ],
+)
+def test_a_secret_that_stays_here_or_is_sealed_may_be_sent(text):
+    settings = config.loads(HEAD + text, environ={}).settings
+    assert settings.channels or settings.telemetry.endpoint

@@ -317,6 +317,7 @@ def test_each_source_shows_its_own_alerts_and_drills(settings):
     short = ClassFacts("phi", 2, 1, 2, 2, oldest_days=3.0)
     facts = VaultFacts(NOW, "v", sources=(known,), drills=(("ward", NOW - timedelta(days=4)),), classes=(short,))
     report = make_report(loaded, entries_of(loaded), facts, book, alerts.live(), NOW)
+    assert report.nobody_told == (bool(loaded.schedule) and not loaded.contacts)
     (source,) = report.sources
     assert (source.alerts, source.copies, source.copies_wanted, source.verified_oldest_days) == (3, 1, 2, 3.0)
     assert source.drill_days == pytest.approx(4)

@@ -209,6 +209,14 @@ def test_no_failing_part_stops_the_others(host, monkeypatch):
     assert host.service.report is not None
 
 
+def test_replies_that_are_refused_are_logged(host):
+    (host.folder / "a.reply").write_bytes(b"nonsense")
+    host.service.desk._reply_folder = str(host.folder)
+    host.until(1)
+    assert [line["replies"] for line in host.log() if line["event"] == "replies-refused"] == [1]
+    assert "reply-refused" in host.codes()
+
+
 def test_messages_that_nobody_takes_are_logged(host):
     (host.folder / "log").mkdir()
     host.until(1)

@@ -8,12 +8,12 @@ for an hour is an alert that is told by the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
-from holdfast.errors import ChannelError, HoldfastError, Retry, Safety
+from holdfast.errors import ChannelError, HoldfastError, RecipientMissingError, ReplyRefusedError, Retry, Safety
 from holdfast.reliability.alerts.book import AlertBook
 from holdfast.reliability.alerts.messages import (
     closing_message,
@@ -27,7 +27,7 @@ from holdfast.reliability.alerts.records import AlertRecord, Delivery
 from holdfast.reliability.alerts.replies import take_replies
 from holdfast.reliability.alerts.table import Contact, Policy
 from holdfast.reliability.notify.delivery import Deliveries
-from holdfast.reliability.notify.protocol import Channel, Message
+from holdfast.reliability.notify.protocol import Channel, Message, Receipt
 from holdfast.reliability.retry import RetryPolicy
 
 __all__ = ["AlertDesk", "Outlet", "Round"]
@@ -62,6 +62,8 @@ class Round:
     """Messages that no channel took."""
     held: int
     """Alerts and contacts that quiet hours or a storm hold back."""
+    refused: int = 0
+    """Files in the folder of replies that were not accepted."""
 
 
 class AlertDesk:
@@ -112,8 +114,9 @@ class AlertDesk:
         """
         self._silent.clear()
         self._began = self._env.monotonic()
+        refused = 0
         if self._reply_folder:
-            take_replies(self._reply_folder, self.book, self.policy)
+            _, refused = take_replies(self._reply_folder, self.book, self.policy, self._reply_refused)
         self.book.reopen_overdue(self.policy.acknowledged_seconds)
         self._probe()
         sent = failed = held = 0
@@ -135,7 +138,17 @@ class AlertDesk:
         if now - self._dropped_old >= _KEEP_CHECK_SECONDS:
             self.book.drop_old(self.policy.keep_days)
             self._dropped_old = now
-        return Round(sent, failed, held)
+        return Round(sent, failed, held, refused)
+
+    def _reply_refused(self, why: str) -> None:
+        """Tell people that a reply was refused: whoever sent it believes that the alert is answered."""
+        kind = ReplyRefusedError
+        self.report(
+            Alert(
+                kind.code, "replies", f"a reply was refused: {why}", Safety.INTACT, Retry.NEVER, kind.safe, kind.next
+            ),
+            origin="reply",
+        )
 
     def _plan(self) -> tuple[list[tuple[Notice, list[AlertRecord]]], int]:
         now = self._env.now()
@@ -178,9 +191,9 @@ class AlertDesk:
                 raise ChannelError(f"the channel {name} cannot be used: {outlet.fault}")
             if name in self._silent:
                 raise ChannelError(f"the channel {name} failed a moment ago")
-            receipt = self._deliveries.send(
-                name, outlet.channel, message, attempts=outlet.attempts, seconds=outlet.seconds
-            )
+            receipt = self._hand_over(name, outlet.channel, outlet, message, contact)
+        except RecipientMissingError as error:  # says nothing of the channel
+            delivered, said = False, error.what
         except HoldfastError as error:
             self._silent.add(name)
             retry = Retry.EXHAUSTED if self._away_seconds(name) >= _AWAY_SECONDS else Retry.LATER
@@ -192,6 +205,17 @@ class AlertDesk:
             self.book.settle(origin="channel", subject=name)
             delivered, said = True, receipt.reference
         return Delivery(self._env.now(), contact, name, message.kind, message.level, delivered, said, message.numbers)
+
+    def _hand_over(self, name: str, channel: Channel, outlet: Outlet, message: Message, contact: str) -> Receipt:
+        """Hand a message over; one to nobody in particular goes to a contact where the channel has no recipients of its own."""
+        try:
+            return self._deliveries.send(name, channel, message, attempts=outlet.attempts, seconds=outlet.seconds)
+        except RecipientMissingError:
+            address = self._address_for(name)
+            if contact or message.address or not address:
+                raise
+            message = replace(message, address=address)
+        return self._deliveries.send(name, channel, message, attempts=outlet.attempts, seconds=outlet.seconds)
 
     def _away_seconds(self, name: str) -> float:
         """Return for how long a channel has failed; 0 if it has not."""
@@ -258,8 +282,16 @@ class AlertDesk:
         return tuple(tries)
 
     def test(self, channel: str, address: str = "") -> Delivery:
-        """Send a test by a channel; return its receipt, or why there is none. It is noted like any delivery."""
+        """Send a test by a channel; return its receipt, or why there is none. It is noted like any delivery.
+
+        Without an address it goes to the channel's own recipients, else to the first contact that it reaches by an address.
+        """
         self._silent.discard(channel)
         delivery = self._try(channel, trial_message(site=self.policy.site, now=self._env.now(), address=address), "")
         self.book.note_deliveries([delivery])
         return delivery
+
+    def _address_for(self, channel: str) -> str:
+        """Return the address of the first contact that names a channel and has one; empty: nobody does."""
+        people = self.policy.contacts.values()
+        return next((person.address for person in people if channel in person.channels and person.address), "")

@@ -47,7 +47,7 @@ class AlertRecord:
     next: str
     """What to do."""
     origin: str
-    """Who reports it: `run`, `objective`, `channel`, `schedule`, `test`."""
+    """Who reports it: `run`, `objective`, `channel`, `reply`, `schedule`, `test`."""
     state: AlertState
     """Where it stands."""
     opened: datetime

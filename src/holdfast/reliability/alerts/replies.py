@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -145,16 +145,25 @@ def files_in(folder: str) -> Iterator[str]:
     yield from (os.path.join(folder, name) for name in names[:_FILES_MAX] if name.endswith(SUFFIX))
 
 
-def take_replies(folder: str, book: AlertBook, policy: Policy) -> tuple[int, int]:
-    """Take every reply of a folder; return how many were taken and refused. A file that was looked at gets another ending."""
+def take_replies(
+    folder: str, book: AlertBook, policy: Policy, tell: Callable[[str], object] = lambda _: None
+) -> tuple[int, int]:
+    """Take every reply of a folder; return how many were taken and refused. A file that was looked at gets another ending.
+
+    `tell` hears why each that is refused is: somebody believes that they have answered, or somebody tries to.
+    """
     taken = refused = 0
     for path in files_in(folder):
         try:
             with open(path, "rb") as file:
                 take_reply(file.read(_BYTES_MAX + 1), book, policy)
             ending, taken = ".taken", taken + 1
-        except (ReplyRefusedError, AlertMissingError, OSError):
+        except (ReplyRefusedError, AlertMissingError) as error:
             ending, refused = ".refused", refused + 1
+            tell(error.what)
+        except OSError:
+            ending, refused = ".refused", refused + 1
+            tell("a file of the folder of replies cannot be read")
         try:
             os.replace(path, path + ending)
         except OSError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.base.environment import Environment
+from holdfast.errors import UsageError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.head import PublicKey, SignedHead, genesis
 from holdfast.reliability.audit.merkle import MerkleTree, chain_hash
@@ -23,13 +24,20 @@ PROBLEMS_MAX = 100
 """Of records; as many again of heads."""
 HEAD_PROBLEMS_MAX = 200
 
+_OTHER_KEY = (
+    "the key given is not the one that this log names: it is another log's key, or the log was begun anew by somebody"
+)
+_UNSIGNED = "no signed head covers any of the {} records: whoever had these files could have written them all, or taken all away"
+
 
 @dataclass(frozen=True, slots=True)
 class LogProblem:
     """One thing that is not as it was written."""
 
     kind: str
-    """`changed`, `missing`, `reordered`, `truncated`, `torn`, `head`, `signature`, `other-log`, `description`."""
+    """`changed`, `missing`, `reordered`, `truncated`, `torn`, `head`, `signature`, `other-log`, `description`; `other-key`: the key
+    given is not the one that the log names; `unsigned`: no signed head covers any record, so that nothing proves them.
+    """
     record: int
     """The number of the record, or the size that a head speaks of."""
     text: str
@@ -57,7 +65,7 @@ class LogReport:
     problems: tuple[LogProblem, ...]
     """What is wrong; empty: every record is as it was written."""
     torn_bytes: int = 0
-    """Bytes of an append that never was acknowledged, at the very end."""
+    """Bytes of a record that was cut short, or cut off since, at the very end."""
     seconds: float = 0.0
 
     @property
@@ -149,27 +157,39 @@ class _Walk:
 
 
 def verify_log(
-    folder: Path, env: Environment, *, public: PublicKey | None = None, anchored: Iterable[SignedHead] = ()
+    folder: Path,
+    env: Environment,
+    *,
+    public: PublicKey | None = None,
+    anchored: Iterable[SignedHead] = (),
+    living: bool = False,
 ) -> LogReport:
     """Verify a log's files. Without `public` the log's own description says which key; an auditor gives the one he kept.
 
-    `anchored` are heads from elsewhere (the vault, another machine, paper). `FileNotFoundError` if there is no log,
+    `anchored` are heads from elsewhere (the vault, another machine, paper). A log without any record is sound if it is this host's
+    own, `living` one, which may be new; a copy of nothing proves nothing. `FileNotFoundError` if there is no log,
     `AuditDamagedError` if its description cannot be read, `UsageError` if the key is none.
     """
     began = env.monotonic()
     meta = files.read_meta(folder)
-    key = public or meta.public
+    other = public is not None and not _same(public, meta.public)
+    key = public if public is not None and other else meta.public
     stored, bad = files.read_heads(folder)
     own = [each.head for each in stored]
     elsewhere = sorted(anchored, key=lambda head: head.size)
     sizes = {head.size for head in (*own, *elsewhere) if head.size > 0}
     walk = _Walk(genesis(meta.log, key), sorted(sizes, reverse=True))
+    if other:
+        walk.problem("other-key", 0, _OTHER_KEY)
     _read(folder, walk)
     if bad:
         walk.problem("head", 0, f"{bad} of the kept heads are not as they were written", most=HEAD_PROBLEMS_MAX)
     _check_heads(walk, own, key, meta.log, "kept")
     _check_heads(walk, elsewhere, key, meta.log, "anchored")
     signed = [head.size for head in (*own, *elsewhere)]
+    covered = any(head.size and head.log == meta.log and key.signed(head) for head in (*own, *elsewhere))
+    if not covered and (walk.count or (public is not None and not living)):
+        walk.problem("unsigned", walk.count, _UNSIGNED.format(walk.count), most=HEAD_PROBLEMS_MAX)
     return LogReport(
         log=meta.log,
         fingerprint=key.fingerprint,
@@ -182,6 +202,15 @@ def verify_log(
         torn_bytes=walk.torn_bytes,
         seconds=env.monotonic() - began,
     )
+
+
+def _same(one: PublicKey, other: PublicKey) -> bool:
+    """Return whether two are one key, however their text is broken into lines. `UsageError` if the first is none."""
+    fingerprint = one.fingerprint
+    try:
+        return fingerprint == other.fingerprint
+    except UsageError:
+        return False
 
 
 def _read(folder: Path, walk: _Walk) -> None:

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 from holdfast.base.environment import Environment
 from holdfast.config import ChannelSettings
-from holdfast.errors import ChannelError, Safety
+from holdfast.errors import ChannelError, RecipientMissingError, Safety
 from holdfast.reliability.notify.protocol import Message, Receipt
 from holdfast.reliability.notify.tls import trust
 
@@ -31,7 +31,9 @@ class Mail:
         self._env = env
 
     def send(self, message: Message) -> Receipt:
-        """Send it to the contact's address, else to the channel's recipients."""
+        """Send it to the contact's address, else to the channel's recipients. `RecipientMissingError` if there are none."""
+        if not (message.address or self._settings.recipients):
+            raise RecipientMissingError(f"the channel {self.name} has no recipient for the message")
         letter = self._letter(message)
         try:
             with self._connect() as server:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from holdfast.base.events import Alert
 from holdfast.classes.policy import HOME
 from holdfast.config import Settings
+from holdfast.config.checks import nobody_told
 from holdfast.config.objectives import rpo_of
 from holdfast.errors import Safety
 from holdfast.reliability.alerts import AlertRecord, AlertState
@@ -320,5 +321,6 @@ def make_report(
         dangers=tuple(f"{alert.code} {alert.subject}" for alert in seen),
         scheduler_seen=scheduler,
         scheduler_silent=silent,
+        nobody_told=nobody_told(settings),
         kit_rehearsed=facts.kit_rehearsed,
     )

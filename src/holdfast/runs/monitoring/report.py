@@ -165,6 +165,8 @@ class StatusReport:
     """Whether there is a schedule and no service that keeps it: nothing starts by itself, and nobody is told."""
     scheduler_seen: datetime | None = None
     """When the schedule's service last gave a sign of life; null: it never ran on this host."""
+    nobody_told: bool = False
+    """Whether there is a schedule and no contact: nobody hears of what fails."""
     kit_rehearsed: datetime | None = None
     """When a recovery kit, or shares, last opened the vault; null: never, or the vault cannot be read."""
 

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.runs.monitoring.report import EntryStatus
 
-__all__ = ["due_times", "entries_of", "entry_states", "open_schedule_book", "runs_folder", "service_runs", "unit_text"]
+__all__ = [
+    "due_times",
+    "entries_of",
+    "entry_states",
+    "open_schedule_book",
+    "runs_folder",
+    "schedule_path",
+    "service_runs",
+    "unit_text",
+]
 
 
 def entries_of(settings: Settings) -> tuple[Entry, ...]:
@@ -57,10 +66,15 @@ def runs_folder() -> Path:
     return state_root() / "schedule"
 
 
+def schedule_path() -> Path:
+    """Return where this host's schedule book lies."""
+    return state_root() / "schedule.sqlite"
+
+
 @contextmanager
 def open_schedule_book(env: Environment | None = None) -> Iterator[ScheduleBook]:
     """Open this host's schedule book, making it if there is none. `LocalStateError`."""
-    with closing(ScheduleBook(state_root() / "schedule.sqlite", env or environment.system())) as book:
+    with closing(ScheduleBook(schedule_path(), env or environment.system())) as book:
         yield book
 
 

@@ -351,6 +351,8 @@ class Service:
     def _log_round(self, done: Round | None) -> None:
         if done is not None and done.failed:
             self.log.say("error", "messages-failed", "no channel took some messages", messages=done.failed)
+        if done is not None and done.refused:
+            self.log.say("warning", "replies-refused", "replies to alerts were refused", replies=done.refused)
 
     def _read_vault(self) -> None:
         now = self.env.monotonic()

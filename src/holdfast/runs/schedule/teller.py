@@ -50,7 +50,7 @@ class Teller:
         now = self._ended(self._patience_seconds)
         if before is None or now is None:
             return before or now
-        return Round(before.sent + now.sent, before.failed + now.failed, now.held)
+        return Round(before.sent + now.sent, before.failed + now.failed, now.held, before.refused + now.refused)
 
     def last(self) -> Round | None:
         """Wait a while for the round under way, then do one more and wait a while for that: the service ends."""
