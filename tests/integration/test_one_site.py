@@ -67,7 +67,7 @@ def test_the_status_sees_a_vault_with_a_named_home_and_policies(site, tmp_path, 
     loaded = configuration.load(str(site))
     before = status.status(loaded)
     assert before.vault_error == ""
-    assert [store.name for store in before.stores] == ["vault"], "the home is a folder, whose room is known"
+    assert [store.name for store in before.stores] == ["vault", "second"], "both are folders, whose room is known"
     assert {source.name: source.verdict for source in before.sources} == {"ehr": "never", "pacs": "never"}
     assert before.verdict == "attention", "all is not well where nothing was ever backed up"
     with holdfast.Vault.open(str(site)) as vault:
