@@ -48,7 +48,8 @@ def _check_summary(report: CheckReport) -> list[str]:
     lines += damaged_lines(report.damaged)
     if len(report.problems) > PROBLEMS_SHOWN_MAX:
         lines.append(f"… and {len(report.problems) - PROBLEMS_SHOWN_MAX} more problems (--json lists all)")
-    verdict = "sound" if report.sound else f"{len(report.problems)} problems"
+    damaged = f"{len(report.damaged)} packs damaged"
+    verdict = "sound" if report.sound else f"{len(report.problems)} problems" if report.problems else damaged
     lines.append(
         f"Checked {report.objects} objects, {report.packs} packs ({format_bytes(report.bytes)}), {report.snapshots} snapshots"
         f" in {format_seconds(report.seconds)}: {verdict}"

@@ -186,8 +186,8 @@ class CheckReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+        """Whether nothing is wrong. A damaged pack that no snapshot needs costs nothing."""
+        return not self.problems and not any(pack.snapshots for pack in self.damaged)
 
     @property
     def exit_code(self) -> int:
