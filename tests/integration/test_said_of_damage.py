@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,66 @@ class TestCheck:
             with holdfast.Vault.open(place.vault, credential=tmp_path / role) as opened:
                 report = opened.check()
                 assert report.exit_code == 4, role
+
+
+def _every(pattern: str) -> Callable[[Path], None]:
+    def change(vault: Path) -> None:
+        for path in vault.glob(pattern):
+            damage(path)
+
+    return change
+
+
+def _unlinked(pattern: str) -> Callable[[Path], None]:
+    def change(vault: Path) -> None:
+        for path in vault.glob(pattern):
+            path.unlink()
+
+    return change
+
+
+class TestRepair:
+    @pytest.mark.parametrize("pattern", ["part/*/*", "refs/*", "snapshot/*", "writer/*/*"])
+    def test_what_it_cannot_mend_is_said(self, vault, place, pattern, capsys):
+        _every(pattern)(place.vault)
+        with place.open() as opened:
+            assert opened.repair(dry_run=True).exit_code == 4
+            report = opened.repair()
+            assert (report.exit_code, opened.check().exit_code) == (4, 4)
+            assert report.problems
+        assert main(["repair", *given(place)]) == 4
+        assert "DAMAGE: " in capsys.readouterr().out
+
+    def test_a_second_key_slot_that_is_damaged_is_said(self, vault, place):
+        vault.issue_credential("root", "second")
+        damage(sorted(place.vault.glob("key/*"), key=lambda path: path.stat().st_mtime_ns)[-1])
+        report = vault.repair()
+        assert report.exit_code == 4
+        assert any("key/" in problem for problem in report.problems)
+
+    @pytest.mark.parametrize(
+        ("lose", "said"),
+        [
+            (_every("index/*"), r"replace [1-9]\d* index runs"),
+            (_unlinked("index/*"), "segments that no index run lists"),
+            (_unlinked("decision/*/*"), "3 lost decisions would be put back"),
+            (_every("decision/*/*"), "3 lost decisions would be put back"),
+            (_every("parity/*/*"), "parity objects were damaged: their groups would be made anew"),
+        ],
+    )
+    def test_what_it_mends_is_said_before_and_is_whole_after(self, place, lose, said, capsys):
+        with place.create() as vault:
+            for number in range(3):
+                (place.source / f"file-{number}").write_bytes(random.Random(number).randbytes(200_000))
+                place.backup(vault)
+            vault.prune(undo_days=0)
+            assert vault.repair(dry_run=True).exit_code == 0
+        lose(place.vault)
+        place.forget_local_state()
+        assert main(["repair", "--dry-run", *given(place)]) == 4
+        assert re.search(said, capsys.readouterr().out)
+        with place.open() as vault:
+            assert vault.check().exit_code == 4 or "parity" in said
+            assert vault.repair().exit_code == 0
+            assert vault.check().exit_code == 0
+            assert vault.repair(dry_run=True).exit_code == 0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.results import DamagedPack
 
+KNOWN = "known"
+"""Why a pack counts as damaged that was not looked at: the list of damaged packs names it."""
 _REASONS = {"pack-missing": "missing", "pack-size": "size"}
 
 
@@ -61,7 +63,7 @@ def _damaged(
         return (), ()
     try:
         rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
-        wanted = dict.fromkeys(sorted(known & rows.keys()), "known") | bad
+        wanted = dict.fromkeys(sorted(known & rows.keys()), KNOWN) | bad
         return attribute(vault, wanted, rows, show_paths=show_paths), ()
     except (DamageError, NotPermittedError):
         # Nothing says what they cost, so each that is still there counts.

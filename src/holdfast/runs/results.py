@@ -310,6 +310,8 @@ class RepairReport:
     """Packs beyond repair and what they cost: they stay as they are, listed; what is sound in them is still restored."""
     decisions: int = 0
     """Decisions of snapshots that were lost and are back from their copies, and copies that were made anew."""
+    decisions_lost: int = 0
+    """Those of them that were lost."""
     parity_groups: int = 0
     """Parity groups made, or to be made."""
     parity_damaged: int = 0
@@ -323,7 +325,7 @@ class RepairReport:
     catalog: str = ""
     """`current`, `rebuilt`, or empty if there was no key to read it with."""
     problems: tuple[str, ...] = ()
-    """What could not be done, as sentences."""
+    """What could not be done and what a check found afterwards, as sentences; with `dry_run` what a check finds now."""
     seconds: float = 0.0
 
     @property
@@ -336,7 +338,8 @@ class RepairReport:
         """0 all is whole; 4 something is damaged: after a dry run also what a repair would bring back."""
         left = [pack for pack in self.packs if not pack.done]
         lost_copies = self.copies is not None and self.copies.exit_code != 0
-        return 4 if left or self.lost or self.problems or lost_copies or self.index.packs_damaged else 0
+        to_mend = self.dry_run and (self.index.runs_dropped or self.decisions_lost or self.parity_damaged)
+        return 4 if left or self.lost or self.problems or lost_copies or self.index.packs_damaged or to_mend else 0
 
 
 @dataclass(frozen=True, slots=True)
