@@ -128,3 +128,26 @@ class TestRepair:
             assert vault.repair().exit_code == 0
             assert vault.check().exit_code == 0
             assert vault.repair(dry_run=True).exit_code == 0
+
+
+class TestBudgets:
+    def test_parity_is_read_within_them(self, place):
+        with place.create() as vault:
+            for number in range(12):
+                (place.source / f"file-{number}").write_bytes(random.Random(number).randbytes(150_000))
+                place.backup(vault)
+            packs = {row.name.hex(): row.size for row in vault._vault.refresh_index().packs()}
+            rows = {path.name: path.stat().st_size for path in place.vault.glob("parity/*/*")}
+            budget = 3 * (max(packs.values()) + max(rows.values()))
+            read = parity = 0
+            for _ in range(40):
+                report = vault.verify(older_than_days=1, bytes_max=budget)
+                assert report.bytes + report.parity_bytes <= budget
+                read, parity = read + report.packs, parity + report.parity
+            assert (read, parity) == (len(packs), len(rows)), "each run goes on where the one before ended"
+            assert vault.verify(bytes_max=1).parity == 1
+            whole = vault.verify(content=True)
+            assert whole.parity == len(rows)
+            assert whole.parity_bytes > sum(rows.values()), "packs are read again to hold rows against them"
+            late = vault.verify(seconds_max=1e-9)
+            assert (late.packs, late.parity, late.parity_bytes) == (0, 0, 0)

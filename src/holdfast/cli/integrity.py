@@ -90,8 +90,12 @@ class Part(click.ParamType[float]):
 @click.option("--older-than-days", type=click.FloatRange(0), help="Read only packs not verified for so long.")
 @click.option("--snapshot", "snapshots", multiple=True, help="Read only what a snapshot needs.")
 @click.option("--due", is_flag=True, help="Read only packs of which a copy is due by its class's policy.")
-@click.option("--max-bytes", type=Size(), help="Read no more than so many bytes of packs; the next run goes on.")
-@click.option("--max-time", type=Duration(), help="Begin no pack after so long; the next run goes on.")
+@click.option(
+    "--max-bytes",
+    type=Size(),
+    help="Read no more than so many bytes, of packs (one at least) and parity; the next run goes on.",
+)
+@click.option("--max-time", type=Duration(), help="Begin no pack and no parity after so long; the next run goes on.")
 @click.option("--content", is_flag=True, help="Open every segment again, also where this host did so before.")
 @click.option("--no-mark", is_flag=True, help="Do not tell writers about damage.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
@@ -151,7 +155,7 @@ def _verify_summary(report: VerifyReport) -> list[str]:
     if report.copies:
         lines.append(f"  {report.copies} further copies on other stores were read and hashed.")
     if report.parity:
-        lines.append(f"  {report.parity} parity objects were read and hashed.")
+        lines.append(f"  {report.parity} parity objects were read and hashed ({format_bytes(report.parity_bytes)}).")
     if report.cold:
         lines.append(f"  {report.cold} packs lie cold and were not read: `holdfast restore … --thaw` asks for them.")
     if report.left:

@@ -149,7 +149,7 @@ def _fitting(
     if request.known_only:
         return stored, ()
     proved = Ledger.load(vault.folder("ledger") / LEDGER_FILE).records
-    wrong = rows_held_against_packs(vault, shelf, [s for one in stored for _, s in one.rows if s not in proved])[1]
+    wrong = rows_held_against_packs(vault, shelf, [s for one in stored for _, s in one.rows if s not in proved]).wrong
     left = tuple(replace(one, rows=tuple(row for row in one.rows if row[1] not in wrong)) for one in stored)
     return left, tuple((sha, f"object {parity_name(sha)} is not what its packs make") for sha in sorted(wrong))
 

@@ -221,6 +221,8 @@ class VerifyReport:
     """Packs that were to be read and were not, because the budget was spent: the next run begins with them."""
     parity: int = 0
     """Parity objects that were read and hashed."""
+    parity_bytes: int = 0
+    """Bytes that were read for it: of the parity objects, and of packs to hold new ones against them."""
     sets_compared: int = 0
     """Reference sets that were compared with their trees now; what was compared before is not compared again."""
     runs_countersigned: int = 0
