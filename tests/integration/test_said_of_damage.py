@@ -11,7 +11,9 @@ import pytest
 from tests.rounds import Place
 
 import holdfast
+from holdfast import config
 from holdfast.cli.main import main
+from holdfast.runs.status import status
 
 
 def damage(path: Path, at: int = -1) -> None:
@@ -151,3 +153,30 @@ class TestBudgets:
             assert whole.parity_bytes > sum(rows.values()), "packs are read again to hold rows against them"
             late = vault.verify(seconds_max=1e-9)
             assert (late.packs, late.parity, late.parity_bytes) == (0, 0, 0)
+
+
+class TestLostSnapshot:
+    def test_the_status_says_so(self, vault, place, tmp_path):
+        text = f'[vault]\nurl = "{place.vault}"\nkey_file = "file:{place.key}"\n[monitoring]\nstore_free_percent = 0\n'
+        loaded = config.loads(text, environ={})
+        vault.verify()
+        assert status(loaded).verdict == "ok"
+        damage(place.vault / "snapshot" / vault.snapshot().id)
+        report = status(loaded)
+        assert (report.verdict, report.exit_code, report.dangers) == ("critical", 1, ("damage vault",))
+
+    def test_a_search_says_what_is_lost(self, vault, place, capsys):
+        lost = vault.snapshot().id
+        (place.vault / "snapshot" / lost).unlink()
+        for words in (["find", "file"], ["find", "--versions", str(place.source / "file")]):
+            assert main([*words, *given(place)]) == 4
+            shown = capsys.readouterr()
+            assert shown.out == ""
+            assert f"1 snapshots cannot be read ({lost})" in shown.err
+        place.backup(vault)
+        assert main(["find", "file", *given(place)]) == 4
+        shown = capsys.readouterr()
+        assert "source/file" in shown.out
+        assert lost in shown.err
+        vault.forget(snapshots=[lost])
+        assert main(["find", "file", *given(place)]) == 0

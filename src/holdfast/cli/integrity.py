@@ -93,7 +93,7 @@ class Part(click.ParamType[float]):
 @click.option(
     "--max-bytes",
     type=Size(),
-    help="Read no more than so many bytes, of packs (one at least) and parity; the next run goes on.",
+    help="Read no more bytes of packs (one at least) and parity than this; the next run goes on.",
 )
 @click.option("--max-time", type=Duration(), help="Begin no pack and no parity after so long; the next run goes on.")
 @click.option("--content", is_flag=True, help="Open every segment again, also where this host did so before.")
