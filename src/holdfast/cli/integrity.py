@@ -61,7 +61,8 @@ def damaged_lines(damaged: Sequence[DamagedPack]) -> list[str]:
     """Return what damaged packs cost: class, files, snapshots; paths where they were asked for."""
     lines = []
     for pack in damaged[:PROBLEMS_SHOWN_MAX]:
-        files = "files not counted (no key)" if pack.files < 0 else f"{pack.files} files"
+        why = "no key" if pack.key_missing else "a tree that says so cannot be read"
+        files = f"files not counted ({why})" if pack.files < 0 else f"{pack.files} files"
         lines.append(
             f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files} in {len(pack.snapshots)} snapshots"
         )
@@ -150,7 +151,7 @@ def _verify_summary(report: VerifyReport) -> list[str]:
     lines += damaged_lines(report.damaged)
     lines.append(
         f"Verified {report.packs} of {report.packs_total} packs, {report.segments} segments, {format_bytes(report.bytes)}"
-        f" in {format_seconds(report.seconds)}: {'no damage' if report.sound else f'{len(report.damaged)} packs damaged'}"
+        f" in {format_seconds(report.seconds)}: {_verdict(report)}"
     )
     if report.copies:
         lines.append(f"  {report.copies} further copies on other stores were read and hashed.")
@@ -171,6 +172,14 @@ def _verify_summary(report: VerifyReport) -> list[str]:
     if report.classes_missing:
         lines.append(f"PARTIAL: {report.classes_missing} data classes were not opened: their key is not at hand")
     return lines
+
+
+def _verdict(report: VerifyReport) -> str:
+    found = [
+        *([f"{len(report.damaged)} packs damaged"] if report.damaged else []),
+        *([f"{len(report.problems)} problems"] if report.problems else []),
+    ]
+    return ", ".join(found) or "no damage"
 
 
 @click.command("stats")

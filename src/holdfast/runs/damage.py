@@ -39,7 +39,7 @@ def attribute(
     for pack, reason in sorted(damaged.items()):
         row = rows.get(pack)
         class_name = vault.repository.classes.get(row.class_id, "") if row is not None else ""
-        files, paths = _files(vault, needing[pack], segments[pack], row.class_id if row is not None else 0)
+        files, paths, locked = _files(vault, needing[pack], segments[pack], row.class_id if row is not None else 0)
         found.append(
             DamagedPack(
                 pack=pack,
@@ -48,6 +48,7 @@ def attribute(
                 snapshots=tuple(info.id for info in needing[pack]),
                 files=files,
                 paths=tuple(sorted(paths)[:PATHS_MAX]) if show_paths else (),
+                key_missing=locked,
             )
         )
     return tuple(found)
@@ -94,8 +95,11 @@ def _needing(vault: OpenVault, segments: Mapping[str, frozenset[Segment]]) -> di
 
 def _files(
     vault: OpenVault, snapshots: list[SnapshotInfo], segments: frozenset[Segment], class_id: int
-) -> tuple[int, set[bytes]]:
-    """Return how many distinct file versions rest on the segments, and their paths; -1 if that cannot be read."""
+) -> tuple[int, set[bytes], bool]:
+    """Return how many distinct file versions rest on the segments, their paths, and whether a key is missing.
+
+    The number is -1 if that cannot be read.
+    """
     versions: set[tuple[bytes, int, int]] = set()
     wanted = sorted(segments)
     for info in snapshots:
@@ -104,6 +108,6 @@ def _files(
             with engine.translated():
                 for tree in trees.trees.values():
                     versions.update((entry.path, entry.mtime_ns, entry.size) for entry in tree.users(wanted))
-        except (DamageError, NotPermittedError):
-            return UNKNOWN, {path for path, _, _ in versions}
-    return len(versions), {path for path, _, _ in versions}
+        except (DamageError, NotPermittedError) as error:
+            return UNKNOWN, {path for path, _, _ in versions}, isinstance(error, NotPermittedError)
+    return len(versions), {path for path, _, _ in versions}, False

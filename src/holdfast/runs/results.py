@@ -164,9 +164,11 @@ class DamagedPack:
     class_name: str
     snapshots: tuple[str, ...] = ()
     files: int = 0
-    """Distinct file versions that need it; -1 if not counted (key missing)."""
+    """Distinct file versions that need it; -1 if not counted: for want of a key, or because a tree is damaged itself."""
     paths: tuple[bytes, ...] = ()
     """The files, at most a thousand: only with permission to show paths."""
+    key_missing: bool = False
+    """The files were not counted for want of a key."""
 
 
 @dataclass(frozen=True, slots=True)

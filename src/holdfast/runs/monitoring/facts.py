@@ -101,7 +101,7 @@ class VaultFacts:
     drills: tuple[tuple[str, datetime], ...] = ()
     """Services with when a drill of each last passed."""
     alerts: tuple[Alert, ...] = ()
-    """What others found in danger: snapshots that cannot be read, services whose drills are stale, packs that wait too long for a store."""
+    """What others found in danger: lost snapshots, services whose drills are stale, packs that wait too long for a store."""
     packs_pending: int = 0
     """Packs that wait on this host because a store was down."""
     bytes_pending: int = 0
