@@ -12,7 +12,10 @@ from tests.rounds import Place
 
 import holdfast
 from holdfast import config
+from holdfast.base.events import Finding
 from holdfast.cli.main import main
+from holdfast.cli.output import Output
+from holdfast.errors import DamageError
 from holdfast.runs.status import status
 
 
@@ -180,3 +183,56 @@ class TestLostSnapshot:
         assert lost in shown.err
         vault.forget(snapshots=[lost])
         assert main(["find", "file", *given(place)]) == 0
+
+
+class TestWords:
+    def test_what_no_index_run_lists_is_not_lost(self, vault, place, capsys):
+        for path in place.vault.glob("index/*"):
+            path.unlink()
+        place.forget_local_state()
+        assert main(["restore", "latest", "--to", str(place.target()), *given(place)]) == 4
+        assert "not listed: run `holdfast repair`" in capsys.readouterr().err
+        assert main(["ls", "latest", str(place.source), *given(place)]) == 4
+        assert "no index run lists" in capsys.readouterr().err
+        assert main(["repair", *given(place)]) == 0
+        assert main(["restore", "latest", "--to", str(place.target()), *given(place)]) == 0
+
+    def test_a_prune_names_the_way_past_a_lost_reference_set(self, vault, place):
+        lost = vault.snapshot().id
+        (place.source / "other").write_bytes(b"other")
+        place.backup(vault)
+        part = vault.snapshot(lost).info.classes[0]
+        (place.vault / "refs" / part.refs).unlink()
+        with pytest.raises(DamageError, match=f"holdfast forget ID.*{lost}") as caught:
+            vault.prune()
+        assert lost in caught.value.next
+        vault.forget(snapshots=[each.id for each in vault.snapshots()][:1])
+        left = [each.id for each in vault.snapshots()]
+        if not vault.check().sound:  # the newer set was a delta to the lost one
+            vault.forget(snapshots=left)
+        assert vault.prune().phase in {"waiting", "closed"}
+
+    def test_a_prune_with_nothing_to_do_counts_what_is_in_use(self, vault, place, capsys):
+        packs = len(vault._vault.refresh_index().packs())
+        assert main(["prune", *given(place)]) == 0
+        assert f"{packs} packs in use" in capsys.readouterr().out
+
+    def test_a_verification_says_of_what_kind_the_damage_is(self, vault, place, capsys):
+        damage(next(place.vault.glob("part/*/*")))
+        assert main(["verify", *given(place)]) == 4
+        shown = capsys.readouterr().out
+        assert "0 packs damaged" not in shown
+        assert "problems\n" in shown
+        damage(next(path for path in place.vault.glob("data/*/*")))
+        assert main(["verify", *given(place)]) == 4
+        assert "files not counted (a tree that says so cannot be read)" in capsys.readouterr().out
+
+    def test_a_finding_without_a_path_has_one_colon(self, capsys):
+        with Output(as_json=False, quiet=False, show_paths=True).events("restore") as events:
+            events(Finding(b"", "damaged", "a class is lost"))
+            events(Finding(b"a", "damaged", "a file is lost"))
+        assert capsys.readouterr().err == "damaged: a class is lost\ndamaged: a: a file is lost\n"
+
+    def test_locks_that_cannot_be_set_have_a_reason(self, vault, place, capsys):
+        assert main(["findings", "lock", *given(place)]) == 0
+        assert "nothing is locked: no store of the vault can lock objects" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from holdfast import engine
 from holdfast.errors import DamageError, NotPermittedError
 from holdfast.repository.marking import SetReader, packs_of
 from holdfast.repository.packs import read_runs
+from holdfast.repository.refsets import Segments
 from holdfast.repository.snapshots import select
 from holdfast.runs.results import DamagedPack
 from holdfast.runs.trees import Trees
@@ -64,6 +65,28 @@ def packs_needed(vault: OpenVault, snapshots: Sequence[str]) -> frozenset[str]:
         for part in select(every, selector).classes:
             found.update(row.name.hex() for row in packs_of(index, reader.read(part.refs)))
     return frozenset(found)
+
+
+def unlisted(vault: OpenVault, info: SnapshotInfo, classes: frozenset[int] | None = None) -> int:
+    """Return how many segments that a snapshot needs are in no index run that can be read: their packs may be whole."""
+    listed = Segments.of(
+        [
+            (row.origin, row.ordinal)
+            for _, records in read_runs(vault.repository, [])
+            for r in records
+            for row in r.segments
+        ]
+    )
+    reader = SetReader(vault.repository)
+    found = 0
+    for part in info.classes:
+        if classes is not None and part.class_id not in classes:
+            continue
+        try:
+            found += len(reader.read(part.refs).minus(listed))
+        except (DamageError, NotPermittedError):
+            continue
+    return found
 
 
 def _segments(vault: OpenVault, packs: Mapping[str, str]) -> dict[str, frozenset[Segment]]:

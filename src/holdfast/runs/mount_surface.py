@@ -51,7 +51,8 @@ class MountSurface:
         show their owners if root, else the caller's. Recorded from beginning to end as what it is: a reading of patient data.
         Where a snapshot that cannot be read may be the newest, there is no `latest`; the result counts such snapshots.
 
-        Errors: `DamageError` (no snapshot can be read), `FuseMissingError`, `MountError`, `MountBusyError`, `TargetNotEmptyError`, `TargetInsideVaultError`,
+        Errors: `DamageError` (no snapshot can be read), `FuseMissingError`, `MountError`, `MountBusyError`,
+        `TargetNotEmptyError`, `TargetInsideVaultError`,
         `NotPermittedError`, `ApprovalMissingError`, `StoreRefusedError` (what is needed lies cold).
         """
         from holdfast.runs.mounts.mount import mount_snapshots

@@ -86,19 +86,9 @@ def mount_snapshots(
     lost: set[tuple[str, int]] = set()
 
     def opened(position: int) -> list[engine.Tree]:
-        if not alone:
-            refuse_cold(vault, infos[position], (), classes)
-        try:
-            trees = Trees(vault, infos[position], classes)
-        except DamageError as error:
-            if alone:
-                raise
-            # An error here would hide its neighbours, too: it is shown as an empty folder, and said to be lost.
-            lost.update(_tell_all_lost(infos[position], classes, error, events, told=lost))
-            return []
-        if not alone:
-            lost.update(_tell_lost(infos[position], trees, events))
-        return list(trees.trees.values())
+        if alone:
+            return list(Trees(vault, infos[position], classes).trees.values())
+        return _opened_among(vault, infos[position], classes, events, lost)
 
     with engine.translated():
         reader = vault.reader(*(info.id for info in infos))
@@ -120,17 +110,7 @@ def mount_snapshots(
         raise mounting(error) from error
     if first is not None:
         lost.update(_tell_lost(infos[0], first, events))
-    notes = [Note("mounted read-only", "mounted")]
-    if unreadable:
-        named = ", ".join(unreadable[:_NAMED_MAX])
-        text = (
-            f"{len(unreadable)} snapshots cannot be read ({named}): where one may be the newest, there is no `latest`"
-        )
-        notes.insert(0, Note(text, DamageError.code))
-    if missing:
-        notes.insert(
-            0, Note(f"{missing} data classes need a key that is not at hand: they are not to be seen", "partial")
-        )
+    notes = [*_notes(missing, unreadable), Note("mounted read-only", "mounted")]
     with governed(vault, None, kind="restore", events=events, stop=stop) as steered:
         _watch(vault, mount, steered, events, None, totals, notes)
     return MountResult(
@@ -141,6 +121,40 @@ def mount_snapshots(
         classes_lost=len(lost),
         snapshots_lost=len(unreadable),
     )
+
+
+def _notes(missing: int, unreadable: Sequence[str]) -> Iterator[Note]:
+    """Yield what is not to be seen in a mount of snapshots."""
+    if missing:
+        text = f"{missing} data classes need a key that is not at hand: they are not to be seen"
+        yield Note(text, "partial")
+    if unreadable:
+        named = ", ".join(unreadable[:_NAMED_MAX])
+        text = (
+            f"{len(unreadable)} snapshots cannot be read ({named}): where one may be the newest, there is no `latest`"
+        )
+        yield Note(text, DamageError.code)
+
+
+def _opened_among(
+    vault: OpenVault,
+    info: SnapshotInfo,
+    classes: frozenset[int] | None,
+    events: Events,
+    lost: set[tuple[str, int]],
+) -> list[engine.Tree]:
+    """Return the trees of one of several snapshots, and add to `lost` which data classes are not to be seen.
+
+    An error would hide the snapshot's neighbours, too: one that is lost is an empty folder, and an alert.
+    """
+    refuse_cold(vault, info, (), classes)
+    try:
+        trees = Trees(vault, info, classes)
+    except DamageError as error:
+        lost.update(_tell_all_lost(info, classes, error, events, told=lost))
+        return []
+    lost.update(_tell_lost(info, trees, events))
+    return list(trees.trees.values())
 
 
 def mount_writable(
