@@ -203,10 +203,10 @@ class TestWords:
         place.backup(vault)
         part = vault.snapshot(lost).info.classes[0]
         (place.vault / "refs" / part.refs).unlink()
-        with pytest.raises(DamageError, match=f"holdfast forget ID.*{lost}") as caught:
+        with pytest.raises(DamageError, match="holdfast forget ID") as caught:
             vault.prune()
         assert lost in caught.value.next
-        vault.forget(snapshots=[each.id for each in vault.snapshots()][:1])
+        vault.forget(snapshots=[lost])
         left = [each.id for each in vault.snapshots()]
         if not vault.check().sound:  # the newer set was a delta to the lost one
             vault.forget(snapshots=left)

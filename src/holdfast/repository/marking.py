@@ -98,9 +98,18 @@ def _marked(reader: SetReader, sha: str, needing: Mapping[str, list[str]]) -> Se
     try:
         return reader.read(sha)
     except DamageError as error:
+        ids = sorted({each for other, ids in needing.items() if not _reads(reader, other) for each in ids})
         raise type(error)(
             error.what,
             next="put the object back from a copy of the store if there is one. If it is lost for good, forget what needs it by"
-            f" `holdfast forget ID`, ID being {', '.join(needing[sha])}; then prune again.",
-            snapshots=tuple(needing[sha]),
+            f" `holdfast forget ID`, ID being {', '.join(ids)}; then prune again.",
+            snapshots=tuple(ids),
         ) from error
+
+
+def _reads(reader: SetReader, sha: str) -> bool:
+    try:
+        reader.read(sha)
+    except DamageError:
+        return False
+    return True
