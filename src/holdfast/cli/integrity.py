@@ -48,7 +48,8 @@ def _check_summary(report: CheckReport) -> list[str]:
     lines += damaged_lines(report.damaged)
     if len(report.problems) > PROBLEMS_SHOWN_MAX:
         lines.append(f"… and {len(report.problems) - PROBLEMS_SHOWN_MAX} more problems (--json lists all)")
-    verdict = "sound" if report.sound else f"{len(report.problems)} problems"
+    damaged = f"{len(report.damaged)} packs damaged"
+    verdict = "sound" if report.sound else f"{len(report.problems)} problems" if report.problems else damaged
     lines.append(
         f"Checked {report.objects} objects, {report.packs} packs ({format_bytes(report.bytes)}), {report.snapshots} snapshots"
         f" in {format_seconds(report.seconds)}: {verdict}"
@@ -60,7 +61,8 @@ def damaged_lines(damaged: Sequence[DamagedPack]) -> list[str]:
     """Return what damaged packs cost: class, files, snapshots; paths where they were asked for."""
     lines = []
     for pack in damaged[:PROBLEMS_SHOWN_MAX]:
-        files = "files not counted (no key)" if pack.files < 0 else f"{pack.files} files"
+        why = "no key" if pack.key_missing else "a tree that says so cannot be read"
+        files = f"files not counted ({why})" if pack.files < 0 else f"{pack.files} files"
         lines.append(
             f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files} in {len(pack.snapshots)} snapshots"
         )
@@ -89,8 +91,12 @@ class Part(click.ParamType[float]):
 @click.option("--older-than-days", type=click.FloatRange(0), help="Read only packs not verified for so long.")
 @click.option("--snapshot", "snapshots", multiple=True, help="Read only what a snapshot needs.")
 @click.option("--due", is_flag=True, help="Read only packs of which a copy is due by its class's policy.")
-@click.option("--max-bytes", type=Size(), help="Read no more than so many bytes of packs; the next run goes on.")
-@click.option("--max-time", type=Duration(), help="Begin no pack after so long; the next run goes on.")
+@click.option(
+    "--max-bytes",
+    type=Size(),
+    help="Read no more bytes of packs (one at least) and parity than this; the next run goes on.",
+)
+@click.option("--max-time", type=Duration(), help="Begin no pack and no parity after so long; the next run goes on.")
 @click.option("--content", is_flag=True, help="Open every segment again, also where this host did so before.")
 @click.option("--no-mark", is_flag=True, help="Do not tell writers about damage.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
@@ -145,12 +151,12 @@ def _verify_summary(report: VerifyReport) -> list[str]:
     lines += damaged_lines(report.damaged)
     lines.append(
         f"Verified {report.packs} of {report.packs_total} packs, {report.segments} segments, {format_bytes(report.bytes)}"
-        f" in {format_seconds(report.seconds)}: {'no damage' if report.sound else f'{len(report.damaged)} packs damaged'}"
+        f" in {format_seconds(report.seconds)}: {_verdict(report)}"
     )
     if report.copies:
         lines.append(f"  {report.copies} further copies on other stores were read and hashed.")
     if report.parity:
-        lines.append(f"  {report.parity} parity objects were read and hashed.")
+        lines.append(f"  {report.parity} parity objects were read and hashed ({format_bytes(report.parity_bytes)}).")
     if report.cold:
         lines.append(f"  {report.cold} packs lie cold and were not read: `holdfast restore … --thaw` asks for them.")
     if report.left:
@@ -166,6 +172,14 @@ def _verify_summary(report: VerifyReport) -> list[str]:
     if report.classes_missing:
         lines.append(f"PARTIAL: {report.classes_missing} data classes were not opened: their key is not at hand")
     return lines
+
+
+def _verdict(report: VerifyReport) -> str:
+    found = [
+        *([f"{len(report.damaged)} packs damaged"] if report.damaged else []),
+        *([f"{len(report.problems)} problems"] if report.problems else []),
+    ]
+    return ", ".join(found) or "no damage"
 
 
 @click.command("stats")

@@ -105,6 +105,8 @@ def _summary(result: MountResult) -> list[str]:
         lines.append(
             f"DAMAGE: {result.classes_lost} data classes were not to be seen; `holdfast check` says what is damaged"
         )
+    if result.snapshots_lost:
+        lines.append(f"DAMAGE: {result.snapshots_lost} snapshots cannot be read; `holdfast check` says what is damaged")
     if result.lost_files:
         lines.append(f"DAMAGE: {result.lost_files} files cannot be filled; `holdfast verify` says what is damaged")
     return lines

@@ -216,8 +216,8 @@ class Output:
         self._findings += 1
         if self._findings > FINDINGS_SHOWN_MAX:
             return ""
-        place = f" {self.path(event.path)}" if event.path else ""
-        return f"{event.kind}:{place}: {event.detail}"
+        place = f": {self.path(event.path)}" if event.path else ""
+        return f"{event.kind}{place}: {event.detail}"
 
 
 def alert_of(run: str, exit_code: int) -> Alert | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from holdfast.cli.integrity import damaged_lines
+from holdfast.cli.integrity import PROBLEMS_SHOWN_MAX, damaged_lines
 from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.signals import interruptible
@@ -68,7 +68,7 @@ def repair_command(
 
 def _report_summary(report: RepairReport) -> list[str]:
     by_parity = sum(pack.source == "parity" for pack in report.packs)
-    lines = [f"DAMAGE: {problem}" for problem in report.problems]
+    lines = [f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]]
     lines += damaged_lines(report.lost)
     if report.dry_run:
         lines.append(
@@ -80,13 +80,27 @@ def _report_summary(report: RepairReport) -> list[str]:
             f"Read {report.packs_read} packs: {len(report.packs)} damaged or missing, {report.healed} brought back from parity;"
             f" {report.parity_groups} parity groups made."
         )
-    lines += [f"  {line}" for line in _summary(report.index)]
+    lines += [f"  {line}" for line in (*_summary(report.index), *_small_things(report))]
     if report.copies is not None:
         lines += [f"  {line}" for line in _copies_summary(report.copies)]
     if report.lost:
         lines.append(
             "  What is lost stays listed; the next backup of each source stores it again where the source has it."
         )
+    return lines
+
+
+def _small_things(report: RepairReport) -> list[str]:
+    """Return what became of decisions and of parity itself."""
+    would = "would be " if report.dry_run else ""
+    lines = []
+    if report.decisions:
+        kept = report.decisions - report.decisions_lost
+        lines.append(f"{report.decisions_lost} lost decisions {would}put back; {kept} {would}kept a second time.")
+    if report.parity_damaged:
+        lines.append(f"{report.parity_damaged} parity objects were damaged: their groups {would or 'were '}made anew.")
+    if report.unprotected:
+        lines.append(f"{report.unprotected} packs had no parity and want it.")
     return lines
 
 

@@ -13,4 +13,7 @@ class PartlyLostError(DamageError):
     code = "partly-lost"
     meaning = "A part of what was asked for cannot be read, because the objects that name it are damaged. All the rest was shown."
     safe = "what was shown before this is right and verified; nothing of it was guessed."
-    next = "`holdfast check` says which objects are damaged, `holdfast repair` brings back what another copy or parity has."
+    next = (
+        "`holdfast check` says which objects are damaged, `holdfast repair` brings back what another copy or parity has, and what"
+        " no index run lists."
+    )

@@ -5,7 +5,7 @@ A set that cannot be read raises `DamageError`: pruning stops, for nothing can b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from holdfast.errors import DamageError, NotPermittedError
@@ -86,4 +86,30 @@ def sound_envelopes(repository: Repository) -> Envelopes:
 def mark(repository: Repository, snapshots: Iterable[Committed]) -> Segments:
     """Return every segment that the snapshots need: step 1 and step 3 of a prune round."""
     reader = SetReader(repository)
-    return Segments.merged(reader.read(sha) for sha in sorted({c.refs for s in snapshots for c in s.classes}))
+    needing: dict[str, list[str]] = {}
+    for snapshot in snapshots:
+        for part in snapshot.classes:
+            needing.setdefault(part.refs, []).append(snapshot.id)
+    return Segments.merged(_marked(reader, sha, needing) for sha in sorted(needing))
+
+
+def _marked(reader: SetReader, sha: str, needing: Mapping[str, list[str]]) -> Segments:
+    """Return a set. What is raised if it is lost names the way out, too."""
+    try:
+        return reader.read(sha)
+    except DamageError as error:
+        ids = sorted({each for other, ids in needing.items() if not _reads(reader, other) for each in ids})
+        raise type(error)(
+            error.what,
+            next="put the object back from a copy of the store if there is one. If it is lost for good, forget what needs it by"
+            f" `holdfast forget ID`, ID being {', '.join(ids)}; then prune again.",
+            snapshots=tuple(ids),
+        ) from error
+
+
+def _reads(reader: SetReader, sha: str) -> bool:
+    try:
+        reader.read(sha)
+    except DamageError:
+        return False
+    return True

@@ -142,11 +142,10 @@ def _prune(repository: Repository, chosen: PruneOptions, engine: EnginePort | No
         outcome = _advance(repository, open_round.number, chosen)
         if outcome.phase != "closed":
             return outcome
-    begun = _condemn(repository, chosen, engine)
-    if begun is None:
+    number, plan_made = _condemn(repository, chosen, engine)
+    if number is None:
         collect(repository)
-        return outcome
-    number, plan_made = begun
+        return replace(outcome, packs_live=plan_made.packs_live)
     after = _advance(repository, number, chosen)
     return replace(
         after,
@@ -180,8 +179,8 @@ def _protected(repository: Repository, table: PackTable, sessions: Sequence[Open
     return frozenset(p for sha in chosen if sha in table.runs for p in table.runs[sha].packs)
 
 
-def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort | None) -> tuple[int, PrunePlan] | None:
-    """Step 1: mark, copy what is worth copying, publish `condemn/N`. None if there is nothing to condemn."""
+def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort | None) -> tuple[int | None, PrunePlan]:
+    """Step 1: mark, copy what is worth copying, publish `condemn/N`. No number if there is nothing to condemn."""
     committed = sound_envelopes(repository).committed
     require_compared(repository, committed, options.compare)
     broken: list[str] = []
@@ -189,7 +188,7 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     if broken and mend_index(repository, engine):
         made = _planned(repository, options, committed, [])
     if not made.condemned:
-        return None
+        return None, made
     repacked: list[str] = []
     kept: list[Rewrite] = []
     for rewrite in made.rewrites:
@@ -199,7 +198,7 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
             kept.append(rewrite)
     made = replace(made, rewrites=tuple(kept))
     if not made.condemned:
-        return None
+        return None, made
     home = repository.home
     number = home.next_number("condemn", repository.signer(PRUNE))
     body = CondemnBody(made.condemned, tuple(repacked))

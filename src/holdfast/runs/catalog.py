@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CATALOG_FILE = "catalog.sqlite"
 UNKNOWN_ID = -1
+_NAMED_MAX = 5
 
 
 class _Feed:
@@ -98,7 +99,7 @@ def find(vault: OpenVault, pattern: str, *, source: str, limit: int) -> Iterator
             found = (version for version in every if sources is None or version.source in sources)
             for version in islice(found, limit):
                 yield _found(version)
-        _tell_lost(lost)
+        _tell_lost(lost, vault.listing()[1])
 
 
 def versions(vault: OpenVault, path: bytes, *, source: str, before: datetime | None) -> Iterator[FoundEntry]:
@@ -111,7 +112,7 @@ def versions(vault: OpenVault, path: bytes, *, source: str, before: datetime | N
             known = sources is None or version.source in sources
             if known and (before is None or version.first_finished <= before):
                 yield _found(version)
-        _tell_lost(lost)
+        _tell_lost(lost, vault.listing()[1])
 
 
 def _asked(vault: OpenVault, catalog: Catalog, sources: frozenset[str] | None) -> int:
@@ -144,9 +145,14 @@ def _reads(vault: OpenVault, info: SnapshotInfo, class_id: int) -> bool:
     return True
 
 
-def _tell_lost(lost: int) -> None:
-    if lost:
-        raise PartlyLostError(f"this is not all: {lost} class trees of snapshots cannot be read", trees=lost)
+def _tell_lost(trees: int, snapshots: Sequence[str]) -> None:
+    """`PartlyLostError` if anything is lost. Of which source a snapshot is that cannot be read, nobody knows."""
+    said = [
+        *([f"{len(snapshots)} snapshots cannot be read ({', '.join(snapshots[:_NAMED_MAX])})"] if snapshots else []),
+        *([f"{trees} class trees of snapshots cannot be read"] if trees else []),
+    ]
+    if said:
+        raise PartlyLostError(f"this is not all: {', and '.join(said)}", trees=trees, snapshots=tuple(snapshots))
 
 
 def _sources(vault: OpenVault, source: str) -> frozenset[str] | None:

@@ -8,6 +8,7 @@ from holdfast import engine
 from holdfast.base.events import Progress, ignore
 from holdfast.errors import DamageError, NotPermittedError
 from holdfast.repository.check import CheckOutcome, check
+from holdfast.repository.packs import list_packs
 from holdfast.repository.rounds import read_damaged
 from holdfast.runs.damage import attribute
 from holdfast.runs.migrate import copy_problems
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.results import DamagedPack
 
+KNOWN = "known"
+"""Why a pack counts as damaged that was not looked at: the list of damaged packs names it."""
 _REASONS = {"pack-missing": "missing", "pack-size": "size"}
 
 
@@ -34,7 +37,7 @@ def run_check(vault: OpenVault, *, show_paths: bool = False, events: Events = ig
         outcome = check(vault.repository, progress=progress)
         problems, notes = copy_problems(vault)
         parity, unprotected = parity_problems(vault)
-        damaged = _damaged(vault, outcome, show_paths=show_paths)
+        damaged, unattributed = _damaged(vault, outcome, show_paths=show_paths)
         missing = older(vault)
     if missing:
         problems = (*problems, f"the store shows an older state than this host has seen: {missing} objects are gone")
@@ -43,22 +46,26 @@ def run_check(vault: OpenVault, *, show_paths: bool = False, events: Events = ig
         packs=outcome.packs,
         bytes=outcome.bytes,
         snapshots=outcome.snapshots,
-        problems=(*outcome.problems, *problems, *parity),
+        problems=(*outcome.problems, *problems, *parity, *unattributed),
         notes=(*outcome.notes, *notes, *unprotected),
         damaged=damaged,
         seconds=vault.env.monotonic() - began,
     )
 
 
-def _damaged(vault: OpenVault, outcome: CheckOutcome, *, show_paths: bool) -> tuple[DamagedPack, ...]:
-    """Return what the packs cost that a check found bad, and those that are known to be."""
+def _damaged(
+    vault: OpenVault, outcome: CheckOutcome, *, show_paths: bool
+) -> tuple[tuple[DamagedPack, ...], tuple[str, ...]]:
+    """Return what the packs cost that a check found bad, and those that are known to be; if that cannot be told, sentences."""
     bad = {f.object.rpartition("/")[2]: _REASONS[f.kind] for f in outcome.findings if f.kind in _REASONS}
     known = read_damaged(vault.repository.home)
     if not bad and not known:
-        return ()
+        return (), ()
     try:
         rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
-        wanted = dict.fromkeys(sorted(known & rows.keys()), "known") | bad
-        return attribute(vault, wanted, rows, show_paths=show_paths)
+        wanted = dict.fromkeys(sorted(known & rows.keys()), KNOWN) | bad
+        return attribute(vault, wanted, rows, show_paths=show_paths), ()
     except (DamageError, NotPermittedError):
-        return ()
+        # Nothing says what they cost, so each that is still there counts.
+        stored = list_packs(vault.repository)[0]
+        return (), tuple(f"pack {name} is known to be damaged" for name in sorted((known & stored.keys()) - bad.keys()))

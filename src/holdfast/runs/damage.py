@@ -8,6 +8,7 @@ from holdfast import engine
 from holdfast.errors import DamageError, NotPermittedError
 from holdfast.repository.marking import SetReader, packs_of
 from holdfast.repository.packs import read_runs
+from holdfast.repository.refsets import Segments
 from holdfast.repository.snapshots import select
 from holdfast.runs.results import DamagedPack
 from holdfast.runs.trees import Trees
@@ -39,7 +40,7 @@ def attribute(
     for pack, reason in sorted(damaged.items()):
         row = rows.get(pack)
         class_name = vault.repository.classes.get(row.class_id, "") if row is not None else ""
-        files, paths = _files(vault, needing[pack], segments[pack], row.class_id if row is not None else 0)
+        files, paths, locked = _files(vault, needing[pack], segments[pack], row.class_id if row is not None else 0)
         found.append(
             DamagedPack(
                 pack=pack,
@@ -48,6 +49,7 @@ def attribute(
                 snapshots=tuple(info.id for info in needing[pack]),
                 files=files,
                 paths=tuple(sorted(paths)[:PATHS_MAX]) if show_paths else (),
+                key_missing=locked,
             )
         )
     return tuple(found)
@@ -63,6 +65,28 @@ def packs_needed(vault: OpenVault, snapshots: Sequence[str]) -> frozenset[str]:
         for part in select(every, selector).classes:
             found.update(row.name.hex() for row in packs_of(index, reader.read(part.refs)))
     return frozenset(found)
+
+
+def unlisted(vault: OpenVault, info: SnapshotInfo, classes: frozenset[int] | None = None) -> int:
+    """Return how many segments that a snapshot needs are in no index run that can be read: their packs may be whole."""
+    listed = Segments.of(
+        [
+            (row.origin, row.ordinal)
+            for _, records in read_runs(vault.repository, [])
+            for r in records
+            for row in r.segments
+        ]
+    )
+    reader = SetReader(vault.repository)
+    found = 0
+    for part in info.classes:
+        if classes is not None and part.class_id not in classes:
+            continue
+        try:
+            found += len(reader.read(part.refs).minus(listed))
+        except (DamageError, NotPermittedError):
+            continue
+    return found
 
 
 def _segments(vault: OpenVault, packs: Mapping[str, str]) -> dict[str, frozenset[Segment]]:
@@ -94,8 +118,11 @@ def _needing(vault: OpenVault, segments: Mapping[str, frozenset[Segment]]) -> di
 
 def _files(
     vault: OpenVault, snapshots: list[SnapshotInfo], segments: frozenset[Segment], class_id: int
-) -> tuple[int, set[bytes]]:
-    """Return how many distinct file versions rest on the segments, and their paths; -1 if that cannot be read."""
+) -> tuple[int, set[bytes], bool]:
+    """Return how many distinct file versions rest on the segments, their paths, and whether a key is missing.
+
+    The number is -1 if that cannot be read.
+    """
     versions: set[tuple[bytes, int, int]] = set()
     wanted = sorted(segments)
     for info in snapshots:
@@ -104,6 +131,6 @@ def _files(
             with engine.translated():
                 for tree in trees.trees.values():
                     versions.update((entry.path, entry.mtime_ns, entry.size) for entry in tree.users(wanted))
-        except (DamageError, NotPermittedError):
-            return UNKNOWN, {path for path, _, _ in versions}
-    return len(versions), {path for path, _, _ in versions}
+        except (DamageError, NotPermittedError) as error:
+            return UNKNOWN, {path for path, _, _ in versions}, isinstance(error, NotPermittedError)
+    return len(versions), {path for path, _, _ in versions}, False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.environment import format_time, parse_time
-from holdfast.base.events import Alert, Progress, ignore
+from holdfast.base.events import Alert, Note, Progress, ignore
 from holdfast.base.values import dataclass
 from holdfast.errors import HoldfastError, LocalStateError, Retry, Safety
 from holdfast.repository.locks import can_retain, needed_objects, retain
@@ -83,7 +83,12 @@ def locked_anew(
     `snapshots`: all of the sources that it is about. Nothing happens where no store can lock, or `anomaly.lock_days` is 0.
     With `whole` it goes on to the end. It never raises for the store, the vault or the local state: a failure is an alert.
     """
-    if not vault.watch.lock_days or not can_retain(vault.store):
+    why = "`anomaly.lock_days` is 0" if not vault.watch.lock_days else ""
+    if not why and not can_retain(vault.store):
+        why = "no store of the vault can lock objects"
+    if why:
+        if whole:
+            events(Note(f"nothing is locked: {why}", "lock-impossible"))
         return ()
     pinned: dict[str, str] = {}
     by_id = {info.id: info for info in snapshots}

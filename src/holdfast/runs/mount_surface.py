@@ -49,15 +49,24 @@ class MountSurface:
         Every byte that is read was proved; what cannot be is `EIO`. The classes that the key at hand does not open are not
         to be seen, and the result counts them. All snapshots are those there are now. `stop` unmounts. `owners` None: files
         show their owners if root, else the caller's. Recorded from beginning to end as what it is: a reading of patient data.
+        Where a snapshot that cannot be read may be the newest, there is no `latest`; the result counts such snapshots.
 
-        Errors: `FuseMissingError`, `MountError`, `MountBusyError`, `TargetNotEmptyError`, `TargetInsideVaultError`,
+        Errors: `DamageError` (no snapshot can be read), `FuseMissingError`, `MountError`, `MountBusyError`,
+        `TargetNotEmptyError`, `TargetInsideVaultError`,
         `NotPermittedError`, `ApprovalMissingError`, `StoreRefusedError` (what is needed lies cold).
         """
         from holdfast.runs.mounts.mount import mount_snapshots
 
         request = _request(place, classes, allow_other=allow_other, owners=owners, break_glass=break_glass)
-        infos = [self.snapshot(snapshot).info] if snapshot else [each.info for each in self.snapshots()]
-        return mount_snapshots(self._vault, infos, request, alone=bool(snapshot), events=events, stop=stop)
+        lost: tuple[str, ...] = ()
+        if snapshot:
+            infos = [self.snapshot(snapshot).info]
+        else:
+            known = self.snapshots()
+            infos, lost = [each.info for each in known], known.damaged
+        return mount_snapshots(
+            self._vault, infos, request, alone=bool(snapshot), unreadable=lost, events=events, stop=stop
+        )
 
     @audited("mount")
     def mount_writable(
@@ -93,7 +102,8 @@ class MountSurface:
             self.snapshot(snapshot).info if snapshot else None,
             request,
             upper=None if upper is None else _absolute(upper),
-            newest=known.latest().info if len(known) and not snapshot else None,
+            newest=known[-1].info if len(known) and not known.damaged and not snapshot else None,
+            unreadable=known.damaged,
             fill=fill,
             events=events,
             limits=limits,

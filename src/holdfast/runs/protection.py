@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from holdfast.stores.protocol import Data
 
 __all__ = [
+    "Held",
     "ParityScrubbed",
     "Protection",
     "pack_facts",
@@ -147,6 +148,17 @@ class ParityScrubbed:
     listed: frozenset[str] = frozenset()
     fitting: frozenset[str] = frozenset()
     """Those that were made anew from their packs in memory, and are what their packs make."""
+    bytes: int = 0
+    """What was read, of parity objects and of the packs that they were held against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which parity objects (SHA) are what their packs make, and which are not; neither where a pack cannot be read whole."""
+
+    fitting: frozenset[str]
+    wrong: frozenset[str]
+    bytes: int
 
 
 def scrub_parity(
@@ -154,16 +166,22 @@ def scrub_parity(
     chosen: Callable[[Sequence[str]], Sequence[str]],
     proved: Collection[str] = (),
     over: Callable[[], bool] = lambda: False,
+    bytes_max: int | None = None,
 ) -> ParityScrubbed:
     """Read and hash the parity objects that `chosen` picks from all; those not in `proved` are held against their packs, too.
 
-    What a row was made of does not change, and neither does the row: once that it fits is enough.
+    What a row was made of does not change, and neither does the row: once that it fits is enough. It ends when `over`, or
+    before more than `bytes_max` bytes are read: one object at least, so that each run goes on.
     """
     shelf = shelf_of(vault)
     problems = []
     sound = set()
-    listed = sorted(shelf.listed())
-    for sha in chosen(listed):
+    sizes = shelf.listed()
+    spent = 0
+    for sha in chosen(sorted(sizes)):
+        if over() or (bytes_max is not None and spent and spent + sizes[sha] > bytes_max):
+            break
+        spent += sizes[sha]
         try:
             shelf.row(sha)
         except DamageError as error:
@@ -173,21 +191,33 @@ def scrub_parity(
         else:
             sound.add(sha)
     read = len(sound) + len(problems)
-    fitting, wrong = rows_held_against_packs(vault, shelf, sound.difference(proved), over)
-    problems += [f"parity is wrong: object {parity_name(sha)} is not what its packs make" for sha in sorted(wrong)]
-    return ParityScrubbed(read, frozenset(sound - wrong), tuple(problems), frozenset(listed), fitting)
+    left = None if bytes_max is None else max(0, bytes_max - spent)
+    held = rows_held_against_packs(vault, shelf, sound.difference(proved), over, left)
+    problems += [f"parity is wrong: object {parity_name(sha)} is not what its packs make" for sha in sorted(held.wrong)]
+    return ParityScrubbed(
+        read, frozenset(sound - held.wrong), tuple(problems), frozenset(sizes), held.fitting, spent + held.bytes
+    )
 
 
 def rows_held_against_packs(
-    vault: OpenVault, shelf: Shelf, rows: Collection[str], over: Callable[[], bool] = lambda: False
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return which of the rows (SHA) are what their packs make, and which are not; neither where a pack cannot be read whole."""
+    vault: OpenVault,
+    shelf: Shelf,
+    rows: Collection[str],
+    over: Callable[[], bool] = lambda: False,
+    bytes_max: int | None = None,
+) -> Held:
+    """Hold rows (SHA) against their packs, by whole groups; of a group that `bytes_max` does not pay for nothing is read."""
     fitting: set[str] = set()
     wrong: set[str] = set()
+    spent = 0
     for one in shelf.groups()[0]:
         here = {sha for _, sha in one.rows}
         if over() or here.isdisjoint(rows) or len(within_reach(vault, sorted(one.group.names))) < len(one.group.names):
             continue
+        cost = sum(member.size for member in one.group.members) + len(here) * one.group.length
+        if bytes_max is not None and spent + cost > bytes_max:
+            continue
+        spent += cost
         try:
             found = wrong_rows(one, shelf, parity_engine())
         except StoreError:
@@ -195,4 +225,4 @@ def rows_held_against_packs(
         if found is not None:
             wrong.update(found)
             fitting.update(here.difference(found))
-    return frozenset(fitting), frozenset(wrong)
+    return Held(frozenset(fitting), frozenset(wrong), spent)

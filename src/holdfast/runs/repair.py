@@ -6,6 +6,7 @@ by the signed list of damaged packs. The index comes from the packs' own directo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rounds import read_damaged, read_rounds, unreadable_lists, write_damaged
 from holdfast.repository.upkeep import keep_decisions
 from holdfast.runs.catalog import run_update
+from holdfast.runs.check import KNOWN, run_check
 from holdfast.runs.copies import scrub_copies, within_reach
 from holdfast.runs.damage import attribute
 from holdfast.runs.ledger import Ledger
@@ -39,10 +41,11 @@ if TYPE_CHECKING:
     from holdfast.repository.parity.frame import Stored
     from holdfast.repository.parity.shelf import Broken, Shelf
     from holdfast.runs.assembly import OpenVault
-    from holdfast.runs.results import DamagedPack
+    from holdfast.runs.results import CheckReport, DamagedPack
     from holdfast.runs.tier_results import CopyRepair
 
 MISSING, HASH = "missing", "hash"
+_SHA = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def _fitting(
     if request.known_only:
         return stored, ()
     proved = Ledger.load(vault.folder("ledger") / LEDGER_FILE).records
-    wrong = rows_held_against_packs(vault, shelf, [s for one in stored for _, s in one.rows if s not in proved])[1]
+    wrong = rows_held_against_packs(vault, shelf, [s for one in stored for _, s in one.rows if s not in proved]).wrong
     left = tuple(replace(one, rows=tuple(row for row in one.rows if row[1] not in wrong)) for one in stored)
     return left, tuple((sha, f"object {parity_name(sha)} is not what its packs make") for sha in sorted(wrong))
 
@@ -242,6 +245,7 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
     vault.repository.root  # noqa: B018 - refused early without the root key
     progress, seconds = _progress(vault, events)
     with engine.translated():
+        found = run_check(vault) if request.dry_run else None
         kept = keep_decisions(vault.repository, dry_run=request.dry_run)
         plan = plan_repair(vault, request, progress)
         work = _Repair(vault, plan, shelf_of(vault))
@@ -257,6 +261,7 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
             catalog = _catalog(vault, events)
         copies = _copies(vault, request, events)
         lost = _lost(vault, work, request)
+    work.problems += _others(found or run_check(vault), work)
     return RepairReport(
         dry_run=request.dry_run,
         index=index,
@@ -267,6 +272,7 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
         ),
         lost=lost,
         decisions=kept.put_back + kept.kept,
+        decisions_lost=kept.put_back,
         parity_groups=groups,
         parity_damaged=len(plan.broken),
         unprotected=unprotected,
@@ -276,6 +282,14 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
         problems=tuple(work.problems),
         seconds=seconds(),
     )
+
+
+def _others(found: CheckReport, work: _Repair) -> list[str]:
+    """Return what a check finds, but for the packs that the report names anyway."""
+    named = work.plan.bad.keys() - work.done
+    others = [problem for problem in found.problems if named.isdisjoint(_SHA.findall(problem))]
+    unread = (pack.pack for pack in found.damaged if pack.reason == KNOWN and pack.snapshots)
+    return others + [f"pack {name} is known to be damaged" for name in unread if name not in named | work.plan.whole]
 
 
 def _parity_counts(work: _Repair) -> tuple[int, int]:

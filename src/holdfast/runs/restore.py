@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.base.events import Finding, Note, Progress, ignore
 from holdfast.base.values import dataclass
-from holdfast.errors import TargetInsideVaultError, TargetNotEmptyError, UsageError
+from holdfast.errors import DamageError, NotPermittedError, TargetInsideVaultError, TargetNotEmptyError, UsageError
 from holdfast.repository.forget import require_classes
 from holdfast.repository.placed import PlacedStore
 from holdfast.runs.approvals import authorise, break_glass_alert
+from holdfast.runs.damage import unlisted
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.reading import refuse_cold, restore_plan
 from holdfast.runs.restore_paths import resolved
@@ -102,6 +103,8 @@ def _restored(
             limits=vault.limits,
         )
         finished = _pump(vault, extract, findings, events, steered)
+    if finished.damaged:
+        _tell_unlisted(vault, info, classes, events)
     if isinstance(vault.store, PlacedStore) and not request.dry_run:
         vault.store.placements.note_restored(vault.store.take_read(), vault.env.now().timestamp())
     return RestoreResult(
@@ -117,6 +120,17 @@ def _restored(
         damaged=finished.damaged or lost_parts > 0,
         plan=restore_plan(vault, info, include=request.include, classes=classes) if request.dry_run else None,
     )
+
+
+def _tell_unlisted(vault: OpenVault, info: SnapshotInfo, classes: frozenset[int] | None, events: Events) -> None:
+    """Say if what could not be read is not lost, but not listed."""
+    try:
+        count = unlisted(vault, info, classes)
+    except (DamageError, NotPermittedError):
+        return
+    if count:
+        text = f"{count} segments that this snapshot needs are not lost, perhaps, but not listed: run `holdfast repair`"
+        events(Note(text, "not-listed"))
 
 
 def _lost(info: SnapshotInfo, trees: Trees, cut: list[bytes]) -> list[Finding]:

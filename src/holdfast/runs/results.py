@@ -164,9 +164,11 @@ class DamagedPack:
     class_name: str
     snapshots: tuple[str, ...] = ()
     files: int = 0
-    """Distinct file versions that need it; -1 if not counted (key missing)."""
+    """Distinct file versions that need it; -1 if not counted: for want of a key, or because a tree is damaged itself."""
     paths: tuple[bytes, ...] = ()
     """The files, at most a thousand: only with permission to show paths."""
+    key_missing: bool = False
+    """The files were not counted for want of a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,8 @@ class CheckReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+        """Whether nothing is wrong. A damaged pack that no snapshot needs costs nothing."""
+        return not self.problems and not any(pack.snapshots for pack in self.damaged)
 
     @property
     def exit_code(self) -> int:
@@ -221,6 +223,8 @@ class VerifyReport:
     """Packs that were to be read and were not, because the budget was spent: the next run begins with them."""
     parity: int = 0
     """Parity objects that were read and hashed."""
+    parity_bytes: int = 0
+    """Bytes that were read for it: of the parity objects, and of packs to hold new ones against them."""
     sets_compared: int = 0
     """Reference sets that were compared with their trees now; what was compared before is not compared again."""
     runs_countersigned: int = 0
@@ -310,6 +314,8 @@ class RepairReport:
     """Packs beyond repair and what they cost: they stay as they are, listed; what is sound in them is still restored."""
     decisions: int = 0
     """Decisions of snapshots that were lost and are back from their copies, and copies that were made anew."""
+    decisions_lost: int = 0
+    """Those of them that were lost."""
     parity_groups: int = 0
     """Parity groups made, or to be made."""
     parity_damaged: int = 0
@@ -323,7 +329,7 @@ class RepairReport:
     catalog: str = ""
     """`current`, `rebuilt`, or empty if there was no key to read it with."""
     problems: tuple[str, ...] = ()
-    """What could not be done, as sentences."""
+    """What could not be done and what a check found afterwards, as sentences; with `dry_run` what a check finds now."""
     seconds: float = 0.0
 
     @property
@@ -336,7 +342,8 @@ class RepairReport:
         """0 all is whole; 4 something is damaged: after a dry run also what a repair would bring back."""
         left = [pack for pack in self.packs if not pack.done]
         lost_copies = self.copies is not None and self.copies.exit_code != 0
-        return 4 if left or self.lost or self.problems or lost_copies or self.index.packs_damaged else 0
+        to_mend = self.dry_run and (self.index.runs_dropped or self.decisions_lost or self.parity_damaged)
+        return 4 if left or self.lost or self.problems or lost_copies or self.index.packs_damaged or to_mend else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ class SuspicionSurface:
     def extend_locks(self, *, events: Events = ignore) -> tuple[Lock, ...]:
         """Extend the locks of every last good snapshot that a suspicious one pins, to the end; return how far that got.
 
-        Runs do a part of it by themselves. Nothing happens where no store can lock. What a store refuses is an alert.
+        Runs do a part of it by themselves. Where no store can lock, nothing happens and a note says so. What a store refuses is
+        an alert.
         """
         return locked_anew(self._vault, self._vault.snapshots(), events, whole=True)
 

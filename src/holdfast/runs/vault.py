@@ -405,8 +405,8 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
 
         `sample` is the part of all packs to read, those that waited longest first; `older_than_days` only packs not
         verified for so long, `due` only packs of which a copy was not read within its class's interval. What this host opened
-        once is proved by its name afterwards; `content` opens everything again. `bytes_max` and `seconds_max` are budgets:
-        `left` counts what they did not pay for, and the next run begins with that. Every further copy
+        once is proved by its name afterwards; `content` opens everything again. `bytes_max` and `seconds_max` are budgets
+        of packs and parity: `left` counts packs that they did not pay for, and the next run begins with that. Every further copy
         of a pack, on other stores, is read and hashed too. Damage is listed in a signed `damaged/N`, so that the next
         backup of each source stores the affected content again (unless `mark_damaged` is False).
         """

@@ -27,7 +27,7 @@ from holdfast.runs.copies import due_packs, scrub_copies, within_reach
 from holdfast.runs.damage import attribute, packs_needed
 from holdfast.runs.governed import GovernedRun, governed
 from holdfast.runs.ledger import Ledger
-from holdfast.runs.protection import ParityScrubbed, scrub_parity
+from holdfast.runs.protection import ParityScrubbed, scrub_parity, shelf_of
 from holdfast.runs.results import VerifyReport
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ class VerifyRequest:
     content: bool = False
     """Open every segment, whether or not this host did so before."""
     bytes_max: int | None = None
-    """Read no more bytes of packs than these, one pack at least; further copies and parity come on top."""
+    """Read no more bytes than these, of packs and of parity: one pack and one parity object at least. Copies come on top."""
     seconds_max: float | None = None
-    """Begin no pack after so long; what was begun is finished."""
+    """Begin no pack and no parity object after so long; what was begun is finished."""
 
 
 def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None], request: VerifyRequest) -> list[str]:
@@ -121,13 +121,15 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         chosen = choose(scope, ledger, {pack: ledger.age_days(pack, now) for pack in scope}, request)
         reach = within_reach(vault, chosen)
         cold = len(chosen) - len(reach)
-        chosen = affordable(reach, {pack: rows[pack].size for pack in reach}, request.bytes_max)
-        until = None if request.seconds_max is None else began + request.seconds_max
+        sizes = {pack: rows[pack].size for pack in reach}
+        share = _packs_share(vault, request, sum(sizes.values()))
+        chosen = affordable(reach, sizes, None if request.bytes_max is None else int(request.bytes_max * share))
+        until = None if request.seconds_max is None else began + request.seconds_max * share
         proof = _Proof(ledger)
         known = frozenset[str]() if request.content else frozenset(chosen) & ledger.records.keys()
         _read(vault, chosen, known, proof, events, steered, until)
         further = scrub_copies(vault, proof.seen(chosen), proof.sound, now.timestamp())
-        parity = _parity(vault, request, ledger, steered)
+        parity = _parity(vault, request, ledger, steered, began, proof.bytes)
         ledger.forget(proof.damaged)
         ledger.save(live | parity.listed)
         damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
@@ -142,6 +144,7 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         damaged=damaged,
         problems=(*structure.problems, *further.problems, *parity.problems, *said.problems),
         parity=parity.objects,
+        parity_bytes=parity.bytes,
         oldest_days=ledger.oldest_days(live, vault.env.now()),
         damaged_list=listed,
         seconds=vault.env.monotonic() - began,
@@ -154,8 +157,21 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
     )
 
 
-def _parity(vault: OpenVault, request: VerifyRequest, ledger: Ledger, steered: GovernedRun) -> ParityScrubbed:
-    """Read back as large a part of the parity objects as of the packs; none where snapshots were asked for."""
+def _packs_share(vault: OpenVault, request: VerifyRequest, packs_bytes: int) -> float:
+    """Return the part of the budgets that packs get, by what there is to read: parity is never left with nothing."""
+    if request.snapshots or (request.bytes_max is None and request.seconds_max is None):
+        return 1.0
+    parity_bytes = sum(shelf_of(vault).listed().values()) * min(1.0, request.sample)
+    return packs_bytes / (packs_bytes + parity_bytes) if packs_bytes else 1.0
+
+
+def _parity(
+    vault: OpenVault, request: VerifyRequest, ledger: Ledger, steered: GovernedRun, began: float, spent: int
+) -> ParityScrubbed:
+    """Read back as large a part of the parity objects as of the packs; none where snapshots were asked for.
+
+    It has what is left of the budgets: of the bytes what packs did not spend, and of the time since the run began.
+    """
     if request.snapshots:
         return ParityScrubbed()
     now = vault.env.now()
@@ -164,8 +180,13 @@ def _parity(vault: OpenVault, request: VerifyRequest, ledger: Ledger, steered: G
         due = replace(request, older_than_days=_PARITY_DAYS) if request.due else request
         return choose(shas, ledger, {sha: ledger.age_days(sha, now) for sha in shas}, due)
 
+    def over() -> bool:
+        late = request.seconds_max is not None and vault.env.monotonic() - began >= request.seconds_max
+        return late or steered.is_over()
+
     proved = () if request.content else ledger.records.keys()
-    scrubbed = scrub_parity(vault, chosen, proved, steered.is_over)
+    left = None if request.bytes_max is None else max(0, request.bytes_max - spent)
+    scrubbed = scrub_parity(vault, chosen, proved, over, left)
     ledger.note(scrubbed.sound, now)
     ledger.records.update(dict.fromkeys(scrubbed.fitting & scrubbed.sound, FITS))
     return scrubbed

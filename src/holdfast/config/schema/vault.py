@@ -199,8 +199,11 @@ class VerifySettings(Section):
         None, "Read only packs that were not verified for so long.", unit="days", ge=0
     )
     bytes_max: Size | None = option(
-        None, "Read no more bytes of packs than this in one verification; the next goes on.", unit="bytes", ge=1
+        None,
+        "Read no more bytes of packs (one at least) and parity than this in one verification; the next goes on.",
+        unit="bytes",
+        ge=1,
     )
     seconds_max: Seconds | None = option(
-        None, "Begin no pack after so long; the next verification goes on.", unit="seconds", ge=1
+        None, "Begin no pack and no parity after so long; the next verification goes on.", unit="seconds", ge=1
     )

@@ -16,7 +16,7 @@ from holdfast.base.data_classes import CLASS_NAMES
 from holdfast.base.events import Alert
 from holdfast.classes.policy import HOME
 from holdfast.classes.routing import place
-from holdfast.errors import HoldfastError, StoreError
+from holdfast.errors import DamageError, HoldfastError, StoreError
 from holdfast.repository.home_copy import HEADER
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rehearsals import last_rehearsal
@@ -43,6 +43,7 @@ __all__ = ["VAULT_STORE", "ClassFacts", "StoreRoom", "VaultFacts", "unreadable",
 VAULT_STORE = "vault"
 """What the store of the vault's home is called in facts, alerts and metrics."""
 _DAY = 86400.0
+_NAMED_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class VaultFacts:
     drills: tuple[tuple[str, datetime], ...] = ()
     """Services with when a drill of each last passed."""
     alerts: tuple[Alert, ...] = ()
-    """What others found in danger: services whose drills are stale, packs that wait too long for a store."""
+    """What others found in danger: lost snapshots, services whose drills are stale, packs that wait too long for a store."""
     packs_pending: int = 0
     """Packs that wait on this host because a store was down."""
     bytes_pending: int = 0
@@ -127,7 +128,7 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
     """
     now = vault.env.now()
     try:
-        snapshots, _ = vault.listing()
+        snapshots, lost = vault.listing()
         sources = _sources(vault, snapshots, now)
         ledger = Ledger.load(vault.folder("ledger") / LEDGER_FILE)
         packs = vault.refresh_index().packs()
@@ -154,10 +155,21 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
         classes=classes,
         packs_pending=waits.packs if waits else 0,
         bytes_pending=waits.bytes if waits else 0,
-        alerts=(overdue_alert(waits),) if waits and waits.overdue else (),
+        alerts=(*_lost_alert(lost), *((overdue_alert(waits),) if waits and waits.overdue else ())),
         expiries=tuple((w.label, w.expires) for w in holders if w.expires is not None and not w.revoked),
         kit_rehearsed=rehearsed.opened if rehearsed else None,
     )
+
+
+def _lost_alert(lost: Sequence[str]) -> tuple[Alert, ...]:
+    """Return the alert that snapshots are worth which were committed and cannot be read."""
+    if not lost:
+        return ()
+    error = DamageError(
+        f"{len(lost)} snapshots cannot be read: {', '.join(lost[:_NAMED_MAX])}",
+        next="`holdfast check` says what is damaged; what is lost for good is forgotten by its whole id.",
+    )
+    return (Alert.of(error, "vault"),)
 
 
 def _sources(vault: OpenVault, snapshots: Sequence[SnapshotInfo], now: datetime) -> tuple[SourceStatus, ...]:

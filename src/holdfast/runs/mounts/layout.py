@@ -31,14 +31,20 @@ class Row:
         return self.path, self.snapshot, self.target, self.seconds
 
 
-def rows_of(infos: Sequence[SnapshotInfo]) -> list[Row]:
-    """Return `snapshots/SOURCE/TIME` for each snapshot, a `latest` per source, and one for all. Oldest first, as given."""
+def rows_of(infos: Sequence[SnapshotInfo], unreadable: Sequence[SnapshotInfo | None] = ()) -> list[Row]:
+    """Return `snapshots/SOURCE/TIME` for each snapshot, a `latest` per source, and one for all. Oldest first, as given.
+
+    Where one of the `unreadable`, as far as something is known of them, may be newer, there is no `latest`: it would lead to
+    an older one unnoticed.
+    """
+    labels = {info.source: info.label for info in infos if info.label}
     rows: list[Row] = []
     taken: set[bytes] = set()
-    newest: dict[bytes, bytes] = {}
+    newest: dict[bytes, tuple[bytes, SnapshotInfo]] = {}
     last = b""
     for position, info in enumerate(infos):
-        source = _name(info.label or info.source[:12])
+        # A label that cannot be read is the one that the source's other snapshots have.
+        source = _name(info.label or labels.get(info.source, info.source[:12]))
         time = info.finished.strftime("%Y-%m-%dT%H-%M-%SZ").encode()
         path = b"/".join((b"snapshots", source, time))
         if path in taken:
@@ -46,12 +52,21 @@ def rows_of(infos: Sequence[SnapshotInfo]) -> list[Row]:
             path = b"/".join((b"snapshots", source, time))
         taken.add(path)
         rows.append(Row(path, snapshot=position, seconds=int(info.finished.timestamp())))
-        newest[source] = time
+        newest[source] = time, info
         last = path
-    rows.extend(Row(b"/".join((b"snapshots", source, b"latest")), target=time) for source, time in newest.items())
-    if last:
+    rows.extend(
+        Row(b"/".join((b"snapshots", source, b"latest")), target=time)
+        for source, (time, info) in newest.items()
+        if not any(_may_be_newer(each, info) for each in unreadable)
+    )
+    if last and not any(each is None or each.finished >= infos[-1].finished for each in unreadable):
         rows.append(Row(b"latest", target=last))
     return rows
+
+
+def _may_be_newer(lost: SnapshotInfo | None, newest: SnapshotInfo) -> bool:
+    """Return whether a snapshot that cannot be read may be of the same source as another and newer."""
+    return lost is None or (lost.source in {"", newest.source} and lost.finished >= newest.finished)
 
 
 def _name(label: str) -> bytes:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.events import Alert, Note, Progress, ignore
-from holdfast.errors import Interrupted, NotPermittedError, SnapshotMissingError, UsageError
+from holdfast.errors import DamageError, Interrupted, NotPermittedError, SnapshotMissingError, UsageError
+from holdfast.repository.salvage import salvaged
 from holdfast.runs.approvals import authorise, break_glass_alert
 from holdfast.runs.governed import governed
 from holdfast.runs.mounts.layout import Row, UpperFolder, rows_of, upper_of
@@ -19,10 +20,11 @@ from holdfast.runs.mounts.place import check_place, mounting
 from holdfast.runs.mounts.results import MountResult
 from holdfast.runs.mounts.upper import boot_id, held, make_upper, mark_whole, recorded
 from holdfast.runs.reading import refuse_cold
+from holdfast.runs.snapshot import refuse_to_guess
 from holdfast.runs.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from holdfast.base.events import Events
     from holdfast.repository.types import SnapshotInfo
@@ -34,6 +36,7 @@ __all__ = ["MountRequest", "mount_for", "mount_snapshots", "mount_writable"]
 
 LOOK_SECONDS = 0.2
 CACHE_BYTES = 256 << 20
+_NAMED_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,16 @@ def mount_snapshots(
     request: MountRequest,
     *,
     alone: bool,
+    unreadable: Sequence[str] = (),
     events: Events = ignore,
     stop: Cancel | None = None,
 ) -> MountResult:
-    """Mount snapshots read-only until they are unmounted or `stop` is set; see `Vault.mount`."""
+    """Mount snapshots read-only until they are unmounted or `stop` is set; see `Vault.mount`.
+
+    `unreadable` are the ids of snapshots that are not among them because they are damaged.
+    """
     if not infos:
+        refuse_to_guess(unreadable)
         raise SnapshotMissingError("there is no snapshot yet", next="`holdfast backup PATH` makes one.")
     check_place(vault, request.place)
     classes = _classes(vault, request)
@@ -71,17 +79,16 @@ def mount_snapshots(
     missing = _missing(vault, infos, classes)
     if alone:
         refuse_cold(vault, infos[0], (), classes)
-    rows = [Row(b"", snapshot=0)] if alone else rows_of(infos)
+    rows = (
+        [Row(b"", snapshot=0)] if alone else rows_of(infos, [salvaged(vault.repository, each) for each in unreadable])
+    )
 
     lost: set[tuple[str, int]] = set()
 
     def opened(position: int) -> list[engine.Tree]:
-        if not alone:
-            refuse_cold(vault, infos[position], (), classes)
-        trees = Trees(vault, infos[position], classes)
-        if not alone:
-            lost.update(_tell_lost(infos[position], trees, events))
-        return list(trees.trees.values())
+        if alone:
+            return list(Trees(vault, infos[position], classes).trees.values())
+        return _opened_among(vault, infos[position], classes, events, lost)
 
     with engine.translated():
         reader = vault.reader(*(info.id for info in infos))
@@ -103,11 +110,7 @@ def mount_snapshots(
         raise mounting(error) from error
     if first is not None:
         lost.update(_tell_lost(infos[0], first, events))
-    notes = [Note("mounted read-only", "mounted")]
-    if missing:
-        notes.insert(
-            0, Note(f"{missing} data classes need a key that is not at hand: they are not to be seen", "partial")
-        )
+    notes = [*_notes(missing, unreadable), Note("mounted read-only", "mounted")]
     with governed(vault, None, kind="restore", events=events, stop=stop) as steered:
         _watch(vault, mount, steered, events, None, totals, notes)
     return MountResult(
@@ -116,7 +119,42 @@ def mount_snapshots(
         seconds=vault.env.monotonic() - began,
         classes_missing=missing,
         classes_lost=len(lost),
+        snapshots_lost=len(unreadable),
     )
+
+
+def _notes(missing: int, unreadable: Sequence[str]) -> Iterator[Note]:
+    """Yield what is not to be seen in a mount of snapshots."""
+    if missing:
+        text = f"{missing} data classes need a key that is not at hand: they are not to be seen"
+        yield Note(text, "partial")
+    if unreadable:
+        named = ", ".join(unreadable[:_NAMED_MAX])
+        text = (
+            f"{len(unreadable)} snapshots cannot be read ({named}): where one may be the newest, there is no `latest`"
+        )
+        yield Note(text, DamageError.code)
+
+
+def _opened_among(
+    vault: OpenVault,
+    info: SnapshotInfo,
+    classes: frozenset[int] | None,
+    events: Events,
+    lost: set[tuple[str, int]],
+) -> list[engine.Tree]:
+    """Return the trees of one of several snapshots, and add to `lost` which data classes are not to be seen.
+
+    An error would hide the snapshot's neighbours, too: one that is lost is an empty folder, and an alert.
+    """
+    refuse_cold(vault, info, (), classes)
+    try:
+        trees = Trees(vault, info, classes)
+    except DamageError as error:
+        lost.update(_tell_all_lost(info, classes, error, events, told=lost))
+        return []
+    lost.update(_tell_lost(info, trees, events))
+    return list(trees.trees.values())
 
 
 def mount_writable(
@@ -126,6 +164,7 @@ def mount_writable(
     *,
     upper: Path | None,
     newest: SnapshotInfo | None,
+    unreadable: Sequence[str] = (),
     fill: bool = True,
     events: Events = ignore,
     limits: Limits | None = None,
@@ -133,7 +172,8 @@ def mount_writable(
 ) -> MountResult:
     """Mount a snapshot with a local folder above it; see `Vault.mount_writable`.
 
-    `info` is the snapshot that was asked for; None: the one that the upper folder was made for, else the newest.
+    `info` is the snapshot that was asked for; None: the one that the upper folder was made for, else the newest, which
+    is not known where snapshots are `unreadable`.
     """
     check_place(vault, request.place)
     folder = upper_of(request.place, upper)
@@ -141,7 +181,7 @@ def mount_writable(
         raise UsageError("the upper folder lies in the vault or in Holdfast's own state", next="name another --upper.")
     if os.path.commonpath([folder.root, request.place]) == str(request.place):
         raise UsageError("the upper folder lies under the place of the mount", next="name another --upper.")
-    chosen = _chosen(vault, folder, info, newest)
+    chosen = _chosen(vault, folder, info, newest, unreadable)
     classes = _classes(vault, request)
     _authorise(vault, [chosen], request, classes, events)
     refuse_cold(vault, chosen, (), classes)
@@ -181,6 +221,22 @@ def _tell_lost(info: SnapshotInfo, trees: Trees, events: Events) -> set[tuple[st
         what = f"snapshot {info.id}: data class {part.class_name} is not to be seen in the mount: {error.what}"
         events(replace(Alert.of(error, f"{info.id}:{part.class_id}"), text=what))
     return {(info.id, part.class_id) for part in trees.lost}
+
+
+def _tell_all_lost(
+    info: SnapshotInfo,
+    classes: frozenset[int] | None,
+    error: DamageError,
+    events: Events,
+    *,
+    told: Collection[tuple[str, int]],
+) -> set[tuple[str, int]]:
+    """Return the data classes of a snapshot of which nothing can be read. It is one alert."""
+    found = {(info.id, part.class_id) for part in info.classes if classes is None or part.class_id in classes}
+    if found.isdisjoint(told):
+        what = f"snapshot {info.id}: nothing of it is to be seen in the mount: {error.what}"
+        events(replace(Alert.of(error, info.id), text=what))
+    return found
 
 
 @contextmanager
@@ -238,12 +294,17 @@ def _writable(
 
 
 def _chosen(
-    vault: OpenVault, folder: UpperFolder, info: SnapshotInfo | None, newest: SnapshotInfo | None
+    vault: OpenVault,
+    folder: UpperFolder,
+    info: SnapshotInfo | None,
+    newest: SnapshotInfo | None,
+    unreadable: Sequence[str],
 ) -> SnapshotInfo:
     """Return the snapshot that an upper folder is of, or is to be of."""
     record = recorded(folder)
     if record is None:
         if info is None and newest is None:
+            refuse_to_guess(unreadable)
             raise SnapshotMissingError("there is no snapshot yet", next="`holdfast backup PATH` makes one.")
         return info or newest  # type: ignore[return-value]
     if record["vault"] != vault.vault_id or (info is not None and info.id != record["snapshot"]):

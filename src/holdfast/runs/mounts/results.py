@@ -28,10 +28,14 @@ class MountResult:
     classes_lost: int = 0
     """Data classes of which nothing was to be seen: the object that names what is in them is damaged."""
 
+    snapshots_lost: int = 0
+    """Of a mount of all snapshots: those that were not there, because they cannot be read."""
+
     @property
     def exit_code(self) -> int:
         """0; 3 a class could not be read; 4 damage found."""
-        return EXIT_DAMAGED if self.lost_files or self.classes_lost else EXIT_PARTIAL if self.classes_missing else 0
+        lost = self.lost_files or self.classes_lost or self.snapshots_lost
+        return EXIT_DAMAGED if lost else EXIT_PARTIAL if self.classes_missing else 0
 
 
 @dataclass(frozen=True, slots=True)
