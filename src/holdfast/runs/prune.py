@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from holdfast import engine
 from holdfast.base.defaults import UNDO_DAYS
-from holdfast.base.events import Note, Progress, ignore
-from holdfast.errors import DamageError
-from holdfast.repository import prune, rebuild
+from holdfast.base.events import Progress, ignore
+from holdfast.repository import prune
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.stock import known_facts
 from holdfast.runs.compare import comparer
@@ -51,26 +50,6 @@ def _dear(vault: OpenVault) -> frozenset[str]:
     return frozenset(pack.name for pack in known_facts(store) if pack.on and pack.on <= cold)
 
 
-def _pruned(vault: OpenVault, options: prune.PruneOptions, events: Events) -> prune.PruneOutcome:
-    """Prune. An index run that cannot be read is replaced first, from the packs themselves, by whoever may do that.
-
-    A store that loses power may tear one while a run dies; until it is replaced nobody knows what it listed.
-    """
-    repository = vault.repository
-    try:
-        return prune.prune(repository, options)
-    except DamageError:
-        plan = rebuild.plan(repository) if repository.is_root else None
-        if plan is None or not plan.broken_runs:
-            raise
-        mended = rebuild.apply(repository, plan)
-        if mended.damaged:
-            raise
-        text = f"{mended.runs_dropped} index runs could not be read; {mended.packs_listed} packs were listed anew"
-        events(Note(text, "index-mended"))
-        return prune.prune(repository, options)
-
-
 def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignore) -> PruneResult:
     """Prune; see `Vault.prune`."""
     began = vault.env.monotonic()
@@ -99,7 +78,7 @@ def run_prune(vault: OpenVault, request: PruneRequest, *, events: Events = ignor
                 bytes_condemned=plan.bytes_freed,
                 seconds=vault.env.monotonic() - began,
             )
-        done = _pruned(vault, options, events)
+        done = prune.prune(vault.repository, options)
         protected_anew(vault, events)
         copy_after(vault, events)
         vault.refresh_index()  # packs were rewritten or deleted: what this vault reads next must not look for them
