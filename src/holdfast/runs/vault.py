@@ -323,7 +323,7 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
             plan = self.plan_forget(policy, source=source)
         else:
             lost = self._vault.listing()[1]
-            ids = [selector if selector in lost else self.snapshot(selector).id for selector in snapshots]
+            ids = [selector if selector in lost else self._sound_id(selector) for selector in snapshots]
             plan = forget.plan_ids(repository, ids, frozenset(classes))
         if dry_run:
             return ForgetResult(plan, (), dry_run=True)
@@ -341,6 +341,15 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
     def release(self, selector: str, *, reason: str) -> str:
         """End a legal hold, or the pin of a suspicious snapshot; return the snapshot's id."""
         return self._set_hold(selector, held=False, reason=reason)
+
+    def _sound_id(self, selector: str) -> str:
+        """Return the id of a snapshot that can be read. `UsageError` for another: only its whole id means that one."""
+        found = self.snapshot(selector).info
+        if found.salvaged:
+            raise UsageError(
+                "a snapshot that cannot be read is forgotten by its whole id", next="`holdfast check` names it."
+            )
+        return found.id
 
     def _set_hold(self, selector: str, *, held: bool, reason: str) -> str:
         repository = self._vault.repository
