@@ -261,7 +261,7 @@ ALONE = {
     ),
     "a collector that is no address": (
         '[telemetry]\nendpoint = "http://[otel"\n',
-        "telemetry.endpoint: not an address",
+        "telemetry.endpoint: must be a URL with a host",
     ),
     "a contact in no level": (
         ANNA + '[contacts.berta]\nchannels = ["a"]\n[[escalation.levels]]\ncontacts = ["anna"]\n',
