@@ -24,20 +24,6 @@ sys.path[:0] = [str(ROOT / "tests")]
 import holdfast  # noqa: E402 - as above
 from servers import postgresql  # noqa: E402 - found by the line above
 
-CONFIG = """
-[vault]
-url = "{place}/vault"
-key_file = "file:{place}/key"
-[jobs.ehr]
-applications = ["ehr-db"]
-[applications.ehr-db]
-connector = "postgresql"
-host = "{cluster.folder}"
-port = {cluster.port}
-user = "bkr"
-options = {{spool = "{cluster.spool}"}}
-"""
-
 
 class Writer(threading.Thread):
     """Commits without end; `seconds` keeps how long each commit took."""
@@ -87,7 +73,7 @@ def stall(backups: int) -> None:
         cluster.make_role()
         cluster.sql("CREATE TABLE load (writer int, note text)")
         config = place / "holdfast.toml"
-        config.write_text(CONFIG.format(place=place, cluster=cluster))
+        config.write_text(postgresql.configuration(cluster, place))
         holdfast.Vault.create(place / "vault", key_file=place / "key").close()
         held, cut, seconds = [], 0, []
 
@@ -140,7 +126,7 @@ def change(scale: int) -> None:
         subprocess.run([cluster.bin / "pgbench", "-i", "-q", "-s", str(scale), *where], check=True, capture_output=True)
         cluster.sql("CHECKPOINT")
         config = place / "holdfast.toml"
-        config.write_text(CONFIG.format(place=place, cluster=cluster))
+        config.write_text(postgresql.configuration(cluster, place))
         holdfast.Vault.create(place / "vault", key_file=place / "key").close()
         with holdfast.Vault.open(config) as vault:
             for name in ("first", "unchanged", "1 % changed"):

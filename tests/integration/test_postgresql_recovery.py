@@ -68,23 +68,6 @@ class Writer:
         self.thread.join()
 
 
-def settings_text(cluster, place, **options):
-    words = ", ".join(f'{name} = "{value}"' for name, value in ({"spool": cluster.spool} | options).items())
-    return f"""
-[vault]
-url = "{place}/vault"
-key_file = "file:{place}/key"
-[jobs.ehr]
-applications = ["ehr-db"]
-[applications.ehr-db]
-connector = "postgresql"
-host = "{cluster.folder}"
-port = {cluster.port}
-user = "bkr"
-options = {{{words}}}
-"""
-
-
 @pytest.fixture(scope="module")
 def place():
     with postgresql.place() as folder:
@@ -109,7 +92,7 @@ def history(place):
             connection.execute("CREATE TABLE admission (id int PRIMARY KEY, note text) TABLESPACE fast")
             connection.execute("CREATE TABLE counter (value int); INSERT INTO counter VALUES (0)")
         config = place / "holdfast.toml"
-        config.write_text(settings_text(cluster, place))
+        config.write_text(postgresql.configuration(cluster, place))
         holdfast.Vault.create(place / "vault", key_file=place / "key").close()
         with holdfast.Vault.open(config) as vault, Writer(cluster) as writer:
             first = vault.backup("ehr")

@@ -37,24 +37,6 @@ from holdfast.sources.spool import PARTIAL, STREAM, Spool
 from servers import postgresql
 
 
-def settings_text(cluster, place, **options) -> str:
-    given = {"spool": str(cluster.folder / "received"), "wal": "stream"} | options
-    words = ", ".join(f'{name} = "{value}"' for name, value in given.items())
-    return f"""
-[vault]
-url = "{place}/vault"
-key_file = "file:{place}/key"
-[jobs.ehr]
-applications = ["ehr-db"]
-[applications.ehr-db]
-connector = "postgresql"
-host = "{cluster.folder}"
-port = {cluster.port}
-user = "bkr"
-options = {{{words}}}
-"""
-
-
 @contextmanager
 def a_cluster(**settings: str):
     with (
@@ -64,7 +46,9 @@ def a_cluster(**settings: str):
         cluster.make_role()
         cluster.sql("ALTER ROLE bkr REPLICATION")
         cluster.sql("CREATE TABLE admission (id int PRIMARY KEY, note text)")
-        (place / "holdfast.toml").write_text(settings_text(cluster, place))
+        (place / "holdfast.toml").write_text(
+            postgresql.configuration(cluster, place, spool=cluster.folder / "received", wal="stream")
+        )
         yield place, cluster
 
 

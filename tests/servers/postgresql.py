@@ -203,6 +203,24 @@ class Running(Cluster):
         return self._data
 
 
+def configuration(cluster: Cluster, place: Path, **options: object) -> str:
+    """Return the text of a configuration that backs a cluster up as `ehr-db`, into a vault in `place`."""
+    words = ", ".join(f'{name} = "{value}"' for name, value in ({"spool": cluster.spool} | options).items())
+    return f"""
+[vault]
+url = "{place}/vault"
+key_file = "file:{place}/key"
+[jobs.ehr]
+applications = ["ehr-db"]
+[applications.ehr-db]
+connector = "postgresql"
+host = "{cluster.folder}"
+port = {cluster.port}
+user = "bkr"
+options = {{{words}}}
+"""
+
+
 @contextmanager
 def cluster(
     folder: Path, major: int = 15, *, archiving: bool = False, segment_mb: int = 16, **settings: str
