@@ -42,7 +42,7 @@ from holdfast.runs.drill.place import (
     sweep,
 )
 from holdfast.runs.drill.plan import Selected, choose, last_answers, locate, production_of
-from holdfast.runs.drill.record import COUNTED, DrillRecord, Phase
+from holdfast.runs.drill.record import COUNTED, IN_PART, DrillRecord, Phase
 from holdfast.runs.drill.verdict import forecast_of, verdict_of
 from holdfast.runs.mounts.mount import mount_for
 from holdfast.runs.reading import thaw
@@ -56,7 +56,6 @@ from holdfast.services.judge import Outcome, judge
 if TYPE_CHECKING:
     from holdfast.base.events import Event, Events
     from holdfast.config import Settings
-    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel
     from holdfast.runs.results import EntryInfo, RestoreResult
@@ -238,23 +237,21 @@ def _restored_and_proved(drill: _Drill, folder: DrillFolder, selected: Selected)
 
 
 def _rehydrate(drill: _Drill, selected: Selected) -> None:
-    """Ask for what lies cold, and wait until it can be read."""
+    """Ask for all that lies cold at once, and wait until it can be read."""
+    if not drill.options.thaw:
+        return
     logs = [row for row in drill.vault.snapshots() if row.label == drill.service.recovers + LOG_SUFFIX]
     needed = [(selected.info, selected.include), *((row, ()) for row in logs if drill.service.recovers)]
-    if not drill.options.thaw or not any(_asked(drill, info, include) for info, include in needed):
+    awaited = [row for row in needed if thaw(drill.vault, row[0], include=row[1], days=THAW_DAYS).ready_after]
+    if not awaited:
         return
     with drill.phase("rehydrate"):
         pause = THAW_LOOK_SECONDS
-        while any(_asked(drill, info, include) for info, include in needed):
+        while awaited:
             _go_on(drill)
             drill.vault.env.sleep(pause)
             pause = min(2 * pause, THAW_LOOK_SECONDS_MAX)
-
-
-def _asked(drill: _Drill, info: SnapshotInfo, include: tuple[bytes, ...]) -> bool:
-    """Ask for what of a snapshot lies cold; return whether something is awaited."""
-    found = thaw(drill.vault, info, include=include, days=THAW_DAYS)
-    return bool(found.asked or found.thawing)
+            awaited = [row for row in awaited if thaw(drill.vault, row[0], include=row[1], days=THAW_DAYS).ready_after]
 
 
 def _mounted_and_asked(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
@@ -455,7 +452,7 @@ def _record(drill: _Drill, selected: Selected | None, began: str, age: float) ->
     verdict, cause = verdict_of(
         drill.outcomes,
         rto=float(service.rto),
-        rto_achieved=0.0 if options.kind in ("partial", "mounted") else counted,
+        rto_achieved=0.0 if options.kind in IN_PART else counted,
         rpo=float(service.rpo),
         rpo_achieved=age,
         rpo_judged=judged,

@@ -23,9 +23,21 @@ from holdfast.services.judge import Outcome
 if TYPE_CHECKING:
     from holdfast.reports.seal import Signs
 
-__all__ = ["COUNTED", "DrillRecord", "Phase", "SignedRecord", "check_record", "digest_of", "read_record", "sign_record"]
+__all__ = [
+    "COUNTED",
+    "IN_PART",
+    "DrillRecord",
+    "Phase",
+    "SignedRecord",
+    "check_record",
+    "digest_of",
+    "read_record",
+    "sign_record",
+]
 
 SCHEMA = 1
+IN_PART = frozenset({"partial", "mounted"})
+"""Kinds of drills of a part of a service."""
 MESSAGE = b"holdfast drill v1\n"
 RECORD_BYTES_MAX = 8 << 20
 COUNTED = ("locate", "keys", "rehydrate", "fetch", "application recovery", "service check")
@@ -106,7 +118,7 @@ class DrillRecord:
     @property
     def in_part(self) -> bool:
         """Whether only a part of the service was drilled: its time says nothing of the whole."""
-        return self.kind in ("partial", "mounted")
+        return self.kind in IN_PART
 
     def phase(self, name: str) -> float:
         """Return the seconds of a phase, all its spans together; 0 if it did not happen."""
