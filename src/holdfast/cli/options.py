@@ -15,8 +15,10 @@ from holdfast.cli.output import Output
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
+    from holdfast.base.events import Events
     from holdfast.config import Config
     from holdfast.runs.configured import Access
+    from holdfast.runs.keyless import KeylessReport
     from holdfast.runs.vault import Vault
 
 __all__ = ["Duration", "Place", "Size", "output_options", "vault_options"]
@@ -123,6 +125,14 @@ class Place:
             tiers=found.tiers,
             **more,
         )
+
+    def check_without_key(self, *, packs: bool, events: Events) -> KeylessReport:
+        """Check the store named without any secret: what `check_without_key` raises."""
+        import holdfast
+
+        config = self.load()
+        url, stores = (config.settings.vault.url, config.settings.stores) if config is not None else (self._url(), None)
+        return holdfast.check_without_key(url, packs=packs, stores=stores, events=events)
 
     def promote(self, old: str | None) -> int:
         """Make the store named the vault's home; return the epoch. What `promote_home` raises."""

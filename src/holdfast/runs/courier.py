@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from holdfast.base.environment import format_time, parse_time
 from holdfast.base.events import Events, Note, Progress, ignore
 from holdfast.errors import DamageError, Interrupted, MediumError, ObjectMissingError, ReceiptError, UsageError
-from holdfast.repository.names import VAULT
 from holdfast.repository.objects import sha256
+from holdfast.repository.opening import header_bytes
 from holdfast.repository.transfer import (
     Manifest,
     Receipt,
@@ -172,7 +172,7 @@ class Courier:
         record = self._open_medium(row, medium, marker)
         try:
             medium.carry(found, request.wheels)
-            medium.write(f"{COURIER}/{HEADER}", self._vault.store.get(VAULT))
+            medium.write(f"{COURIER}/{HEADER}", header_bytes(self._vault.store))
         except Full:
             raise MediumError("the medium is too small for anything", next="insert a larger one.") from None
         writer = _Writer(self._vault, medium, request.size_bytes_max, events, stop)

@@ -35,7 +35,7 @@ ATTACKS: tuple[Attack, ...] = (
         "forged tombstone",
         "writer",
         "signs `forgotten/ID` of another's snapshot itself",
-        "`listing.is_forgotten`: root only",
+        "`decisions.is_forgotten`: root only",
     ),
     Attack(
         "squatted tombstone",

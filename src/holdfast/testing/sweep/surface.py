@@ -61,6 +61,7 @@ OPERATIONS: dict[str, tuple[str, ...] | str] = {
     # soundness
     "Vault.check": ("check",),
     "Vault.verify": ("verify", "verify, countersigning"),
+    "check_without_key": READS,
     "Vault.repair": ("repair by parity", "repair of trees by parity", "repair of parity", "repair by copies"),
     "Vault.repair_index": ("repair index", "repair index, torn", "repair index, everything"),
     "Vault.repair_copies": ("repair copies",),
