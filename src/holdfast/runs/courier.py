@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from holdfast.base.environment import format_time, parse_time
 from holdfast.base.events import Events, Note, Progress, ignore
 from holdfast.errors import DamageError, Interrupted, MediumError, ObjectMissingError, ReceiptError, UsageError
+from holdfast.repository.names import untwinned
 from holdfast.repository.objects import sha256
 from holdfast.repository.opening import header_bytes
 from holdfast.repository.transfer import (
@@ -212,7 +213,7 @@ class Courier:
         waiting = self._waiting()
         if not waiting:
             return None
-        if any(name.startswith("keyring/") for name, _ in waiting):
+        if any(untwinned(name).startswith("keyring/") for name, _ in waiting):
             self._enter_into_ledger(len(self._sets) + 1)
             waiting = self._waiting()
         row = _SetRecord(len(self._sets) + 1, self._vault.env.timestamp())
