@@ -11,6 +11,7 @@ import pytest
 from tests.rounds import Place
 
 import holdfast
+from holdfast.base.environment import ManualClock
 from holdfast.cli.main import main
 from holdfast.errors import VaultMissingError
 from holdfast.testing.sweep.ground import ground
@@ -93,13 +94,25 @@ def test_damage_of_every_kind_is_found_and_exits_with_4(vault, place, capsys, pa
     assert ("who signed what" in str(record["not_compared"])) == (header == "without")
 
 
+def test_a_pack_of_a_local_disk_is_read_no_faster_than_is_allowed(vault, place):
+    clock = ManualClock()
+    began = clock.monotonic()
+    limits = holdfast.Limits(read_bytes_per_s=100_000)
+    report = holdfast.check_without_key(place.vault, packs=True, limits=limits, env=clock.environment())
+    assert report.sound
+    taken = sum(path.stat().st_size for kind in ("data", "meta", "parity") for path in place.vault.glob(f"{kind}/*/*"))
+    assert taken > 200_000
+    assert clock.monotonic() - began > 0, "it waited"
+
+
 def test_no_secret_is_asked_for(vault, place, monkeypatch):
     """Not even one that the configuration names and that is not there."""
     config = place.root / "holdfast.toml"
     config.write_text(f'[vault]\nurl = "{place.vault}"\nkey_file = "file:{place.root}/on-another-host"\n')
     monkeypatch.setattr("click.prompt", lambda *_args, **_more: pytest.fail("something was asked for"))
     assert main(["check", "--no-key", "--config", str(config), "--passphrase", "ask"]) == 0
-    assert main(["verify", "--no-key", "--config", str(config)]) == 0
+    assert main(["verify", "--no-key", "--config", str(config), "--limit-read", "1GiB"]) == 0
+    assert main(["verify", "--no-key", "--config", str(config), "--sample", "10%"]) == 2
 
 
 def test_a_medium_is_checked_as_it_comes_out_of_the_courier_s_bag(vault, place, capsys):

@@ -13,6 +13,7 @@ from holdfast.cli.options import Duration, Place, Size, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.records import path_text
 from holdfast.cli.signals import interruptible
+from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.runs.keyless import KeylessReport
@@ -48,10 +49,10 @@ def check_command(*, place: Place, out: Output, accept_older: str | None, no_key
     return out.result("check", report, report.exit_code, _check_summary(report))
 
 
-def _without_key(place: Place, out: Output, *, packs: bool) -> int:
+def _without_key(place: Place, out: Output, *, packs: bool, limit_read: int | None = None) -> int:
     """Do what needs no secret, for both commands."""
     with interruptible(at_once=True), out.events("check") as events:
-        report = place.check_without_key(packs=packs, events=events)
+        report = place.check_without_key(packs=packs, limit_read=limit_read, events=events)
     return out.result("check-no-key", report, report.exit_code, _keyless_summary(report))
 
 
@@ -160,7 +161,9 @@ def verify_command(
     a copy or a medium as `check --no-key` does, and every pack and row of parity against its name.
     """
     if no_key:
-        return _without_key(place, out, packs=True)
+        if sample or older_than_days or snapshots or due or content or max_bytes or max_time:
+            raise UsageError("without a key every pack of one store is read, and nothing is chosen or opened")
+        return _without_key(place, out, packs=True, limit_read=limit_read)
     from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
     from holdfast.runs.verify import VerifyRequest

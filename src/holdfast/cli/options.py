@@ -126,13 +126,20 @@ class Place:
             **more,
         )
 
-    def check_without_key(self, *, packs: bool, events: Events) -> KeylessReport:
+    def check_without_key(self, *, packs: bool, limit_read: int | None, events: Events) -> KeylessReport:
         """Check the store named without any secret: what `check_without_key` raises."""
         import holdfast
+        from holdfast.runs.configured import limits
 
         config = self.load()
-        url, stores = (config.settings.vault.url, config.settings.stores) if config is not None else (self._url(), None)
-        return holdfast.check_without_key(url, packs=packs, stores=stores, events=events)
+        general = limits(config.settings) if config is not None else holdfast.Limits()
+        return holdfast.check_without_key(
+            config.settings.vault.url if config is not None else self._url(),
+            packs=packs,
+            stores=config.settings.stores if config is not None else None,
+            limits=replace(general, read_bytes_per_s=limit_read or general.read_bytes_per_s),
+            events=events,
+        )
 
     def promote(self, old: str | None) -> int:
         """Make the store named the vault's home; return the epoch. What `promote_home` raises."""

@@ -8,6 +8,7 @@ lost reply the bytes are compared, as `docs/format/protocol.md` demands.
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import field, replace
@@ -157,13 +158,19 @@ class Home:
             return None
         for name in reversed(list(self.listed(f"writer/{writer}"))):
             try:
-                found, body = self.read(name, WriterCertificate)
+                body = first_valid(self.store, name, functools.partial(self.certificate_in, name))
             except (DamageError, ValueError):
                 continue
-            if found.signer == ROOT and body.id == writer:
-                self._certificates[writer] = self._joined(body)
-                return self._certificates[writer]
+            self._certificates[writer] = self._joined(body)
+            return self._certificates[writer]
         return None
+
+    def certificate_in(self, name: str, data: bytes) -> WriterCertificate:
+        """Verify the bytes of a certificate of the holder that its name says. `DamageError`."""
+        _, body = self.verify(name, data, WriterCertificate)
+        if body.id != names.middle(name):
+            raise damaged(name, "it certifies another")
+        return body
 
     def _joined(self, certificate: WriterCertificate) -> WriterCertificate:
         """Return the certificate with the key that the host made for itself when it joined, if it did."""

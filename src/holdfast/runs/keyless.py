@@ -21,8 +21,9 @@ from holdfast.repository.home_copy import HEADER
 from holdfast.repository.objects import SHA_BYTES, sha256
 from holdfast.repository.opening import open_home
 from holdfast.repository.repository import Repository
-from holdfast.runs.assembly import open_store
+from holdfast.runs.assembly import open_store, set_limits
 from holdfast.runs.home_copies import AsVault
+from holdfast.stores.layers import LOOK_AGAIN_SECONDS, SLICE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from holdfast.base.environment import Environment
     from holdfast.base.events import Events
     from holdfast.config import StoreSettings
-    from holdfast.runs.options import PathLike
+    from holdfast.runs.options import Limits, PathLike
     from holdfast.stores.protocol import Store
 
 __all__ = ["KeylessReport", "check_without_key"]
@@ -84,17 +85,29 @@ def check_without_key(
     *,
     packs: bool = False,
     stores: Mapping[str, StoreSettings] | None = None,
+    limits: Limits | None = None,
     env: Environment | None = None,
     events: Events = ignore,
 ) -> KeylessReport:
     """Check one store of a vault without any secret: a home, a store beside it, a copy, the `vault` folder of a medium.
 
     `packs`: also read every byte of every pack and row of parity and hold it against its name. `stores`: what `store:NAME` in the
-    address means. Nothing is written, nothing noted. `VaultMissingError` if nothing of a vault is there; `StoreError`.
+    address means. `limits`: how fast may be read. Nothing is written, nothing noted.
+    `VaultMissingError` if nothing of a vault is there; `StoreError`.
     """
     env = env or environment.system()
     began = env.monotonic()
-    store = open_store(os.fsdecode(url), env, engine.Limits(), stores)
+    rates = engine.Limits()
+    set_limits(rates, limits)
+    store = open_store(os.fsdecode(url), env, rates, stores)
+
+    def read(name: str, size: int) -> bytes:
+        """Read a pack when it may be read. What goes over a network waits for that itself."""
+        if store.local_root is not None:
+            for start in range(0, size, SLICE_BYTES):
+                while wait := rates.try_read(min(SLICE_BYTES, size - start)):
+                    env.sleep(min(wait, LOOK_AGAIN_SECONDS))
+        return store.get(name)
 
     def progress(done: int, total: int) -> None:
         events(Progress(phase="verify", seconds=env.monotonic() - began, files=done, files_total=total))
@@ -102,13 +115,13 @@ def check_without_key(
     try:
         if not store.exists():
             raise VaultMissingError("there is no vault at this place")
-        found = _Look(store, packs=packs, progress=progress)
+        found = _Look(store, read if packs else None, progress)
         found.take(env)
     finally:
         store.close()
     return KeylessReport(
         objects=found.objects,
-        packs=len(found.names),
+        packs=len(found.packs),
         bytes=found.bytes,
         packs_read=found.read,
         problems=tuple(found.problems),
@@ -121,13 +134,17 @@ def check_without_key(
 class _Look:
     """One check under way."""
 
-    def __init__(self, store: Store, *, packs: bool, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, store: Store, get: Callable[[str, int], bytes] | None, progress: Callable[[int, int], None]
+    ) -> None:
+        """`get` reads a pack of a size; without it no pack is read."""
         self.store = store
-        self.packs = packs
+        self.get = get
         self.progress = progress
         self.objects = self.bytes = self.read = 0
         self.signed = True
-        self.names: list[str] = []
+        self.packs: dict[str, int] = {}
+        """Size of each pack and row of parity, by name."""
         self.problems: list[str] = []
         self.notes: list[str] = []
 
@@ -137,7 +154,7 @@ class _Look:
         for info in self.store.list(""):
             keys = keys or info.name.startswith(KEYS)
             if info.name.startswith(PACKS) and names.is_known(info.name):
-                self.names.append(info.name)
+                self.packs[info.name] = info.size
                 self.bytes += info.size
         try:
             copied = self.store.size(names.VAULT) is None and self.store.size(HEADER) is not None
@@ -151,12 +168,12 @@ class _Look:
             self.objects, self.bytes = outcome.objects, outcome.bytes
             self.problems += outcome.problems
             self.notes += outcome.notes
-        if self.packs:
-            self.problems += self._hashes()
+        if self.get is not None:
+            self.problems += self._hashes(self.get)
 
     def _frames(self) -> Iterator[str]:
         """Yield what is wrong with objects by themselves: each control and sealed object ends in its own hash."""
-        known = len(self.names)
+        known = len(self.packs)
         for info in self.store.list(""):
             if info.name.startswith(PACKS):
                 continue
@@ -177,15 +194,15 @@ class _Look:
         if not known:
             raise VaultMissingError("there is nothing of a vault at this place")
 
-    def _hashes(self) -> Iterator[str]:
+    def _hashes(self, get: Callable[[str, int], bytes]) -> Iterator[str]:
         """Yield the packs and rows of parity whose bytes do not hash to their names."""
-        for name in self.names:
+        for name, size in self.packs.items():
             kind, sha = "parity row" if name.startswith("parity/") else "pack", name.rpartition("/")[2]
             try:
-                if sha256(self.store.get(name)) != sha:
+                if sha256(get(name, size)) != sha:
                     yield f"{kind} {sha} is damaged"
             except ObjectMissingError:
                 continue  # pruned meanwhile
             finally:
                 self.read += 1
-                self.progress(self.read, len(self.names))
+                self.progress(self.read, len(self.packs))

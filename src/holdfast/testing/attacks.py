@@ -94,6 +94,18 @@ ATTACKS: tuple[Attack, ...] = (
         "revoked and still writing", "writer", "commits with a revoked credential", "`listing`: not one of its sessions"
     ),
     Attack(
+        "certified by itself",
+        "writer",
+        "certifies itself, signed by itself, under the next number",
+        "`Home.verify_control`: certificates are root's, no other signer is looked up",
+    ),
+    Attack(
+        "planted twins",
+        "writer",
+        "plants twins of keys, keyrings and certificates to come, and of its own",
+        "`first_valid`: a twin counts by the rules of its object, never before it",
+    ),
+    Attack(
         "replayed metadata",
         "store",
         "puts one object's bytes under another's name",

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.unit.repository.test_objects import rehash
 
 from holdfast.base.environment import Environment
 from holdfast.errors import (
@@ -15,11 +16,16 @@ from holdfast.errors import (
     StoreRefusedError,
     VaultExistsError,
     VaultMissingError,
+    VersionError,
     WrongKeyError,
 )
 from holdfast.repository import names, rotation, shred, writers
+from holdfast.repository.bodies import VaultHeader
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, Passphrase
+from holdfast.repository.home_copy import copy_home, plan_repair, withdrawn_keys
+from holdfast.repository.objects import encode_control, parse_control, seal
+from holdfast.repository.opening import open_home
 from holdfast.repository.repository import Repository
 from holdfast.repository.twin_repair import TwinRepair, apply_twins, mend_twins, plan_twins
 from holdfast.repository.twins import keep_all, strange_twins
@@ -420,3 +426,75 @@ def test_repair_of_keys_needs_the_root_key(repository: Repository, store: Memory
     credential = writers.enrol(repository, "ward")
     with pytest.raises(NotPermittedError):
         plan_twins(Repository.open(store, credential, env))
+
+
+def test_what_verifies_and_belongs_elsewhere_does_not_count(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+) -> None:
+    """A header of another root, another holder's certificate and grant, a keyring that a writer signed: each is read from its twin."""
+    one, two = writers.enrol(repository, "one", [1]), writers.enrol(repository, "two", [1, 2])
+    before = dict(store.objects)
+    certificate = repository.home.certificate(two.id)
+    assert certificate is not None
+    for kind, own in (("writer", f"writer/{one.id}/00000000"), ("grant", f"grant/{one.id}/00000000")):
+        store.objects[own] = (
+            repository.home.encode(own, certificate, repository.root)
+            if kind == "writer"
+            else store.objects[f"grant/{two.id}/00000000"]
+        )
+    thief = Repository.open(store, two, env)
+    head = thief.home.head(5, 0, 0, thief.identity)
+    store.objects["keyring/00000002"] = seal(head, bytes(32), b"{}", thief.identity.key)
+    header = VaultHeader(1, bytes(range(32)), env.now(), "another")
+    store.objects["vault"] = repository.home.encode("vault", header, None)
+    with pytest.raises(DamageError):
+        Repository.open(store, key, env)  # a header that can be read speaks: whose vault it is, nobody guesses
+    assert any("it names another root" in f.text for f in check(repository).findings)
+    store.objects["vault"] = before["vault"]
+    assert Repository.open(store, one, env).classes == {1: "phi"}
+    plan = mend_twins(Repository.open(store, key, env))
+    assert plan.back == (f"grant/{one.id}/00000000", "keyring/00000002", f"writer/{one.id}/00000000")
+    assert store.objects == before
+
+
+def test_an_object_of_a_newer_release_is_left_alone(repository: Repository, store: MemoryStore) -> None:
+    (slot,) = of_kind(store, "key")
+    newer = rehash(store.objects[slot][:8] + b"\x02\x00" + store.objects[slot][10:])
+    store.objects[slot] = store.objects[f"twin/{slot}"] = newer
+    assert plan_twins(repository) == TwinRepair()
+    as_an_older_release_left_it(store)
+    keep_all(repository.home)
+    assert not of_kind(store, f"twin/{slot}")
+
+
+def test_a_header_without_an_id_and_one_of_another_format(
+    store: MemoryStore, env: Environment, repository: Repository
+) -> None:
+    header = VaultHeader(2, repository.home.root_public, env.now(), "")
+    store.objects["vault"] = repository.home.encode("vault", header, None)
+    with pytest.raises(VersionError, match="format 2"):
+        open_home(store, env)
+    control = parse_control(store.objects["twin/vault"], "vault", "")
+    store.objects["vault"] = encode_control({**control.body, "vault": "no id"}, None)
+    del store.objects["twin/vault"]
+    with pytest.raises(DamageError, match="malformed"):
+        open_home(store, env)
+
+
+def test_the_copy_of_the_home_gives_back_no_twin_of_what_is_whole(
+    repository: Repository, store: MemoryStore, env: Environment
+) -> None:
+    copy = MemoryStore()
+    copy_home(store, copy)
+    assert "twin/vault" not in copy.objects, "nobody takes a copy for a vault"
+    slot = of_kind(store, "key")[0]
+    for each in (f"twin/{slot}", "twin/keyring/00000000"):
+        spoil(store, each)
+    spoil(copy, f"twin/{slot}")
+    plan = plan_repair(repository.home, copy)
+    assert (plan.damaged, plan.beyond, plan.lost) == (("twin/keyring/00000000",), (), ())
+    # A slot of which only the twin is left is not given up: the copy keeps it.
+    repository.add_slot(KeyFile.new(env))
+    del store.objects[slot]
+    store.objects[f"twin/{slot}"] = copy.objects[slot]
+    assert withdrawn_keys(store, copy) == ()
