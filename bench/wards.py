@@ -33,6 +33,7 @@ import peers
 BIN = Path("/usr/lib/postgresql/15/bin")
 MIB = 1 << 20
 PORT = 54999
+PROBE = "UPDATE probe SET x = x + 1 WHERE id = 1"
 LEAD_SECONDS = 2.0
 """A backup runs so long before pgbench does: its start is not what a ward notices."""
 ALONE_EVERY = 3
@@ -125,7 +126,7 @@ def fill(source: Path, megabytes: int) -> None:
 def contenders() -> list[Contender]:
     """Return Holdfast with a probe, without one and without its governor; each peer as it is, polite, and limited."""
     sql = f'sql = "postgresql://postgres@127.0.0.1:{PORT}/postgres"'
-    probe = "\n".join(("[governor.probes.pg]", sql, 'statement = "UPDATE probe SET x = x + 1 WHERE id = 1"', ""))
+    probe = f'[governor.probes.pg]\n{sql}\nstatement = "{PROBE}"\n'
     holdfast = peers.Holdfast()
     found = [
         Contender("holdfast, probe", holdfast, config=probe),
