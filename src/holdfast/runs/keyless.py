@@ -23,7 +23,6 @@ from holdfast.repository.opening import open_home
 from holdfast.repository.repository import Repository
 from holdfast.runs.assembly import open_store, set_limits
 from holdfast.runs.home_copies import AsVault
-from holdfast.stores.layers import LOOK_AGAIN_SECONDS, SLICE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -101,21 +100,13 @@ def check_without_key(
     set_limits(rates, limits)
     store = open_store(os.fsdecode(url), env, rates, stores)
 
-    def read(name: str, size: int) -> bytes:
-        """Read a pack when it may be read. What goes over a network waits for that itself."""
-        if store.local_root is not None:
-            for start in range(0, size, SLICE_BYTES):
-                while wait := rates.try_read(min(SLICE_BYTES, size - start)):
-                    env.sleep(min(wait, LOOK_AGAIN_SECONDS))
-        return store.get(name)
-
     def progress(done: int, total: int) -> None:
         events(Progress(phase="verify", seconds=env.monotonic() - began, files=done, files_total=total))
 
     try:
         if not store.exists():
             raise VaultMissingError("there is no vault at this place")
-        found = _Look(store, read if packs else None, progress)
+        found = _Look(store, progress, packs=packs)
         found.take(env)
     finally:
         store.close()
@@ -134,17 +125,13 @@ def check_without_key(
 class _Look:
     """One check under way."""
 
-    def __init__(
-        self, store: Store, get: Callable[[str, int], bytes] | None, progress: Callable[[int, int], None]
-    ) -> None:
-        """`get` reads a pack of a size; without it no pack is read."""
+    def __init__(self, store: Store, progress: Callable[[int, int], None], *, packs: bool) -> None:
         self.store = store
-        self.get = get
+        self.reads_packs = packs
         self.progress = progress
         self.objects = self.bytes = self.read = 0
         self.signed = True
-        self.packs: dict[str, int] = {}
-        """Size of each pack and row of parity, by name."""
+        self.packs: list[str] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
 
@@ -154,7 +141,7 @@ class _Look:
         for info in self.store.list(""):
             keys = keys or info.name.startswith(KEYS)
             if info.name.startswith(PACKS) and names.is_known(info.name):
-                self.packs[info.name] = info.size
+                self.packs.append(info.name)
                 self.bytes += info.size
         try:
             copied = self.store.size(names.VAULT) is None and self.store.size(HEADER) is not None
@@ -168,8 +155,8 @@ class _Look:
             self.objects, self.bytes = outcome.objects, outcome.bytes
             self.problems += outcome.problems
             self.notes += outcome.notes
-        if self.get is not None:
-            self.problems += self._hashes(self.get)
+        if self.reads_packs:
+            self.problems += self._hashes()
 
     def _frames(self) -> Iterator[str]:
         """Yield what is wrong with objects by themselves: each control and sealed object ends in its own hash."""
@@ -194,12 +181,12 @@ class _Look:
         if not known:
             raise VaultMissingError("there is nothing of a vault at this place")
 
-    def _hashes(self, get: Callable[[str, int], bytes]) -> Iterator[str]:
+    def _hashes(self) -> Iterator[str]:
         """Yield the packs and rows of parity whose bytes do not hash to their names."""
-        for name, size in self.packs.items():
+        for name in self.packs:
             kind, sha = "parity row" if name.startswith("parity/") else "pack", name.rpartition("/")[2]
             try:
-                if sha256(get(name, size)) != sha:
+                if sha256(self.store.get(name)) != sha:
                     yield f"{kind} {sha} is damaged"
             except ObjectMissingError:
                 continue  # pruned meanwhile
