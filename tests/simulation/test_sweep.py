@@ -92,7 +92,7 @@ READS = {
     "Vault.plan_forget": lambda v, _s: v.plan_forget(holdfast.RetentionPolicy(last=1)),
     "Approvals.policy": lambda v, _s: v.approvals.policy,
     "AuditTrail.verify": lambda v, _s: v.audit.verify(),
-    "AuditTrail.records": lambda v, _s: v.audit.records(),
+    "AuditTrail.records": lambda v, _s: [*v.audit.records()],
     "Courier.status": lambda v, _s: v.courier().status(),
     "Snapshot.ls": lambda _v, s: [*s.ls()],
     "Snapshot.walk": lambda _v, s: [*s.walk()],

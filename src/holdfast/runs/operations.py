@@ -28,7 +28,7 @@ from holdfast.repository.objects import parse_control
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
-from holdfast.runs.trail import FOLDER, AuditFailure
+from holdfast.runs.trail import AUDIT_LOG, FOLDER, AuditFailure
 from holdfast.stores.assembly import locate
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Operation:
                     error.safe = "what was asked was done; only its record is missing."
                 raise
             if self.recorded:
-                self._events(Alert.of(error, "audit-log"))
+                self._events(Alert.of(error, AUDIT_LOG))
             self.recorded = False
 
 
@@ -225,7 +225,7 @@ def noted_by_all(kind: str, env: Environment, facts: Mapping[str, Fact]) -> None
             AuditLog.open(root / vault / FOLDER, env).append([record])
         except AuditFailure as error:
             with suppress(HoldfastError):
-                keep_alert(Alert.of(error, "audit-log"))
+                keep_alert(Alert.of(error, AUDIT_LOG))
 
 
 class _Holder(Protocol):
@@ -281,7 +281,7 @@ def browsed(
         try:
             vault.trail.append([record])
         except AuditFailure as error:
-            vault.trail.hear(Alert.of(error, "audit-log"))
+            vault.trail.hear(Alert.of(error, AUDIT_LOG))
         return method(self, *args, **kwargs)
 
     return call

@@ -105,7 +105,9 @@ class AuditLog:
         encoded = [record.encode() for record in records]
         with self._held() as state:
             self._write(state, encoded)
-            if state.tree.size - state.headed >= HEAD_RECORDS:
+            # The first records are signed with the append that begins the log: if the operation that they announce is killed,
+            # they are proved all the same.
+            if not state.headed or state.tree.size - state.headed >= HEAD_RECORDS:
                 self._keep_head(state)
             return Position(state.tree.size, state.chain.hex())
 
