@@ -22,6 +22,7 @@ from holdfast.base.events import Alert, Events
 from holdfast.errors import AccessError, HoldfastError, Interrupted, PausedError
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.kinds import kind_of
+from holdfast.reliability.audit.log import Room
 from holdfast.reliability.audit.record import Fact, digest_of, this_actor
 from holdfast.repository import names
 from holdfast.repository.objects import parse_control
@@ -140,8 +141,12 @@ class Operation:
             self._trail.send(events=self._events)
 
     def _append(self, record: Any) -> None:  # noqa: ANN401 - a record of the trail's own making
+        room = Room.NONE
+        if self._guarded:
+            # Nothing is destroyed unless the disk has room for the record of how it ended.
+            room = Room.KEEP if record.phase == "begin" else Room.SPEND
         try:
-            self._trail.append([record])
+            self._trail.append([record], room)
         except AuditFailure as error:
             if self._guarded:
                 if record.phase != "begin":

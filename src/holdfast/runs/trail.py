@@ -20,6 +20,7 @@ from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError, Retry, Safety
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.files import read_meta
+from holdfast.reliability.audit.log import Room
 from holdfast.reliability.audit.record import Fact, this_actor
 from holdfast.reliability.telemetry import TRACE_VARIABLE, Endpoint, Span, parent_of, post, traces_body
 from holdfast.repository.anchors import anchor_retained_until, put_anchor, retain_anchor, retain_newest
@@ -126,9 +127,9 @@ class Trail:
             facts=facts or {},
         )
 
-    def append(self, records: Sequence[AuditRecord]) -> None:
+    def append(self, records: Sequence[AuditRecord], room: Room = Room.NONE) -> None:
         """Append durably. `AuditUnavailableError`, `AuditDamagedError`."""
-        self.log().append([*self._policy_change(), *records])
+        self.log().append([*self._policy_change(), *records], room)
         if self.options.policy:
             self._note_file(POLICY, self.options.policy)
 

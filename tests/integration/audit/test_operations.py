@@ -177,9 +177,10 @@ def test_when_only_the_end_cannot_be_recorded_it_is_said_what_was_done(place, va
     left = [1]
 
     def once(path, data):
-        if not left:
-            raise OSError(errno.ENOSPC, "full")
-        left.pop()
+        if not path.name.startswith(files.ROOM):
+            if not left:
+                raise OSError(errno.ENOSPC, "full")
+            left.pop()
         real(path, data)
 
     monkeypatch.setattr(log, "_append", once)

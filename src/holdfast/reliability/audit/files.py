@@ -7,6 +7,7 @@
     records-NNNNNNNNNNNNNNNN    lines `n JSON HASH`, from record N on; a new file after 64 MiB
     heads                       signed heads, one per line, each with the tree's frontier
     lock                        held while appending
+    room                        a MiB of the disk, kept for the last records of what destroys
     torn-N                      bytes of an append that was cut short and never acknowledged
 """
 
@@ -31,6 +32,7 @@ __all__ = [
     "LINE_BYTES_MAX",
     "LOCK",
     "META",
+    "ROOM",
     "SEGMENT_BYTES",
     "LogMeta",
     "StoredHead",
@@ -44,7 +46,7 @@ __all__ = [
     "unreadable",
 ]
 
-META, KEY, HEADS, LOCK = "log.json", "key.pem", "heads", "lock"
+META, KEY, HEADS, LOCK, ROOM = "log.json", "key.pem", "heads", "lock", "room"
 SEGMENT_BYTES = 64 << 20
 LINE_BYTES_MAX = 16384
 HASH_DIGITS = 2 * HASH_BYTES
