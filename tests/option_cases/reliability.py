@@ -32,5 +32,6 @@ CASES: dict[str, tuple[str, object]] = {
     "collectors.*.ca_file": (COLLECTOR + 'ca_file = "/ca.pem"', "/ca.pem"),
     "collectors.*.certificate": (COLLECTOR + 'certificate = "/c.pem"', "/c.pem"),
     "collectors.*.key": (COLLECTOR + 'key = "file:/k"', config.SecretRef("file", "/k")),
+    "collectors.*.send_seconds": (COLLECTOR + "send_seconds = 90", 90),
     "collectors.*.timeout_seconds": (COLLECTOR + "timeout_seconds = 3.0", 3.0),
 }

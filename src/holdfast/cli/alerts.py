@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from holdfast.cli.keys import write_secret
 from holdfast.cli.options import Place, output_options, vault_options
 from holdfast.cli.output import Output
-from holdfast.errors import UsageError
+from holdfast.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
     from holdfast.reliability.alerts import AlertRecord, Delivery
@@ -212,11 +213,11 @@ def key_command(*, path: str, out: Output) -> int:
 @click.argument("reference")
 @click.option("--by", required=True, help="The contact's name in the configuration.")
 @click.option("--key", required=True, metavar="FILE", help="The contact's key.")
-@click.option("--out", "path", type=click.File("wb"), required=True, metavar="FILE", help="Where the reply goes.")
+@click.option("--out", "path", required=True, metavar="FILE", help="Where the reply goes; must not exist.")
 @click.option("--action", type=click.Choice(["ack", "resolve"]), default="ack", help="What to do.")
 @click.option("--note", default="", help="What is being done. No patient data.")
 @output_options
-def reply_command(*, reference: str, by: str, key: str, path: BinaryIO, action: str, note: str, out: Output) -> int:
+def reply_command(*, reference: str, by: str, key: str, path: str, action: str, note: str, out: Output) -> int:
     """Sign a reply to an alert on any machine; carry it to the host, whose reply folder or `alerts receive` takes it.
 
     Example: holdfast alerts reply 12-3f9a2c01 --by anna --key anna.key --out 12.reply
@@ -224,8 +225,15 @@ def reply_command(*, reference: str, by: str, key: str, path: BinaryIO, action: 
     from holdfast.base.environment import system
     from holdfast.reliability.alerts.replies import sign_reply
 
-    path.write(sign_reply(reference, action, by, note, key=key, env=system()))
+    write_secret(path, sign_reply(reference, action, by, note, key=key, env=system()))
     return out.result("reply", ReplySigned(reference, action, by), 0, [f"The reply to {reference} is signed."])
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(REPLY_BYTES_MAX)
+    except OSError as error:
+        raise MissingError(f"the reply cannot be read: {error.strerror}") from None
 
 
 @alerts_command.command("receive")
@@ -243,7 +251,7 @@ def receive_command(*, files: Sequence[BinaryIO], place: Place, out: Output) -> 
     policy = policy_of(place.configuration().settings)
     with open_book() as book:
         for file in files:
-            record = take_reply(file.read(REPLY_BYTES_MAX), book, policy)
+            record = take_reply(_read(file), book, policy)
             out.row(
                 "alert-record", record, f"alert {record.number} is {record.state.value} by {record.acknowledged_by}"
             )

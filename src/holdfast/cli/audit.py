@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from holdfast.base.environment import system
-from holdfast.cli.keys import write_secret
+from holdfast.cli.keys import write_parts, write_secret
 from holdfast.cli.options import Place, vault_options
-from holdfast.cli.output import Output
+from holdfast.cli.output import AUDIT_VERIFY, Output
 from holdfast.errors import MissingError, UsageError
 from holdfast.reliability.audit.collect import Sent
 from holdfast.reliability.audit.read import ProofChecked
 from holdfast.reliability.audit.verify import LogReport
-from holdfast.runs.audit import Renewed
+from holdfast.runs.audit import AuditTrail, Renewed
+from holdfast.runs.trail import AUDIT_LOG, AUDIT_UNSOUND
 
 if TYPE_CHECKING:
     from holdfast.reliability.audit import PublicKey, SignedHead
@@ -43,6 +45,10 @@ __all__ = [
     "send_command",
     "verify_command",
 ]
+
+
+NEWEST_MAX = 100_000
+"""The newest so many are held; older ones are listed from a time on, without holding any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +131,19 @@ def _span(function: Callable[..., Any]) -> Callable[..., Any]:
 @audit_command.command("list")
 @_span
 @click.option("--kind", default="", help="Only one kind, as `restore`.")
-@click.option("--newest", type=click.IntRange(0), default=0, help="Only the newest so many.")
+@click.option("--newest", type=click.IntRange(0, NEWEST_MAX), default=0, help="Only the newest so many.")
 @vault_options
 def list_command(*, since: str | None, until: str | None, kind: str, newest: int, place: Place, out: Output) -> int:
     """List records, oldest first. Reading the log is itself recorded.
 
     Example: holdfast audit list --since 2026-11-01 --kind restore
     """
-    with place.open() as vault:
-        found = vault.audit.records(since=_moment(since), until=_moment(until), kind=kind, newest=newest)
-    for each in found:
-        row = _row(each)
-        text = f"{row.number:>8}  {row.time:%Y-%m-%d %H:%M:%S}Z  {row.kind:<18} {row.phase:<5} {row.outcome or '-':<11}"
-        out.row("audit-record", row, f"{text} {row.user}@{row.host} {row.subject} {row.code}".rstrip())
+    span = {"since": _moment(since), "until": _moment(until)}
+    with place.open() as vault, closing(vault.audit.records(**span, kind=kind, newest=newest)) as found:
+        for each in found:
+            row = _row(each)
+            text = f"{row.number:>8}  {row.time:%Y-%m-%d %H:%M:%S}Z  {row.kind:<18} {row.phase:<5} {row.outcome or '-':<11}"
+            out.row("audit-record", row, f"{text} {row.user}@{row.host} {row.subject} {row.code}".rstrip())
     return 0
 
 
@@ -186,13 +192,14 @@ def verify_command(
     from holdfast.runs.audit import heads_of_file
 
     given = [head for name in heads for head in heads_of_file(Path(name))]
-    report = _verify_copy(Path(log), public, given) if log is not None else _verify_own(place, public, given)
+    if log is not None:
+        report = _verify_copy(Path(log), public, given)
+        return out.result("audit-verify", report, report.exit_code, _verify_summary(report))
+    with out.events(AUDIT_VERIFY) as events, place.open() as vault:
+        report = vault.audit.verify(public=public, heads=given, events=events)
+    if report.sound:
+        out.end_alerts(AUDIT_LOG, frozenset({AUDIT_UNSOUND}), "the log was verified and is sound")
     return out.result("audit-verify", report, report.exit_code, _verify_summary(report))
-
-
-def _verify_own(place: Place, public: PublicKey | None, heads: Sequence[SignedHead]) -> LogReport:
-    with place.open() as vault:
-        return vault.audit.verify(public=public, heads=heads)
 
 
 def _verify_copy(folder: Path, public: PublicKey | None, heads: Sequence[SignedHead]) -> LogReport:
@@ -203,7 +210,9 @@ def _verify_copy(folder: Path, public: PublicKey | None, heads: Sequence[SignedH
     try:
         return verify_log(folder, system(), public=public, anchored=heads)
     except FileNotFoundError:
-        raise MissingError("there is no audit log in this folder") from None
+        raise MissingError(
+            "there is no audit log in this folder", next="name the folder that holds `log.json`, or a copy of it."
+        ) from None
 
 
 def _public(name: str | None) -> PublicKey | None:
@@ -220,12 +229,13 @@ def _public(name: str | None) -> PublicKey | None:
 
 
 def _check_proof(name: str, public: PublicKey | None, out: Output) -> int:
-    from holdfast.reliability.audit.read import check_proof
+    from holdfast.reliability.audit.read import PROOF_BYTES_MAX, check_proof
 
     if public is None:
         raise UsageError("a proof is checked with the public key", next="give --public-key FILE.")
     try:
-        data = Path(name).read_bytes()
+        with open(name, "rb") as file:
+            data = file.read(PROOF_BYTES_MAX)
     except OSError:
         raise MissingError("the proof cannot be read") from None
     found = check_proof(data, public)
@@ -300,28 +310,43 @@ def prove_command(*, record: int, target: str, place: Place, out: Output) -> int
 
 @audit_command.command("export")
 @click.option(
-    "--format", "form", type=click.Choice(["R4", "R5"]), default="R4", show_default=True, help="Version of FHIR."
+    "--format",
+    "form",
+    type=click.Choice(["R4", "R5", "DICOM"]),
+    default="R4",
+    show_default=True,
+    help="FHIR AuditEvent of a version (NDJSON), or DICOM audit messages (XML), one per line.",
 )
 @_span
-@click.option("--out", "target", required=True, metavar="FILE", help="Where to write it (NDJSON); must not exist.")
+@click.option("--out", "target", required=True, metavar="FILE", help="Where to write it; must not exist.")
 @vault_options
 def export_command(
     *,
-    form: Literal["R4", "R5"],
+    form: Literal["R4", "R5", "DICOM"],
     since: str | None,
     until: str | None,
     target: str,
     place: Place,
     out: Output,
 ) -> int:
-    """Write records as FHIR AuditEvent resources, one per line.
+    """Write records as FHIR AuditEvent resources or DICOM audit messages, one per line, as they are read: none is kept.
 
     Example: holdfast audit export --format R4 --since 2026-11-01 --out november.ndjson
     """
-    with place.open() as vault:
-        found = [json.dumps(each) for each in vault.audit.export(form, since=_moment(since), until=_moment(until))]
-    write_secret(target, "".join(f"{each}\n" for each in found).encode())
-    return out.result("audit-written", Written("export", len(found)), 0, [f"Wrote {len(found)} AuditEvent resources."])
+    span = {"since": _moment(since), "until": _moment(until)}
+    with place.open() as vault, closing(_exported(vault.audit, form, **span)) as lines:
+        count = write_parts(target, lines)
+    what = "audit messages" if form == "DICOM" else "AuditEvent resources"
+    return out.result("audit-written", Written("export", count), 0, [f"Wrote {count} {what}."])
+
+
+def _exported(
+    audit: AuditTrail, form: Literal["R4", "R5", "DICOM"], *, since: datetime | None, until: datetime | None
+) -> Generator[bytes]:
+    if form == "DICOM":
+        yield from (message + b"\n" for message in audit.messages(since=since, until=until))
+    else:
+        yield from (json.dumps(each).encode() + b"\n" for each in audit.export(form, since=since, until=until))
 
 
 @audit_command.command("daily")
@@ -350,7 +375,7 @@ def daily_command(*, day: str | None, sends: bool, place: Place, out: Output) ->
         return 0
     with place.open() as vault:
         text = vault.audit.daily(chosen)
-    out.answer(text)
+    out.page("digest", text)
     return 0
 
 

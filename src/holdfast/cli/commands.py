@@ -59,7 +59,7 @@ COMMANDS = {
     "resume": Entry("governor", "Let paused runs go on."),
     "serve": Entry("serve", "Serve a vault's folder to one client over SSH."),
     "config": Entry("settings", "Show, explain, check or sample the configuration."),
-    "explain": Entry("settings", "Explain an error code."),
+    "explain": Entry("settings", "Explain the code of an error or of an alert."),
     "demo": Entry("demo", "Build a small hospital, back it up, damage, heal and restore."),
     "completion": Entry("settings", "Print the completion script for a shell."),
 }

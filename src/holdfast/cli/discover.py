@@ -60,7 +60,7 @@ def discover_command(*, roots: tuple[str, ...], product: str | None, place: Plac
     if product is not None:
         from holdfast.sources.composites import composite
 
-        out.answer(composite(product).configuration().rstrip())
+        out.page("applications", composite(product).configuration())
         return 0
     from holdfast.sources.connectors import kinds
     from holdfast.sources.discovery import configuration, endangered, look

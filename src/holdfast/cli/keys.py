@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.base.files import write_new
 from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
 from holdfast.errors import StoreRefusedError, UsageError, VaultExistsError
@@ -29,6 +29,7 @@ __all__ = [
     "revoke_command",
     "revoke_writer_command",
     "split_command",
+    "write_parts",
     "write_secret",
 ]
 
@@ -236,8 +237,13 @@ def revoke_writer_command(*, writer: str, place: Place, out: Output) -> int:
 
 def write_secret(target: str, content: bytes) -> None:
     """Write a file that only its owner reads and that did not exist. `VaultExistsError` if it does."""
+    write_parts(target, (content,))
+
+
+def write_parts(target: str, parts: Iterable[bytes]) -> int:
+    """Do the same for what comes in parts, none of which is kept; return how many there were. On any failure there is no file."""
     try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return write_new(target, parts)
     except FileExistsError:
         raise VaultExistsError(
             "the file to write exists already", safe="it is as it was.", next="choose another name."
@@ -246,10 +252,6 @@ def write_secret(target: str, content: bytes) -> None:
         raise StoreRefusedError(
             f"the file cannot be written: {error.strerror}", next="choose another place."
         ) from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 # The rest of the group, in a room of its own.

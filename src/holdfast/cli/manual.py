@@ -11,6 +11,7 @@ from typing import get_args
 
 import click
 
+from holdfast.base.alert_codes import ALERT_CODES
 from holdfast.cli.commands import COMMANDS
 from holdfast.cli.exits import EXIT_CODES
 from holdfast.cli.integrity import check_command
@@ -59,6 +60,17 @@ def errors_page() -> str:
             f"- SAFE: {cls.safe}",
             f"- NEXT: {cls.next}",
         ]
+    lines += [
+        "",
+        "## Codes of alerts",
+        "",
+        "An alert that is made of an error has the error's code. These are no errors; from `src/holdfast/base/alert_codes.py`.",
+        "Messages to people carry the last column, unless the alert knows better in its case.",
+        "",
+        "| code | meaning | next |",
+        "|---|---|---|",
+        *(f"| `{each.code}` | {each.meaning} | {each.next} |" for each in ALERT_CODES.values()),
+    ]
     return "\n".join(lines) + "\n"
 
 

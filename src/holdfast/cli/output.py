@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 
@@ -12,15 +13,28 @@ from holdfast.base.events import Alert, Event, Events, Finding, Note, Progress
 from holdfast.cli.records import digest, line, path_text, record
 from holdfast.errors import HoldfastError, Interrupted, PausedError, UsageError
 
-__all__ = ["Output", "alert_of"]
+__all__ = ["AUDIT_VERIFY", "Output", "TextShown", "alert_of"]
 
 FINDINGS_SHOWN_MAX = 20
 PROGRESS_SECONDS = 1.0
 DAMAGE = 4
 FAILED = (1, DAMAGE, 6, 7)
-UNATTENDED = frozenset({"backup", "check", "export", "import", "migrate", "prune", "repair", "verify", "wal store"})
+AUDIT_VERIFY = "audit verify"
+UNATTENDED = frozenset(
+    {AUDIT_VERIFY, "backup", "check", "export", "import", "migrate", "prune", "repair", "verify", "wal store"}
+)
 """Runs that timers and scripts start: a failure that nobody watches is told. A restore or a drill has its own ways."""
 _KINDS = {Finding: "finding", Note: "note", Alert: "alert"}
+
+
+@dataclass(frozen=True, slots=True)
+class TextShown:
+    """A text for people, or for another program, that was asked for."""
+
+    name: str
+    """What it is: `digest`, `unit`, `sample`, `option`, `applications`."""
+    text: str
+    """All of it, as it is printed without `--json`."""
 
 
 class Output:
@@ -48,6 +62,10 @@ class Output:
         """Print what was asked for, even when quiet; not in JSON."""
         if not self.as_json:
             click.echo(text)
+
+    def page(self, name: str, text: str) -> None:
+        """Print a whole text that was asked for, as it is; in JSON as one record."""
+        self.row("text", TextShown(name, text), text.rstrip("\n"))
 
     def row(self, kind: str, value: object, text: str, *, show_paths: bool = True) -> None:
         """Print one row of a listing. Listings were asked for, so they show paths unless told otherwise."""
@@ -221,11 +239,21 @@ class Output:
 
 
 def alert_of(run: str, exit_code: int) -> Alert | None:
-    """Return the alert that a run's exit code is worth by itself: what is missing from a backup or was paused has its own words."""
-    if exit_code not in FAILED:
+    """Return the alert that a run's exit code is worth by itself.
+
+    What is missing from a backup, was paused, or is wrong with the audit log has its own words.
+    """
+    if exit_code not in FAILED or (run == AUDIT_VERIFY and exit_code == DAMAGE):
         return None
     from holdfast.runs.schedule.launch import outcome_of_code
 
     found = outcome_of_code(exit_code)
-    code = "damage-found" if exit_code == DAMAGE else "run-failed"
-    return Alert(code, run, found.what, found.safety, found.retry, found.safe, found.next)
+    return Alert(
+        "damage-found" if exit_code == DAMAGE else "run-failed",
+        run,
+        found.what,
+        found.safety,
+        found.retry,
+        found.safe,
+        found.next,
+    )

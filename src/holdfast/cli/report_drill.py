@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import click
 
+from holdfast.base.files import write_new
 from holdfast.cli.options import Place, output_options, vault_options
 from holdfast.cli.output import Output
 from holdfast.errors import StoreRefusedError, UsageError
@@ -131,8 +132,7 @@ def read_evidence(file: str) -> bytes:
 def write_report(target: str, content: bytes) -> None:
     """Write a report's file, which must not exist."""
     try:
-        with open(target, "xb") as file:
-            file.write(content)
+        write_new(target, (content,), mode=0o666)
     except FileExistsError:
         raise UsageError("the file to write exists already", next="choose another name.") from None
     except OSError as error:

@@ -166,5 +166,5 @@ def unit_command(*, user: str, place: Place, out: Output) -> int:
 
     place.configuration()
     program = shutil.which("holdfast") or os.path.abspath(sys.argv[0])
-    out.answer(unit_text(program, place.config or "", str(state_root()), user or getpass.getuser()).rstrip())
+    out.page("unit", unit_text(program, place.config or "", str(state_root()), user or getpass.getuser()))
     return 0

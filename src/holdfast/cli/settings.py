@@ -11,6 +11,8 @@ from holdfast.cli.output import Output
 from holdfast.errors import UsageError, error_classes
 
 __all__ = [
+    "AlertExplained",
+    "ConfigChecked",
     "ErrorExplained",
     "Setting",
     "check_config_command",
@@ -51,6 +53,30 @@ class ErrorExplained:
     """What to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigChecked:
+    """A configuration without a fault."""
+
+    name: str
+    """The file's name, without its folder."""
+    jobs: int
+    """How many jobs it has."""
+    nobody_told: bool
+    """Whether it has a schedule and no contact: nobody hears of what fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertExplained:
+    """What the code of an alert means that is no error's."""
+
+    code: str
+    """The stable code."""
+    meaning: str
+    """What happened."""
+    next: str
+    """What to do."""
+
+
 @click.group("config")
 def config_command() -> None:
     """Show, explain, check or sample the configuration."""
@@ -80,7 +106,7 @@ def explain_key_command(*, key: str, place: Place, out: Output) -> int:
     """Explain one option: what it takes, its default and, with a configuration, its value and where that is from."""
     from holdfast.config.render import explain
 
-    out.answer(explain(key, place.load()).rstrip())
+    out.page("option", explain(key, place.load()))
     return 0
 
 
@@ -98,10 +124,11 @@ def check_config_command(*, place: Place, out: Output) -> int:
 
     tiers(config.settings)
     calendar_of(config.settings).check(environment.system().now())
-    out.say(f"{config.name} is valid: {len(config.settings.jobs)} jobs.")
-    if nobody_told(config.settings):
-        out.say("note: nobody is told when a run of the schedule fails: there are no contacts (docs/alerts.md)")
-    return 0
+    silent = nobody_told(config.settings)
+    text = [f"{config.name} is valid: {len(config.settings.jobs)} jobs."]
+    if silent:
+        text.append("note: nobody is told when a run of the schedule fails: there are no contacts (docs/alerts.md)")
+    return out.result("config-check", ConfigChecked(config.name, len(config.settings.jobs), silent), 0, text)
 
 
 @config_command.command("sample")
@@ -110,7 +137,7 @@ def sample_command(*, out: Output) -> int:
     """Print a configuration to start from."""
     from holdfast.config.render import sample
 
-    out.answer(sample().rstrip())
+    out.page("sample", sample())
     return 0
 
 
@@ -118,19 +145,30 @@ def sample_command(*, out: Output) -> int:
 @click.argument("code", required=False)
 @output_options
 def explain_command(*, code: str | None, out: Output) -> int:
-    """Explain an error code; without one, list all."""
-    known = {cls.code: cls for cls in error_classes()}
-    if code is None:
-        for name, cls in known.items():
+    """Explain the code of an error or of an alert; without one, list all.
+
+    Example: holdfast explain rpo-missed
+    """
+    from holdfast.base.alert_codes import ALERT_CODES
+
+    errors = {cls.code: cls for cls in error_classes()}
+    if code is not None and code not in errors and code not in ALERT_CODES:
+        raise UsageError(f"no error and no alert has the code {code}", next="`holdfast explain` lists all.")
+    # One word may be both: an error of a command, and an alert of the schedule.
+    for name, cls in errors.items():
+        if code in (None, name):
             explained = ErrorExplained(name, cls.exit_code, cls.meaning, cls.safe, cls.next)
-            out.row("error-explained", explained, f"{name:<22} {cls.meaning}")
-        return 0
-    found = known.get(code)
-    if found is None:
-        raise UsageError(f"there is no error code {code}", next="`holdfast explain` lists all.")
-    explained = ErrorExplained(code, found.exit_code, found.meaning, found.safe, found.next)
-    text = f"{code} (exit code {found.exit_code}, {found.safety.value})\n{found.meaning}\nSAFE: {found.safe}\nNEXT: {found.next}"
-    out.row("error-explained", explained, text)
+            head = f"{name} (exit code {cls.exit_code}, {cls.safety.value})"
+            text = f"{head}\n{cls.meaning}\nSAFE: {cls.safe}\nNEXT: {cls.next}"
+            out.row("error-explained", explained, text if code else f"{name:<22} {cls.meaning}")
+    for name, alert in ALERT_CODES.items():
+        if code in (None, name):
+            text = f"{name} (alert)\n{alert.meaning}\nNEXT: {alert.next}"
+            out.row(
+                "alert-explained",
+                AlertExplained(name, alert.meaning, alert.next),
+                text if code else f"{name:<22} {alert.meaning}",
+            )
     return 0
 
 

@@ -34,6 +34,7 @@ from holdfast.cli import (
     settings,
     vault,
 )
+from holdfast.cli.output import TextShown
 from holdfast.reliability.alerts import records as alert_records
 from holdfast.reports import compliance
 from holdfast.runs import (
@@ -150,6 +151,9 @@ RECORDS: dict[str, type] = {
     "run": steer.RunStatus,
     "pause": governor.PauseSet,
     "setting": settings.Setting,
+    "config-check": settings.ConfigChecked,
+    "text": TextShown,
+    "alert-explained": settings.AlertExplained,
     "error-explained": settings.ErrorExplained,
     "classify": classify.Classification,
     "demo": demo.DemoReport,
@@ -180,6 +184,7 @@ RESULTS = {
     "migrate",
     "thaw",
     "policy-check",
+    "config-check",
     "export",
     "import",
     "receipt",

@@ -9,6 +9,7 @@ import click
 from holdfast.base.units import format_bytes, format_seconds
 from holdfast.cli.options import Place, vault_options
 from holdfast.cli.output import Output
+from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.runs.monitoring.report import ClassStatus, SourceStatus, StatusReport
@@ -33,6 +34,8 @@ def status_command(*, as_check: bool, metrics: bool, place: Place, out: Output) 
     """
     from holdfast.runs.status import status
 
+    if as_check + metrics + out.as_json > 1:
+        raise UsageError("--check, --metrics and --json are three forms of one answer", next="give one of them.")
     try:
         report = status(place.configuration())
     except Exception as error:
@@ -158,9 +161,17 @@ def _show(report: StatusReport, out: Output) -> None:
     if not report.vault_error:
         kit = f"{report.kit_rehearsed:%Y-%m-%d}" if report.kit_rehearsed else "NEVER: `holdfast key rehearse`"
         out.answer(f"Recovery kit last opened the vault: {kit}.")
+        out.answer(f"Audit log last verified: {_audit_line(report)}.")
     out.answer(f"Schedule's service last seen: {seen}.{silent}")
     if report.nobody_told:
         out.answer("NOBODY IS TOLD when a run fails: no contacts are configured.")
+
+
+def _audit_line(report: StatusReport) -> str:
+    if report.audit_verified is None:
+        return "never on this host: `holdfast audit verify`"
+    verdict = "sound" if report.audit_sound else "NOT SOUND: `holdfast audit verify` names every fault"
+    return f"{report.audit_verified:%Y-%m-%d}, {verdict}"
 
 
 def _show_doubts(report: StatusReport, out: Output) -> None:

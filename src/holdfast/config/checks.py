@@ -49,7 +49,7 @@ CHANNEL_NEEDS: dict[str, tuple[str, ...]] = {
     "chat": ("url",),
 }
 """The kinds of channels, and the options without which each reaches nobody."""
-JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "migrate", "drill", "digest")
+JOB_KINDS = ("backup", "verify", "prune", "forget", "check", "migrate", "drill", "audit", "digest")
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _SLOTS_LOOKED_AT = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from holdfast.base.values import dataclass
 from holdfast.config.checks import CHECKS
 from holdfast.config.lines import Key, line_of, lines_of
+from holdfast.config.mended import mend
 from holdfast.config.options import option_for, options
 from holdfast.config.schema import Settings
 from holdfast.errors import ConfigError
@@ -100,9 +101,9 @@ def loads(text: str, name: str = "holdfast.toml", environ: Mapping[str, str] | N
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         problems = [_problem(detail, name, lines) for detail in details]
-        problems += _faults_of_valid_tables(document, {str(detail["loc"][0]) for detail in details}, name, lines)
+        problems += _faults_of_the_rest(document, details, name, lines)
         raise _refused(name, problems) from None
-    problems = _faults(settings, frozenset(), name, lines)
+    problems = [_fault(key, message, name, lines) for _, check in CHECKS for key, message in check(settings)]
     if problems:
         raise _refused(name, problems)
     origins = {_dotted(key): Origin("file", f"{name}:{line}") for key, line in lines.items()}
@@ -115,25 +116,20 @@ def _refused(name: str, problems: list[str]) -> ConfigError:
     return ConfigError(f"the configuration {name} has {count}", problems=tuple(problems))
 
 
-def _faults(settings: Settings, broken: frozenset[str], name: str, lines: dict[Key, int]) -> list[str]:
-    """Write the faults between options: only where all tables that a check looks at are valid by themselves."""
-    return [
-        _fault(key, message, name, lines)
-        for tables, check in CHECKS
-        if not tables & broken
-        for key, message in check(settings)
-    ]
-
-
-def _faults_of_valid_tables(document: dict[str, Any], broken: set[str], name: str, lines: dict[Key, int]) -> list[str]:
+def _faults_of_the_rest(
+    document: dict[str, Any], details: Sequence[ErrorDetails], name: str, lines: dict[Key, int]
+) -> list[str]:
     """Write the faults between options of a configuration that has other faults, so that all are known at once."""
-    valid = {key: value for key, value in document.items() if key not in broken}
-    valid.setdefault("vault", {"url": "-"})
-    try:
-        settings = Settings.model_validate(valid)
-    except ValidationError:  # pragma: no cover - what was broken is left out
+    rest = mend(document, details)
+    if rest is None:
         return []
-    return _faults(settings, frozenset(broken), name, lines)
+    found = (
+        (rest.key_of(key), message)
+        for tables, check in CHECKS
+        if not tables & rest.broken
+        for key, message in check(rest.settings)
+    )
+    return [_fault(key, message, name, lines) for key, message in found if key is not None]
 
 
 def _fault(key: Key, message: str, name: str, lines: dict[Key, int]) -> str:

@@ -59,10 +59,16 @@ class Entry:
     def __init__(self, folder: Path, row: RunRow) -> None:
         """Make the row, locked before anyone can see it."""
         self._path = folder / f"{row.id}{_SUFFIX}"
-        self._fd = os.open(folder / f".{row.id}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.update(row)
-        os.rename(folder / f".{row.id}", self._path)
+        unseen = folder / f".{row.id}"
+        self._fd = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.update(row)
+            os.rename(unseen, self._path)
+        except OSError:
+            os.close(self._fd)
+            unseen.unlink(missing_ok=True)
+            raise
 
     def update(self, row: RunRow) -> None:
         """Say what the run takes now."""

@@ -10,6 +10,7 @@ import os
 import select
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Protocol, Self
 
 from holdfast.base.environment import Environment, format_time
 from holdfast.base.events import Alert, Event, Note
-from holdfast.errors import PausedError
+from holdfast.errors import LocalStateError, PausedError
 from holdfast.governor.baseline import Baseline
 from holdfast.governor.budget import Budget, Limited, apply
 from holdfast.governor.cgroups import ControlGroup
@@ -149,7 +150,13 @@ class Governor:
     def __enter__(self) -> Self:
         """Begin to govern: limits hold from here on."""
         self._refuse_to_begin()
-        self._entry = self._registry.enter(self._row)
+        try:
+            self._entry = self._registry.enter(self._row)
+        except LocalStateError as error:
+            # A full disk of the local state is no reason to leave a hospital without its backup, or its restore.
+            self._say(
+                Note(f"{error.what}: `holdfast limits` does not show it, nor do others make room for it", "governor")
+            )
         try:
             self._socket = ControlSocket(self._registry.folder, self.id)
         except OSError as error:
@@ -310,7 +317,8 @@ class Governor:
             )
         )  # fmt: skip
         if self._entry is not None and now - self._began >= 1:
-            self._entry.update(replace(self._row, **asdict(self._rates)))
+            with suppress(OSError):  # a full disk: others see what it took before
+                self._entry.update(replace(self._row, **asdict(self._rates)))
 
     def _used(self) -> tuple[float, ...]:
         used, times = self._limits.used(), os.times()

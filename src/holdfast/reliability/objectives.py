@@ -32,6 +32,11 @@ _SAMPLES_MIN = 4
 _LOST_RPOS = 3
 
 
+OVERDUE = {"verification": "verification-overdue", "drill": "drill-overdue"}
+EXPIRING = {"key": "key-expiring", "certificate": "certificate-expiring"}
+"""The codes of alerts, by the kind of a fact."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
     """A source and its newest good backup. `rpo_seconds` None: only its silence is watched."""
@@ -178,7 +183,7 @@ def _proof(fact: ProofFacts) -> Alert | None:
         return None
     said = "never succeeded" if fact.age_days is None else f"is {age:.0f} days ago"
     return Alert(
-        f"{fact.kind}-overdue", fact.name, f"The last complete {fact.kind} {said}; it must be within {fact.limit_days:.0f} days.",
+        OVERDUE[fact.kind], fact.name, f"The last complete {fact.kind} {said}; it must be within {fact.limit_days:.0f} days.",
         Safety.INTACT, Retry.EXHAUSTED, "nothing is known to be damaged; that nothing is, is not proved.",
         "run `holdfast verify`, or schedule it." if fact.kind == "verification" else "run `holdfast drill`, or schedule it.",
     )  # fmt: skip
@@ -208,7 +213,7 @@ def _expiry(fact: ExpiryFacts, now: datetime) -> Alert | None:
         return None
     said = f"expires in {days:.0f} days" if days > 0 else "has expired"
     return Alert(
-        f"{fact.kind}-expiring", fact.name, f"The {fact.kind} {said}.", Safety.INTACT,
+        EXPIRING[fact.kind], fact.name, f"The {fact.kind} {said}.", Safety.INTACT,
         Retry.NEVER if days > 0 else Retry.EXHAUSTED, "backups that exist are as they were.", f"renew the {fact.kind}.",
     )  # fmt: skip
 

@@ -173,6 +173,11 @@ def _audit_controls(facts: ComplianceFacts) -> Judged:
         missing.append("No head of the log is anchored in the vault.")
     else:
         missing.append(f"The log does not verify: {facts.audit_problems} faults.")
+    verified = facts.last.get("audit.verify")
+    if verified is not None and (facts.now - verified).days <= YEAR:
+        evidence.append(f"Before, it was last verified and found sound on {verified:%Y-%m-%d}.")
+    else:
+        missing.append("No verification of the log that found it sound is on record within a year.")
     if not facts.collectors_tls + facts.collectors_plain:
         missing.append("It is exported to no collector.")
     elif facts.collectors_plain:

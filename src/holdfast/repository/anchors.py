@@ -6,7 +6,8 @@ whose certificate the root signed. A head that cannot be read is no anchor; `che
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
@@ -133,13 +134,21 @@ def _read(repository: Repository, log: str, number: int) -> Anchor:
 
 def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], int]:
     """Return the anchors of a log in their order, and how many cannot be read."""
-    found, bad = [], 0
-    for number in repository.home.numbers(f"{PREFIX}/{log}"):
-        try:
-            found.append(_read(repository, log, number))
-        except DamageError:
-            bad += 1
-    return tuple(found), bad
+    numbers = anchor_numbers(repository, log)
+    found = tuple(anchors_of(repository, log, numbers))
+    return found, len(numbers) - len(found)
+
+
+def anchor_numbers(repository: Repository, log: str) -> list[int]:
+    """Return the numbers of records that the anchors of a log count, in their order. Any store error."""
+    return sorted(repository.home.numbers(f"{PREFIX}/{log}"))
+
+
+def anchors_of(repository: Repository, log: str, numbers: Sequence[int]) -> Iterator[Anchor]:
+    """Read anchors one at a time, as they are asked for; those that cannot be read are left out."""
+    for number in numbers:
+        with suppress(DamageError):
+            yield _read(repository, log, number)
 
 
 def logs_of_host(repository: Repository, host: str) -> frozenset[str]:

@@ -304,15 +304,15 @@ class Indexes:
         try:
             self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
             fd = os.open(self.cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(fd)
         except OSError as error:
             raise LocalStateError(
                 f"the local copy of the index cannot be used: {os.strerror(error.errno or 0)}"
             ) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
     @contextmanager
     def _replacing(self, name: str) -> Iterator[Path]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from holdfast import engine
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
     from holdfast.stores.protocol import Data, Store
 
 STATE_VARIABLE = "HOLDFAST_STATE"
+DERIVED = frozenset({"cache", "index"})
+"""Folders of the local state that cost only time when they are not there."""
+SPARE_BYTES = 16 << 20
+"""With less room than this on the disk of the local state, a run keeps what is derived elsewhere."""
 
 
 class OpenVault:
@@ -71,6 +77,7 @@ class OpenVault:
         self.env = env
         self.limits = limits
         self.state_dir = state_root() / repository.vault_id.hex()
+        self._spare: TemporaryDirectory[str] | None = None
         if tiers is not None and open_other is not None:
             from holdfast.runs.tiering import open_placed
 
@@ -100,7 +107,7 @@ class OpenVault:
 
     def folder(self, name: str) -> Path:
         """Return a folder of the local state, made if need be. `LocalStateError` if it cannot be."""
-        path = self.state_dir / name
+        path = (self._derived() if name in DERIVED else self.state_dir) / name
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -109,6 +116,19 @@ class OpenVault:
                 next=f"make it writable, or set {STATE_VARIABLE} to a folder that is",
             ) from None
         return path
+
+    def _derived(self) -> Path:
+        """Return where derived state lies: with the rest, or, while that disk is full, in a folder of this process's own.
+
+        A full disk is no reason to leave a hospital without its backup: the run takes longer, and leaves nothing behind.
+        """
+        if self._spare is None:
+            with suppress(OSError):
+                self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+                disk = os.statvfs(self.state_dir)
+                if disk.f_bavail * disk.f_frsize < SPARE_BYTES:
+                    self._spare = TemporaryDirectory(prefix="holdfast-", ignore_cleanup_errors=True)
+        return self.state_dir if self._spare is None else Path(self._spare.name)
 
     def owns(self, path: bytes) -> bool:
         """Return whether a path lies in the vault's own store or in the local state."""
@@ -213,6 +233,8 @@ class OpenVault:
             self._view = None
             self._keyring = None
         self.store.close()
+        if self._spare is not None:
+            self._spare.cleanup()
 
 
 def state_root() -> Path:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.base.events import Alert, Events
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, MissingError
 from holdfast.reliability.audit import PublicKey, SignedHead, files
+from holdfast.reliability.audit.atna import audit_message
 from holdfast.reliability.audit.collect import Collector, Sent, send
 from holdfast.reliability.audit.daily import daily_digest
 from holdfast.reliability.audit.fhir import Version, audit_event
 from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records
 from holdfast.reliability.audit.verify import LogProblem, LogReport, verify_log
-from holdfast.repository.anchors import Anchor, logs_of_host, put_anchor, read_anchors
-from holdfast.runs.operations import operation
+from holdfast.repository.anchors import Anchor, anchor_numbers, anchors_of, logs_of_host, put_anchor, read_anchors
+from holdfast.runs.operations import facts_of, operation
+from holdfast.runs.trail import AUDIT_LOG, AuditFailure, unsound_alert
 
 if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
@@ -66,12 +71,24 @@ class AuditTrail:
 
     def records(
         self, *, since: datetime | None = None, until: datetime | None = None, kind: str = "", newest: int = 0
-    ) -> list[Listed]:
-        """Return records in their order; the newest so many if a number is given."""
+    ) -> Generator[Listed]:
+        """Yield records in their order; the newest so many if a number is given, which then are held, and no others.
+
+        The reading is recorded when the first record is asked for. Whoever stops before the last one closes the iterator.
+        """
         folder = self._existing()
-        with operation(self._vault, "audit.read"):
-            found = list(records(folder, since=since, until=until, kind=kind))
-        return found[-newest:] if newest else found
+        with operation(self._vault, "audit.read") as reading:
+            found: Iterator[Listed] = records(folder, since=since, until=until, kind=kind)
+            if newest:
+                found = iter(deque(found, maxlen=newest))
+            count = 0
+            try:
+                for count, each in enumerate(found, 1):  # noqa: B007 - how many there were is recorded
+                    yield each
+            except GeneratorExit:  # enough was read
+                reading.done(count)
+                raise
+            reading.done(count)
 
     def head(self, *, anchor: bool = True) -> SignedHead:
         """Sign the log as it is now, and keep the head in the vault, too. Any store error if that fails."""
@@ -83,19 +100,42 @@ class AuditTrail:
 
     def anchors(self) -> tuple[Anchor, ...]:
         """Return the heads that the vault keeps of this log."""
-        return read_anchors(self._vault.repository, files.read_meta(self._existing()).log)[0]
+        return read_anchors(self._vault.repository, self._log_in(self._existing()))[0]
 
-    def verify(self, *, public: PublicKey | None = None, heads: Sequence[SignedHead] = ()) -> LogReport:
+    def verify(
+        self, *, public: PublicKey | None = None, heads: Sequence[SignedHead] = (), events: Events | None = None
+    ) -> LogReport:
         """Verify every stored byte against chain, tree, the log's own heads, those in the vault, and those given.
 
         A log of this host that the vault has heads of, and that is neither this one nor one that a renewal names, is a
         problem, too: it was taken away. So is a head that this host put into the vault and that is not there: the store was put
-        back to an older state.
+        back to an older state. That it was verified is recorded afterwards, if the log still takes records; what was found goes
+        into `status`, and is an alert if it is not sound.
         """
+        report = self.examine(public=public, heads=heads)
+        self._trail.note_verified(sound=report.sound)
+        found = facts_of(report)
+        outcome = "success" if report.sound else "failure"
+        record = self._trail.record("audit.verify", "event", self._vault.env.random_id(), outcome=outcome, facts=found)
+        tell = events or self._trail.hear
+        try:
+            self._trail.append([record])
+        except AuditFailure as error:
+            if report.sound:
+                tell(Alert.of(error, AUDIT_LOG))
+        if not report.sound:
+            tell(unsound_alert(len(report.problems)))
+        return report
+
+    def examine(self, *, public: PublicKey | None = None, heads: Sequence[SignedHead] = ()) -> LogReport:
+        """Do what :meth:`verify` does, and leave no trace of it."""
         folder = self._existing()
-        anchors = self.anchors()
-        anchored = [anchor.head for anchor in anchors]
-        report = verify_log(folder, self._vault.env, public=public, anchored=[*anchored, *heads], living=True)
+        log = self._log_in(folder)
+        numbers = anchor_numbers(self._vault.repository, log)
+        anchored = (anchor.head for anchor in anchors_of(self._vault.repository, log, numbers))
+        given = sorted(heads, key=lambda head: head.size)
+        merged = heapq.merge(anchored, given, key=lambda head: head.size)
+        report = verify_log(folder, self._vault.env, public=public, anchored=merged, living=True)
         gone = logs_of_host(self._vault.repository, os.uname().nodename) - {report.log}
         if gone:
             with suppress(AuditDamagedError):
@@ -103,7 +143,7 @@ class AuditTrail:
         text = "the vault has signed heads of log {} of this host, which is not here and was not renewed"
         lost = tuple(LogProblem("other-log", 0, text.format(log)) for log in sorted(gone))
         own = self._trail.anchored()
-        if own > max((anchor.number for anchor in anchors), default=0):
+        if own > max(numbers, default=0):
             text = f"a signed head of {own} records that this host put into the vault is gone: the store shows an older state"
             lost = (*lost, LogProblem("rolled-back", own, text))
         return replace(report, problems=(*report.problems, *lost))
@@ -118,11 +158,19 @@ class AuditTrail:
 
     def export(
         self, version: Version, *, since: datetime | None = None, until: datetime | None = None
-    ) -> Iterator[dict[str, object]]:
-        """Yield records as FHIR AuditEvent resources."""
+    ) -> Generator[dict[str, object]]:
+        """Yield records as FHIR AuditEvent resources, each made when it is asked for."""
         log = self._trail.log().id
-        for each in self.records(since=since, until=until):
-            yield audit_event(each.record, each.number, log, version=version, site=self._site)
+        with closing(self.records(since=since, until=until)) as found:
+            for each in found:
+                yield audit_event(each.record, each.number, log, version=version, site=self._site)
+
+    def messages(self, *, since: datetime | None = None, until: datetime | None = None) -> Generator[bytes]:
+        """Yield records as DICOM audit messages (PS3.15 A.5, XML, one line each), each made when it is asked for."""
+        log = self._trail.log().id
+        with closing(self.records(since=since, until=until)) as found:
+            for each in found:
+                yield audit_message(each.record, each.number, log, site=self._site)
 
     def daily(self, day: date) -> str:
         """Return the digest of a day (UTC), for people."""
@@ -131,7 +179,8 @@ class AuditTrail:
 
     def send(self, collectors: Sequence[Collector]) -> list[Sent]:
         """Send each collector what it has not got. A collector that is away is a result, not an error."""
-        return [send(self._existing(), self._trail.log().id, collector) for collector in collectors]
+        folder, log = self._existing(), self._trail.log().id
+        return [send(folder, log, collector, env=self._vault.env) for collector in collectors]
 
     def renew(self, reason: str) -> Renewed:
         """Move a damaged log aside, whole, and begin a new one, whose first record names the old one."""
@@ -155,7 +204,7 @@ class AuditTrail:
     def _renewed(self, folder: Path) -> list[str]:
         """Return the logs that a log was begun in place of: the next one names them, too, for it takes the place of all."""
         found: set[str] = set()
-        with suppress(AuditDamagedError):
+        with suppress(AuditDamagedError, AuditUnavailableError):
             for each in records(folder, kind="audit.renewed"):
                 found.add(str(each.record.facts.get("previous", "")))
         return sorted(found - {""})
@@ -165,6 +214,14 @@ class AuditTrail:
             return str(json.loads((folder / files.META).read_bytes())["log"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
+
+    @staticmethod
+    def _log_in(folder: Path) -> str:
+        """Return the id of the log that lies there."""
+        try:
+            return files.read_meta(folder).log
+        except FileNotFoundError:
+            raise AuditDamagedError("the description of the audit log was taken away") from None
 
     def _existing(self) -> Path:
         folder = self._trail.folder

@@ -15,7 +15,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from holdfast.classes.policy import HOME
-from holdfast.errors import AuditDamagedError, DamageError, LocalStateError, MissingError, UsageError
+from holdfast.errors import (
+    AuditDamagedError,
+    AuditUnavailableError,
+    DamageError,
+    LocalStateError,
+    MissingError,
+    UsageError,
+)
 from holdfast.reliability.audit.read import records
 from holdfast.reports.compliance import (
     ComplianceFacts,
@@ -256,7 +263,7 @@ def _audit(vault: OpenVault, now: datetime) -> dict[str, Any]:
     last: dict[str, datetime] = {}
     since: datetime | None = None
     try:
-        report = trail.verify()
+        report = trail.examine()
         for each in records(vault.trail.folder):
             record = each.record
             since = since or record.time
@@ -268,7 +275,7 @@ def _audit(vault: OpenVault, now: datetime) -> dict[str, Any]:
                 last[record.kind] = record.time
     except MissingError:
         return {}
-    except AuditDamagedError:
+    except (AuditDamagedError, AuditUnavailableError):
         return {"audit_problems": 1}
     return {
         "operations": dict(operations),

@@ -172,6 +172,7 @@ def trail_options(settings: Settings) -> TrailOptions:
                 certificate=each.certificate,
                 key=_file(each.key, f"collectors.{name}.key"),
                 timeout_seconds=float(each.timeout_seconds),
+                send_seconds=float(each.send_seconds),
                 site=audit.site,
             )
             for name, each in settings.collectors.items()

@@ -22,6 +22,7 @@ from holdfast.base.events import Alert, Events
 from holdfast.errors import AccessError, HoldfastError, Interrupted, PausedError
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.kinds import kind_of
+from holdfast.reliability.audit.log import Room
 from holdfast.reliability.audit.record import Fact, digest_of, this_actor
 from holdfast.repository import names
 from holdfast.repository.objects import parse_control
@@ -29,7 +30,7 @@ from holdfast.repository.opening import header_bytes
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
-from holdfast.runs.trail import FOLDER, AuditFailure
+from holdfast.runs.trail import AUDIT_LOG, FOLDER, AuditFailure
 from holdfast.stores.assembly import locate
 
 if TYPE_CHECKING:
@@ -141,15 +142,19 @@ class Operation:
             self._trail.send(events=self._events)
 
     def _append(self, record: Any) -> None:  # noqa: ANN401 - a record of the trail's own making
+        room = Room.NONE
+        if self._guarded:
+            # Nothing is destroyed unless the disk has room for the record of how it ended.
+            room = Room.KEEP if record.phase == "begin" else Room.SPEND
         try:
-            self._trail.append([record])
+            self._trail.append([record], room)
         except AuditFailure as error:
             if self._guarded:
                 if record.phase != "begin":
                     error.safe = "what was asked was done; only its record is missing."
                 raise
             if self.recorded:
-                self._events(Alert.of(error, "audit-log"))
+                self._events(Alert.of(error, AUDIT_LOG))
             self.recorded = False
 
 
@@ -226,7 +231,7 @@ def noted_by_all(kind: str, env: Environment, facts: Mapping[str, Fact]) -> None
             AuditLog.open(root / vault / FOLDER, env).append([record])
         except AuditFailure as error:
             with suppress(HoldfastError):
-                keep_alert(Alert.of(error, "audit-log"))
+                keep_alert(Alert.of(error, AUDIT_LOG))
 
 
 class _Holder(Protocol):
@@ -282,7 +287,7 @@ def browsed(
         try:
             vault.trail.append([record])
         except AuditFailure as error:
-            vault.trail.hear(Alert.of(error, "audit-log"))
+            vault.trail.hear(Alert.of(error, AUDIT_LOG))
         return method(self, *args, **kwargs)
 
     return call

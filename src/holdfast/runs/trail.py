@@ -13,12 +13,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.base.alert_codes import next_of
 from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert, Event, Note
 from holdfast.base.values import dataclass
 from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError, Retry, Safety
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.files import read_meta
+from holdfast.reliability.audit.log import Room
 from holdfast.reliability.audit.record import Fact, this_actor
 from holdfast.reliability.telemetry import TRACE_VARIABLE, Endpoint, Span, parent_of, post, traces_body
 from holdfast.repository.anchors import anchor_retained_until, put_anchor, retain_anchor, retain_newest
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
 
 FOLDER = "audit"
-ANCHORED, POLICY = "anchored", "policy"
+ANCHORED, POLICY, VERIFIED = "anchored", "policy", "verified"
+AUDIT_LOG, AUDIT_UNSOUND = "audit-log", "audit-unsound"
+"""What alerts about the log are about."""
 ANCHOR_SECONDS = 3600.0
 RETAIN_SECONDS = 6 * 365 * 86400
 """How long an anchored head is retained: six years, as documentation under 45 CFR 164.316(b)(2)(i) is."""
@@ -123,9 +127,9 @@ class Trail:
             facts=facts or {},
         )
 
-    def append(self, records: Sequence[AuditRecord]) -> None:
+    def append(self, records: Sequence[AuditRecord], room: Room = Room.NONE) -> None:
         """Append durably. `AuditUnavailableError`, `AuditDamagedError`."""
-        self.log().append([*self._policy_change(), *records])
+        self.log().append([*self._policy_change(), *records], room)
         if self.options.policy:
             self._note_file(POLICY, self.options.policy)
 
@@ -197,6 +201,18 @@ class Trail:
         size, _, _ = self._read_file(ANCHORED).partition(" ")
         return int(size) if size.isdecimal() else 0
 
+    def note_verified(self, *, sound: bool) -> None:
+        """Remember that the log was verified now, and whether it was sound."""
+        self._note_file(VERIFIED, f"{'sound' if sound else 'unsound'} {self._vault.env.timestamp()}")
+
+    def verified(self) -> tuple[datetime | None, bool]:
+        """Return when this host last verified the log (None: it does not know), and whether it was sound then."""
+        word, _, text = self._read_file(VERIFIED).partition(" ")
+        try:
+            return parse_time(text), word == "sound"
+        except ValueError:
+            return None, True
+
     def send(self, *, events: Callable[[Event], None]) -> None:
         """Send each collector what it has not got, unless it was away a moment ago. Nothing is lost by an outage; it is an alert."""
         if not self.options.collectors:
@@ -207,7 +223,14 @@ class Trail:
             if self._was_away(collector):
                 events(_collector_away(collector.name, "it was away a moment ago"))
                 continue
-            sent = send(self.folder, self.log().id, collector, records_max=SENT_RECORDS_MAX)
+            sent = send(
+                self.folder,
+                self.log().id,
+                collector,
+                records_max=SENT_RECORDS_MAX,
+                seconds_max=collector.send_seconds,
+                env=self._vault.env,
+            )
             if sent.failure:
                 self._note_file(f"away-{collector.name}", self._vault.env.timestamp())
                 events(_collector_away(collector.name, sent.failure))
@@ -282,4 +305,18 @@ def _collector_away(name: str, reason: str) -> Alert:
         Retry.LATER,
         "every record is in the log of this host, and is sent when the collector answers.",
         "see to the collector and the way to it; `holdfast audit send` sends what it lacks.",
+    )
+
+
+def unsound_alert(problems: int = 0) -> Alert:
+    """Return the alert of a log that does not verify: from here on nobody can say what was done on this host."""
+    count = f" ({problems} faults)" if problems else ""
+    return Alert(
+        AUDIT_UNSOUND,
+        AUDIT_LOG,
+        f"the audit log does not verify{count}: records were changed, removed or cut off, or nothing proves them",
+        Safety.DEGRADED,
+        Retry.NEVER,
+        "every backup is as it was; the heads in the vault prove the records before the first fault.",
+        next_of(AUDIT_UNSOUND),
     )

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import base64
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 import holdfast
+from holdfast.base.environment import system
 from holdfast.reliability.audit.collect import Collector, cursor, send
 from servers import process
 from servers.rsyslog_tls import audit_collector, certificates
@@ -121,3 +127,64 @@ def test_an_operation_sends_what_it_recorded_and_is_not_held_up_by_an_outage(pla
         (away,) = [event for event in heard if getattr(event, "code", "") == "collector-away"]
         assert isinstance(away, holdfast.Alert)
         assert "it was away a moment ago" in away.text, "it asked again at once"
+
+
+class Jumping:
+    """A clock that goes on by a second whenever it is read: what takes many steps takes long, and the test no time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def read(self) -> float:
+        self.seconds += 1
+        return self.seconds
+
+    def environment(self):
+        return replace(system(), monotonic=self.read)
+
+
+def dripping(listener: socket.socket, *, secured: ssl.SSLContext | None) -> None:
+    """Take a connection and a record's bytes one by one; after the last, give bytes back one by one, for ever."""
+    plain, _ = listener.accept()
+    with suppress(OSError), secured.wrap_socket(plain, server_side=True) if secured else plain as taken:
+        while taken.recv(1 << 20):
+            if secured:
+                taken.send(b"x")
+        while True:
+            taken.send(b"x")
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+def test_a_collector_that_drips_is_as_good_as_away(tmp_path, made, protocol):
+    """Each step is within its time; all of them together are not: the sending ends, and what was not taken is sent another time."""
+    log, _ = filled(tmp_path / "a", 5)
+    secured = None
+    if protocol == "tls":
+        secured = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        secured.load_cert_chain(made.server, made.server_key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=dripping, args=(listener,), kwargs={"secured": secured}, daemon=True)
+        thread.start()
+        slow = collector(listener.getsockname()[1], made, protocol=protocol, send_seconds=20.0)
+        sent = send(tmp_path / "a", log.id, slow, env=Jumping().environment())
+        thread.join(10)
+    assert (sent.records, sent.next) == (0, 0)
+    assert sent.failure
+    assert protocol == "tls" or "did not take the records in time" in sent.failure
+    assert cursor(tmp_path / "a", slow) == 0
+
+
+def test_an_operation_gives_all_batches_together_no_more_than_that(tmp_path, made):
+    log, _ = filled(tmp_path / "a", 5)
+    port = process.free_port()
+    sent = send(tmp_path / "a", log.id, collector(port, made), seconds_max=0.5, env=Jumping().environment())
+    assert (sent.records, sent.failure) == (0, "the collector did not take the records in time")
+
+
+def test_a_log_that_cannot_be_read_is_a_failure_of_the_sending(tmp_path, made):
+    log, _ = filled(tmp_path / "a", 5)
+    segment = tmp_path / "a" / "records-0000000000000000"
+    segment.unlink()
+    segment.mkdir()
+    sent = send(tmp_path / "a", log.id, collector(process.free_port(), made))
+    assert (sent.records, sent.failure) == (0, "the audit log cannot be read: Is a directory")

@@ -50,7 +50,7 @@ EVERYTHING = ComplianceFacts(
         "prune.success": 12,
         "key.success": 2,
     },
-    last={"restore": NOW - timedelta(days=5), "check": NOW - timedelta(days=5)},
+    last={kind: NOW - timedelta(days=5) for kind in ("restore", "check", "audit.verify")},
     audit_records=900,
     audit_sound=True,
     audit_anchored=890,
@@ -127,6 +127,7 @@ def test_everything_shows_all_that_a_backup_system_can():
         ({"drill_problems": 1}, "A.8.13", "partly"),
         ({"services": 2}, "SP 800-34", "partly"),
         ({"audit_sound": False, "audit_problems": 3}, "164.312(b)", "partly"),
+        ({"last": {"audit.verify": NOW - timedelta(days=400)}}, "164.312(b)", "partly"),
         ({"audit_anchored": 0}, "164.312(b)", "partly"),
         ({"audit_retained": None}, "164.316(b)(2)(i)", "partly"),
         ({"audit_retained": NOW + timedelta(days=365)}, "164.316(b)(2)(i)", "partly"),
@@ -242,6 +243,8 @@ def test_facts_come_from_the_records(configured):
         found = {finding.id: finding for finding in vault.compliance().findings}
         assert "tests do not count" in found["failure alerts"].gap
         assert "No run of the schedule and no regular intervals: ehr." in found["11.2"].gap
+        assert "No verification of the log that found it sound is on record within a year." in found["164.312(b)"].gap
+        vault.audit.verify()
         desk.report(holdfast.Alert("damage", "ehr", "a pack is damaged", Safety.DEGRADED, Retry.NEVER))
         assert desk.round().sent == 1
     with open_schedule_book(vault._vault.env) as book:
@@ -259,6 +262,7 @@ def test_facts_come_from_the_records(configured):
     assert found["164.308(a)(7)(ii)(A)"].gap == "Jobs that never made a snapshot: lab."
     assert found["164.312(c)(1-2)"].status == "shown"
     assert found["164.312(b)"].gap == "It is exported to no collector."
+    assert any("it was last verified and found sound on" in text for text in found["164.312(b)"].evidence)
     assert found["safe harbor"].gap == "The key file lies in the same place as the vault."
     assert "1 snapshots under legal hold." in found["retention"].evidence
     assert report.policy

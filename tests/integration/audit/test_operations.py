@@ -88,7 +88,7 @@ def test_every_operation_is_recorded_with_its_outcome_and_no_path(place, vault, 
         ("prune", "success"),
         ("backup", "failure"),
     ]
-    listed = vault.audit.records()
+    listed = [*vault.audit.records()]
     done = {(each.record.kind, each.record.phase): each.record for each in listed}
     assert done["forget.snapshot", "event"].subject == first.id
     assert done["restore", "end"].subject == second.id
@@ -110,7 +110,7 @@ def test_a_host_s_credential_writes_its_own_name(place, vault):
     credential.chmod(0o600)
     with holdfast.Vault.open(place.vault, credential=credential) as host:
         place.backup(host)
-        last = host.audit.records(kind="backup")[-1].record
+        last = [*host.audit.records(kind="backup")][-1].record
         assert last.actor.role == "writer"
         assert last.actor.credential == host._vault.repository.writer_id
         anchors = host.audit.anchors()
@@ -177,9 +177,10 @@ def test_when_only_the_end_cannot_be_recorded_it_is_said_what_was_done(place, va
     left = [1]
 
     def once(path, data):
-        if not left:
-            raise OSError(errno.ENOSPC, "full")
-        left.pop()
+        if not path.name.startswith(files.ROOM):
+            if not left:
+                raise OSError(errno.ENOSPC, "full")
+            left.pop()
         real(path, data)
 
     monkeypatch.setattr(log, "_append", once)
@@ -219,7 +220,10 @@ def test_a_damaged_log_stops_what_destroys_until_it_is_renewed(place, vault):
         report = again.audit.verify()
         assert not report.sound
         assert report.exit_code == 4
-        (folder / files.HEADS).unlink()
+        assert again.alerts[0].code == "audit-unsound"
+        assert (again._vault.trail.verified()[1], report.sound) == (False, False)
+    (folder / files.HEADS).unlink()
+    with place.open() as again:
         with pytest.raises(AuditDamagedError):
             again.forget(snapshots=[kept.id])
         assert again.snapshot().restore(place.target()).exit_code == 0
@@ -237,7 +241,7 @@ def test_a_log_that_was_taken_away_is_missed(place, vault):
     folder.rename(folder.with_name("elsewhere"))
     with place.open() as again:
         with pytest.raises(MissingError):
-            again.audit.records()
+            next(again.audit.records())
         place.backup(again)
         (problem,) = again.audit.verify().problems
         assert problem.kind == "other-log"
@@ -252,7 +256,7 @@ def test_a_log_that_cannot_be_read_is_said(place, vault, monkeypatch):
 def test_a_refused_key_is_recorded_where_the_vault_is_known(place, vault, tmp_path):
     with pytest.raises(WrongKeyError):
         holdfast.Vault.open(place.vault, passphrase="wrong")
-    last = vault.audit.records(kind="open.denied")[-1].record
+    last = [*vault.audit.records(kind="open.denied")][-1].record
     assert (last.outcome, last.code, last.actor.role) == ("denied", "key-wrong", "")
     folder = vault._vault.trail.folder
     folder.rename(folder.with_name("elsewhere"))
@@ -271,10 +275,10 @@ def test_a_change_of_the_configuration_is_recorded(place, vault):
     path.write_text(text + "[audit]\nanchor_seconds = 60\n")
     with holdfast.Vault.open(path) as configured:
         configured.backup("ehr")
-        changes = configured.audit.records(kind="config.change")
+        changes = [*configured.audit.records(kind="config.change")]
         assert len(changes) == 2
         assert changes[1].record.facts["before"] == changes[0].record.facts["after"]
-        assert configured.audit.records(kind="backup")[-1].record.policy == changes[1].record.facts["after"]
+        assert [*configured.audit.records(kind="backup")][-1].record.policy == changes[1].record.facts["after"]
 
 
 def test_a_home_that_takes_no_anchor_is_a_note_and_the_next_operation_tries_again(place, vault, monkeypatch):
@@ -322,7 +326,7 @@ def test_the_log_is_exported_and_digested_and_proved(place, vault):
     exported = [*vault.audit.export("R4")]
     assert len(exported) >= 5
     assert json.dumps(exported)
-    day = vault.audit.records()[0].record.time.date()
+    day = next(vault.audit.records()).record.time.date()
     text = vault.audit.daily(day)
     assert "backup" in text
     assert "open.denied denied (key-wrong)" in text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from datetime import timedelta
 
@@ -10,6 +12,8 @@ import pytest
 
 from holdfast import Alert
 from holdfast.base.environment import ManualClock, system
+from holdfast.base.files import write_new
+from holdfast.cli import main
 from holdfast.errors import AlertMissingError, HoldfastError, LocalStateError, ReplyRefusedError, UsageError
 from holdfast.reliability.alerts import AlertBook, AlertDesk, AlertState, Contact, Policy
 from holdfast.reliability.alerts.messages import reference
@@ -129,3 +133,81 @@ def test_a_file_that_cannot_be_renamed_is_not_taken_twice(site, tmp_path, monkey
     monkeypatch.setattr("os.replace", refuse)
     assert take_replies(str(tmp_path), book, policy) == (1, 0)
     assert take_replies(str(tmp_path), book, policy) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--by", "anna", "--key", "{root}/none"), 2),
+        (("--by", "anna", "--key", "{root}/site"), 2),
+        (("--by", "anna", "--key", "{root}/anna.key", "--action", "drop"), 2),
+    ],
+)
+def test_a_reply_that_fails_leaves_no_file(site, tmp_path, arguments, code):
+    (tmp_path / "site").write_text("no key")
+    target = tmp_path / "12.reply"
+    words = [word.format(root=tmp_path) for word in arguments]
+    before = set(tmp_path.iterdir())
+    assert main(["alerts", "reply", "12-3f9a2c01", "--out", str(target), *words]) == code
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_replies_and_keys_are_written_whole_or_not_at_all(site, tmp_path, monkeypatch):
+    """A disk that is full when the file is synced, a file that is there already: in both cases nothing changes."""
+    anna = ("alerts", "reply", "12-3f9a2c01", "--by", "anna", "--key", str(tmp_path / "anna.key"), "--out")
+    assert main([*anna, str(tmp_path / "12.reply")]) == 0
+    written = (tmp_path / "12.reply").read_bytes()
+    assert main([*anna, str(tmp_path / "12.reply")]) == 2
+    assert (tmp_path / "12.reply").read_bytes() == written
+    before = set(tmp_path.iterdir())
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main([*anna, str(tmp_path / "13.reply")]) == 7
+    assert main(["alerts", "key", "--out", str(tmp_path / "berta.key")]) == 1
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_where_there_are_no_hard_links(tmp_path, monkeypatch, code):
+    """On a stick that one carries from host to host (FAT): the name is given by renaming, and still no file is replaced."""
+
+    def refuse(*_names):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert write_new(tmp_path / "a", (b"x", b"y")) == 2
+    assert (tmp_path / "a").read_bytes() == b"xy"
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "a", (b"z",))
+    monkeypatch.setattr(
+        os.path, "lexists", lambda name: os.path.basename(name) == "b" and (tmp_path / ".made").exists()
+    )
+
+    def late():
+        (tmp_path / ".made").touch()
+        yield b"z"
+
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "b", late())
+    assert not (tmp_path / "b").exists()
+
+
+def test_nothing_is_left_of_what_fails_on_the_way(tmp_path, monkeypatch):
+    def parts():
+        yield b"x"
+        raise LocalStateError("the log cannot be read on")
+
+    with pytest.raises(LocalStateError):
+        write_new(tmp_path / "a", parts())
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(*_names):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        write_new(tmp_path / "a", (b"x",))
+    assert list(tmp_path.iterdir()) == []

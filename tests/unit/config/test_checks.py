@@ -146,7 +146,56 @@ def test_faults_between_options_are_named_beside_faults_of_options():
     assert "vault.url" in text
     assert "jobs.ehr.path: no such key" in text
     assert "contacts.anna.channels.1: there is no channel smoke" in text
-    assert "schedule.a.job" not in text, "what refers to a broken table is not judged"
+    assert "schedule.a.job: there is no job hris" in text
+
+
+def test_a_fault_in_one_entry_hides_no_fault_of_another_nor_of_another_table():
+    """Each fault is named by its place in the file: ten, of which the loader once said the first five."""
+    text = """[vault]
+url = 3
+[jobs.ehr]
+paths = "/srv"
+[schedule."a b"]
+kind = "verify"
+cron = "61 * * * *"
+[schedule.c]
+kind = "defrag"
+every_seconds = "1d"
+[schedule.d]
+job = "ehr"
+jitter_seconds = "soon"
+[schedule.e]
+job = "ehr"
+after = ["nobody"]
+[alerts]
+zonee = "Mars"
+zone = "Mars/Olympus"
+[contacts.anna]
+channels = ["nope"]
+"""
+    assert [problem.removeprefix("site.toml:").rpartition(": ")[0].split(": ")[:2] for problem in problems_of(text)] == [
+        ["2", "vault.url"], ["4", "jobs.ehr.paths"], ["5", "schedule.a b"], ["13", "schedule.d.jitter_seconds"],
+        ["18", "alerts.zonee"], ["19", "alerts.zone"], ["21", "contacts.anna.channels.0"], ["7", "schedule.a b.cron"],
+        ["9", "schedule.c.kind"], ["16", "schedule.e.after.0"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ('[alerts]\ndigest_contacts = 3\n[schedule.m]\nkind = "digest"\nevery_seconds = "1d"\n', "nobody would get it"),
+        ('[escalation]\nlevels = 3\n[[escalation.rows]]\nsafety = "intact"\nretry = "never"\n', "can never fire"),
+        ('[jobs.ehr]\nrpo_seconds = -1\n[schedule.x]\njob = "ehr"\nevery_seconds = "1d"\n', "there is no job"),
+        ('[channels.m]\nport = 1\n[contacts.a]\nchannels = ["m"]\n', "there is no channel"),
+        ('[schedule.x]\nkind = "verify"\ncron = 3\n', "can never run"),
+        ("schedule = 3\n", "no entry"),
+    ],
+)
+def test_nobody_is_blamed_for_what_was_taken_out_to_look_further(text, hidden):
+    (problem,) = problems_of(
+        f'{text if text.startswith("schedule") else ""}[vault]\nurl = "/v"\n' + text * text.startswith("[")
+    )
+    assert hidden not in problem
 
 
 def test_rows_without_anybody_and_several_tables():

@@ -278,6 +278,9 @@ kind = "mail"
 host = "m"
 sender = "a@b"
 ca_file = "/a/ca3.pem"
+[telemetry]
+endpoint = "https://otel"
+ca_file = "/a/ca4.pem"
 [monitoring]
 certificates = ["/etc/sql.pem"]
 """
@@ -290,6 +293,7 @@ certificates = ["/etc/sql.pem"]
         ("channels.mail.ca_file", "/a/ca3.pem", True),
         ("collectors.siem.ca_file", "/a/ca2.pem", True),
         ("collectors.siem.certificate", "/a/own.pem", False),
+        ("telemetry.ca_file", "/a/ca4.pem", True),
     }
 
 

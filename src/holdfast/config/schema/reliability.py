@@ -63,6 +63,13 @@ class CollectorSettings(Section):
     certificate: Text | None = option(None, "Our certificate (PEM), if the collector asks for one.")
     key: Secret | None = option(None, "Its key, as `file:/path`.", unit="reference")
     timeout_seconds: Pause = option(10.0, "How long to wait for the collector.", unit="seconds", gt=0, le=600)
+    send_seconds: Pause = option(
+        60.0,
+        "How long an operation gives to it in all, and `audit send` to 2,000 records; the rest is sent another time.",
+        unit="seconds",
+        gt=0,
+        le=3600,
+    )
 
 
 class AuditSettings(Section):

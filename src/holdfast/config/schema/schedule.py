@@ -32,7 +32,9 @@ class ScheduleSettings(Section):
     """A job that starts by itself."""
 
     kind: Name = option(
-        "backup", "`backup`, `verify`, `prune`, `forget`, `check`, `migrate`, `drill`, `digest`, or a plug-in's kind."
+        "backup",
+        "`backup`, `verify`, `prune`, `forget`, `check`, `migrate`, `drill`, `audit` (verify the audit log), `digest`, or a"
+        " plug-in's kind.",
     )
     job: Line = option(
         "", "The job of `[jobs.NAME]` that is backed up (backup), or the service that is tried; empty: all (drill)."

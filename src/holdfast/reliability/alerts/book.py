@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from holdfast.base.alert_codes import next_of
 from holdfast.base.environment import Environment, format_time, parse_time
 from holdfast.base.events import Alert
 from holdfast.errors import AlertMissingError, LocalStateError, Retry, Safety
@@ -46,6 +47,11 @@ _FIELDS = (
 )
 _TEXT_MAX = 4000
 _BUSY_SECONDS = 30.0
+
+
+def _next(alert: Alert) -> str:
+    """Return what to do about an alert: what it says itself, or what is declared for its code."""
+    return (alert.next or next_of(alert.code))[:_TEXT_MAX]
 
 
 class AlertBook:
@@ -157,7 +163,7 @@ class AlertBook:
                 " last_seen, count) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, 1)",
                 (
                     alert.code, alert.subject, alert.text[:_TEXT_MAX], alert.safety.value, alert.retry.value,
-                    alert.safe[:_TEXT_MAX], alert.next[:_TEXT_MAX], origin, moment, moment, moment,
+                    alert.safe[:_TEXT_MAX], _next(alert), origin, moment, moment, moment,
                 ),
             )  # fmt: skip
             return cursor.lastrowid or 0
@@ -172,7 +178,7 @@ class AlertBook:
         db.execute(
             "UPDATE alert SET text = ?, safe = ?, next = ?, safety = ?, retry = ?, last_seen = ?, count = count + 1"
             " WHERE number = ?",
-            (alert.text[:_TEXT_MAX], alert.safe[:_TEXT_MAX], alert.next[:_TEXT_MAX], safety.value, retry.value, moment, record.number),
+            (alert.text[:_TEXT_MAX], alert.safe[:_TEXT_MAX], _next(alert), safety.value, retry.value, moment, record.number),
         )  # fmt: skip
         if worse or alert.code in AT_ONCE:
             self._wait_anew(db, record.number, moment)

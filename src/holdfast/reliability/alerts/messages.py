@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import date, datetime
 
+from holdfast.base.alert_codes import next_of
 from holdfast.base.environment import format_time
 from holdfast.errors import Safety
 from holdfast.reliability.alerts.records import SAFETY_RANK, AlertRecord
@@ -15,6 +16,7 @@ from holdfast.reliability.notify.protocol import Message
 __all__ = ["closing_message", "digest_message", "heartbeat_message", "reference", "told_message", "trial_message"]
 
 _LISTED_MAX = 50
+_STEPS_MAX = 10
 
 
 def reference(record: AlertRecord) -> str:
@@ -36,6 +38,7 @@ def told_message(records: Sequence[AlertRecord], *, site: str, level: int, now: 
         lines = [f"{reference(record)}  {_word(record.safety)}  {record.code} ({record.subject})" for record in listed]
         more = len(lines) - _LISTED_MAX
         body = "\n".join([*lines[:_LISTED_MAX], *([f"… and {more} more: `holdfast alerts list`"] if more > 0 else ())])
+        body += "\n\n" + "\n".join(_next_steps(listed))
     body += "\n\nANSWER: `holdfast alerts ack NUMBER`, or a signed reply: `holdfast alerts reply REFERENCE`.\n"
     return Message(
         kind="alert" if len(records) == 1 else "collected",
@@ -52,6 +55,16 @@ def told_message(records: Sequence[AlertRecord], *, site: str, level: int, now: 
     )
 
 
+def _next_steps(records: Sequence[AlertRecord]) -> list[str]:
+    """Return what to do, once for each code, the worst first."""
+    steps = {record.code: record.next or next_of(record.code) for record in reversed(records)}
+    found = [
+        f"NEXT ({code}): {steps[code]}" for code in dict.fromkeys(record.code for record in records) if steps[code]
+    ]
+    more = len(found) - _STEPS_MAX
+    return [*found[:_STEPS_MAX], *([f"… and {more} more: `holdfast explain CODE`"] if more > 0 else ())]
+
+
 def _word(safety: Safety) -> str:
     return {
         Safety.UNTOUCHED: "notice",
@@ -65,8 +78,8 @@ def _described(record: AlertRecord) -> list[str]:
     lines = [record.text]
     if record.safe:
         lines.append(f"SAFE: {record.safe}")
-    if record.next:
-        lines.append(f"NEXT: {record.next}")
+    if step := record.next or next_of(record.code):
+        lines.append(f"NEXT: {step}")
     times = f"since {record.opened:%Y-%m-%d %H:%M}Z" + (f", seen {record.count} times" if record.count > 1 else "")
     return [
         *lines,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.base.environment import Environment
+from holdfast.base.files import write_new
 from holdfast.base.plain_json import read_json
 from holdfast.errors import AlertMissingError, LocalStateError, ReplyRefusedError, UsageError
 from holdfast.reliability.alerts.book import AlertBook
@@ -62,15 +63,13 @@ def make_key(path: str) -> str:
 
     key = Ed25519PrivateKey.generate()
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        write_new(path, (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),))
     except FileExistsError:
         raise UsageError(
             "the file of the key exists already", next="choose another name; keys are not replaced."
         ) from None
     except OSError as error:
         raise LocalStateError(f"the key cannot be written ({error.strerror})") from None
-    with open(descriptor, "wb") as file:
-        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return key.public_key().public_bytes_raw().hex()
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from holdfast.base.environment import Environment, system
+from holdfast.errors import AuditUnavailableError
 from holdfast.reliability.audit.atna import framed, syslog_message
 from holdfast.reliability.audit.read import Listed, records
 
@@ -23,6 +25,7 @@ __all__ = ["Collector", "Sent", "cursor", "send"]
 BATCH_RECORDS = 2000
 REFUSAL_SECONDS = 0.5
 UDP_BYTES_MAX = 65_000
+SEND_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ class Collector:
     certificate: str | None = None
     key: str | None = None
     timeout_seconds: float = 10.0
+    """How long each step may take."""
+    send_seconds: float = 60.0
+    """How long a connection with its batch of records may take, all steps together."""
     site: str = "holdfast"
 
 
@@ -71,19 +77,55 @@ def _advance(folder: Path, collector: Collector, to: int) -> None:
     os.replace(new, folder / f"sent-{collector.name}")
 
 
-def send(folder: Path, log: str, collector: Collector, *, records_max: int = 1_000_000) -> Sent:
-    """Send what the collector has not got. A failure is a result: the rest is sent another time."""
+def send(
+    folder: Path,
+    log: str,
+    collector: Collector,
+    *,
+    records_max: int = 1_000_000,
+    seconds_max: float | None = None,
+    env: Environment | None = None,
+) -> Sent:
+    """Send what the collector has not got. A failure is a result: the rest is sent another time.
+
+    A connection with its batch of records takes `collector.send_seconds` at the most, whatever the collector does: one that takes
+    or gives a byte now and then is as good as away. `seconds_max`: and all of them together no longer than this.
+    """
+    env = env or system()
+    end = _Deadline(env, seconds_max if seconds_max is not None else float("inf"))
     at = start = cursor(folder, collector)
     waiting = islice(records(folder, start=start), records_max)
     try:
         while batch := list(islice(waiting, BATCH_RECORDS)):
-            with _connected(collector) as channel:
+            deadline = _Deadline(env, min(collector.send_seconds, end.left()))
+            with _connected(collector, deadline) as channel:
                 channel(batch, log)
             at = batch[-1].number + 1
             _advance(folder, collector, at)
     except (OSError, ssl.SSLError) as error:
         return Sent(collector.name, at - start, at, _reason(error))
+    except AuditUnavailableError as error:
+        return Sent(collector.name, at - start, at, error.what)
     return Sent(collector.name, at - start, at)
+
+
+class _Deadline:
+    """When something must be over, whatever the other side does."""
+
+    def __init__(self, env: Environment, seconds: float) -> None:
+        self._env = env
+        self._at = env.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left. `TimeoutError` if there are none."""
+        left = self._at - self._env.monotonic()
+        if left <= 0:
+            raise TimeoutError(0, "the collector did not take the records in time")
+        return left
+
+    def limit(self, connection: socket.socket, seconds: float) -> None:
+        """Let the next call take so long at the most. `TimeoutError` if there is no time left."""
+        connection.settimeout(min(seconds, self.left()))
 
 
 def _reason(error: OSError) -> str:
@@ -97,58 +139,78 @@ def _reason(error: OSError) -> str:
 class _Channel:
     """A connection that takes batches."""
 
-    def __init__(self, connection: socket.socket, collector: Collector) -> None:
+    def __init__(self, connection: socket.socket, collector: Collector, deadline: _Deadline) -> None:
         self._connection = connection
         self._collector = collector
+        self._deadline = deadline
 
     def __call__(self, batch: Iterable[Listed], log: str) -> None:
         messages = (syslog_message(each.record, each.number, log, site=self._collector.site) for each in batch)
         if self._collector.protocol == "udp":
             for message in messages:
+                self._limit()
                 self._connection.send(message[:UDP_BYTES_MAX])
             return
-        self._connection.sendall(b"".join(map(framed, messages)))
+        left = memoryview(b"".join(map(framed, messages)))
+        while left:  # not `sendall`, which over TLS gives each part the whole time again
+            self._limit()
+            left = left[self._connection.send(left[:SEND_BYTES]) :]
         self._ask_whether_it_arrived()
+
+    def _limit(self) -> None:
+        self._deadline.limit(self._connection, self._collector.timeout_seconds)
 
     def _ask_whether_it_arrived(self) -> None:
         """Close our side and wait for the other's: it closes when it has read everything, or resets the connection."""
+        self._limit()
         if isinstance(self._connection, ssl.SSLSocket):
             with suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):  # some close without a word when they have read all
                 self._connection.unwrap()
             return
         self._connection.shutdown(socket.SHUT_WR)
         while self._connection.recv(4096):
-            pass
+            self._limit()
 
 
 @contextmanager
-def _connected(collector: Collector) -> Iterator[_Channel]:
-    place = (collector.host, collector.port)
+def _connected(collector: Collector, deadline: _Deadline) -> Iterator[_Channel]:
     if collector.protocol == "udp":
-        family, kind, _, _, address = socket.getaddrinfo(*place, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as datagrams:
-            datagrams.settimeout(collector.timeout_seconds)
-            datagrams.connect(address)
-            yield _Channel(datagrams, collector)
+        with _opened(collector, deadline, socket.SOCK_DGRAM) as datagrams:
+            yield _Channel(datagrams, collector, deadline)
         return
-    with socket.create_connection(place, collector.timeout_seconds) as plain:
+    with _opened(collector, deadline, socket.SOCK_STREAM) as plain:
         if collector.protocol == "tcp":
-            yield _Channel(plain, collector)
+            yield _Channel(plain, collector, deadline)
             return
         context = ssl.create_default_context(cafile=collector.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if collector.certificate is not None:
             context.load_cert_chain(collector.certificate, collector.key)
+        deadline.limit(plain, collector.timeout_seconds)
         with context.wrap_socket(plain, server_hostname=collector.host) as secured:
-            _refused_late(secured, collector)
-            yield _Channel(secured, collector)
+            _refused_late(secured, collector, deadline)
+            yield _Channel(secured, collector, deadline)
 
 
-def _refused_late(connection: ssl.SSLSocket, collector: Collector) -> None:
+def _opened(collector: Collector, deadline: _Deadline, kind: socket.SocketKind) -> socket.socket:
+    """Connect to the first address that answers. Asking for the name has only the resolver's own limits."""
+    refused: OSError = ConnectionError(0, "the collector's name has no address")
+    for family, _, _, _, address in socket.getaddrinfo(collector.host, collector.port, type=kind):
+        connection = socket.socket(family, kind)
+        try:
+            deadline.limit(connection, collector.timeout_seconds)
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            refused = error
+        else:
+            return connection
+    raise refused
+
+
+def _refused_late(connection: ssl.SSLSocket, collector: Collector, deadline: _Deadline) -> None:
     """Wait a moment for a refusal: with TLS 1.3 a server looks at our certificate when the handshake is over for us."""
-    connection.settimeout(min(REFUSAL_SECONDS, collector.timeout_seconds))
-    try:
+    deadline.limit(connection, min(REFUSAL_SECONDS, collector.timeout_seconds))
+    with suppress(TimeoutError):
         if not connection.recv(1):
             raise ConnectionResetError(0, "the collector closed the connection: does it accept our certificate?")
-    except TimeoutError:
-        connection.settimeout(collector.timeout_seconds)

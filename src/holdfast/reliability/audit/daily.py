@@ -15,11 +15,11 @@ NAMED_MAX = 20
 
 
 def daily_digest(day: date, listed: Iterable[Listed], *, log: str, size: int, root: str) -> str:
-    """Return the digest of a day's records (those whose time, in UTC, is of that day)."""
+    """Return the digest of a day's records (those whose time, in UTC, is of that day). It keeps counts, and no record."""
     done: Counter[tuple[str, str]] = Counter()
     people: Counter[str] = Counter()
     special: list[str] = []
-    count = 0
+    count = lookable = 0
     for each in listed:
         record = each.record
         if record.time.date() != day:
@@ -30,11 +30,13 @@ def daily_digest(day: date, listed: Iterable[Listed], *, log: str, size: int, ro
         done[record.kind, record.outcome] += 1
         people[f"{record.actor.user or record.actor.uid} on {record.actor.host}"] += 1
         if record.outcome in {"denied", "failure"} or kind_of(record.kind).event.code == "110113":
-            code = f" ({record.code})" if record.code else ""
-            special.append(
-                f"  {record.time:%H:%M:%S}Z record {each.number}: {record.kind} {record.outcome}{code}"
-                f" by {record.actor.user or record.actor.uid}"
-            )
+            lookable += 1
+            if lookable <= NAMED_MAX:
+                code = f" ({record.code})" if record.code else ""
+                special.append(
+                    f"  {record.time:%H:%M:%S}Z record {each.number}: {record.kind} {record.outcome}{code}"
+                    f" by {record.actor.user or record.actor.uid}"
+                )
     lines = [f"Holdfast, audit of {day.isoformat()} (UTC)", "", f"{count} records."]
     if done:
         lines += ["", "Done:"]
@@ -45,8 +47,8 @@ def daily_digest(day: date, listed: Iterable[Listed], *, log: str, size: int, ro
         "",
         "To be looked at:" if special else "Nothing was denied, failed, or changed keys, access or configuration.",
     ]
-    lines += special[:NAMED_MAX]
-    if len(special) > NAMED_MAX:
-        lines.append(f"  … and {len(special) - NAMED_MAX} more: `holdfast audit list`")
+    lines += special
+    if lookable > NAMED_MAX:
+        lines.append(f"  … and {lookable - NAMED_MAX} more: `holdfast audit list`")
     lines += ["", f"Log {log}, {size} records, root {root}."]
     return "\n".join(lines) + "\n"

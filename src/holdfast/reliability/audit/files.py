@@ -7,6 +7,7 @@
     records-NNNNNNNNNNNNNNNN    lines `n JSON HASH`, from record N on; a new file after 64 MiB
     heads                       signed heads, one per line, each with the tree's frontier
     lock                        held while appending
+    room                        a MiB of the disk, kept for the last records of what destroys
     torn-N                      bytes of an append that was cut short and never acknowledged
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from holdfast.base.plain_json import read_json
 from holdfast.base.values import dataclass
-from holdfast.errors import AuditDamagedError
+from holdfast.errors import AuditDamagedError, AuditUnavailableError
 from holdfast.reliability.audit.head import PublicKey, SignedHead
 from holdfast.reliability.audit.merkle import HASH_BYTES, MerkleTree
 
@@ -31,6 +32,7 @@ __all__ = [
     "LINE_BYTES_MAX",
     "LOCK",
     "META",
+    "ROOM",
     "SEGMENT_BYTES",
     "LogMeta",
     "StoredHead",
@@ -41,9 +43,10 @@ __all__ = [
     "segment_name",
     "segments",
     "sync_folder",
+    "unreadable",
 ]
 
-META, KEY, HEADS, LOCK = "log.json", "key.pem", "heads", "lock"
+META, KEY, HEADS, LOCK, ROOM = "log.json", "key.pem", "heads", "lock", "room"
 SEGMENT_BYTES = 64 << 20
 LINE_BYTES_MAX = 16384
 HASH_DIGITS = 2 * HASH_BYTES
@@ -63,13 +66,29 @@ class LogMeta:
 
 
 def read_meta(folder: Path) -> LogMeta:
-    """Read `log.json`. `FileNotFoundError`; `AuditDamagedError` if it cannot be read."""
-    data = (folder / META).read_bytes()
+    """Read `log.json`. `FileNotFoundError`; `AuditDamagedError` if it is none, `AuditUnavailableError` if it cannot be read."""
+    try:
+        data = (folder / META).read_bytes()
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(error.errno, "there is no such folder") from None
+    except OSError as error:
+        raise unreadable(error) from error
     try:
         body = read_json(data)
         return LogMeta(str(body["log"]), str(body["algorithm"]), PublicKey(str(body["public"])), str(body["created"]))
     except (ValueError, KeyError, TypeError):
         raise AuditDamagedError("the description of the audit log cannot be read") from None
+
+
+def unreadable(error: OSError) -> AuditUnavailableError:
+    """Return the error of a log whose files the system does not give out."""
+    return AuditUnavailableError(
+        f"the audit log cannot be read: {os.strerror(error.errno or 0)}",
+        safe="nothing was read, and nothing was changed.",
+        next="read it as the user that writes it, or see to the disk that it lies on.",
+    )
 
 
 def segment_name(first: int) -> str:
@@ -80,26 +99,37 @@ def segment_name(first: int) -> str:
 def segments(folder: Path) -> list[tuple[int, Path]]:
     """Return the files of records with the number of their first, in order."""
     found = []
-    with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            match = _SEGMENT.fullmatch(entry.name)
-            if match:
-                found.append((int(match[1]), Path(entry.path)))
+    try:
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                match = _SEGMENT.fullmatch(entry.name)
+                if match:
+                    found.append((int(match[1]), Path(entry.path)))
+    except OSError as error:
+        raise unreadable(error) from error
     return sorted(found)
 
 
 def lines_of(path: Path, offset: int = 0) -> Iterator[tuple[list[bytes], bytes]]:
     """Yield the whole lines of a file in batches, each with what follows its last line end.
 
-    The remainder of all batches but the last is the beginning of the next one's first line.
+    The remainder of all batches but the last is the beginning of the next one's first line. `AuditUnavailableError`.
     """
     rest = b""
-    with open(path, "rb") as file:
-        file.seek(offset)
-        while chunk := file.read(READ_BYTES):
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            yield lines, rest
+    for chunk in _chunks(path, offset):
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        yield lines, rest
+
+
+def _chunks(path: Path, offset: int) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            while chunk := file.read(READ_BYTES):
+                yield chunk
+    except OSError as error:
+        raise unreadable(error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +161,20 @@ class StoredHead:
         raise AuditDamagedError("a head of the audit log is not as it was written")
 
 
-def read_heads(folder: Path) -> tuple[list[StoredHead], int]:
-    """Return the heads that the log keeps, and how many lines are none (a last line without an end does not count)."""
-    try:
-        data = (folder / HEADS).read_bytes()
-    except FileNotFoundError:
-        return [], 0
-    heads, bad = [], 0
-    for line in data.split(b"\n")[:-1]:
-        try:
-            heads.append(StoredHead.decode(line))
-        except AuditDamagedError:
-            bad += 1
-    return heads, bad
+def read_heads(folder: Path) -> Iterator[StoredHead | None]:
+    """Yield the heads that the log keeps, one at a time; None for a line that is none (a last one without an end does not count).
+
+    `AuditUnavailableError`.
+    """
+    path = folder / HEADS
+    if not path.exists():
+        return
+    for lines, _ in lines_of(path):
+        for line in lines:
+            try:
+                yield StoredHead.decode(line)
+            except AuditDamagedError:
+                yield None
 
 
 def read_last_head(folder: Path) -> StoredHead | None:

@@ -88,6 +88,7 @@ KINDS = {
         Kind("resume", APPLICATION, "U", ""),
         Kind("limits", APPLICATION, "U", ""),
         Kind("audit.read", LOG_USED, "R", "access"),
+        Kind("audit.verify", LOG_USED, "E", "verify"),
         Kind("audit.torn", ALERT, "U", "", detail=_SECURITY),
         Kind("audit.renewed", ALERT, "C", "", detail=_SECURITY),
     )

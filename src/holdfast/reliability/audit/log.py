@@ -9,10 +9,13 @@ is appended until a person looked (`renew`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Self
 
@@ -27,13 +30,26 @@ from holdfast.reliability.audit.head import PrivateKey, PublicKey, SignedHead, g
 from holdfast.reliability.audit.merkle import MerkleTree, chain_hash
 from holdfast.reliability.audit.record import AuditRecord, canonical, digest_of, this_actor
 
-__all__ = ["AuditLog", "Position"]
+__all__ = ["AuditLog", "Position", "Room"]
 
 LOCK_SECONDS_MAX = 30.0
 LOCK_PAUSE_SECONDS = 0.02
 HEAD_RECORDS = 1000
 """A head is kept after so many records at the latest: opening the log replays no more."""
 TAIL_BYTES = 1 << 16
+ROOM_BYTES = 1 << 20
+"""Kept for the end of what destroys: more than a thousand records."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Room(Enum):
+    """What an append does about room on the disk: who destroys must be able to record how it ended."""
+
+    NONE = "none"
+    KEEP = "keep"
+    """It announces what must be recorded to its end: without room for that it is not appended, either."""
+    SPEND = "spend"
+    """It is such an end: on a full disk the room that was kept is used for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +113,51 @@ class AuditLog:
         """The key that checks its heads."""
         return self.meta.public
 
-    def append(self, records: Sequence[AuditRecord]) -> Position:
+    def append(self, records: Sequence[AuditRecord], room: Room = Room.NONE) -> Position:
         """Append records in one durable write; return where the log stands.
 
         `AuditUnavailableError` (disk full, read-only, …: the records are not acknowledged), `AuditDamagedError`.
         """
         encoded = [record.encode() for record in records]
         with self._held() as state:
-            self._write(state, encoded)
-            if state.tree.size - state.headed >= HEAD_RECORDS:
+            if room is Room.KEEP:
+                self._keep_room()
+            try:
+                self._write(state, encoded)
+            except OSError as error:
+                if room is not Room.SPEND or error.errno not in _FULL or not self._give_room():
+                    raise
+                self._write(state, encoded)
+            # The first records are signed with the append that begins the log: if the operation that they announce is killed,
+            # they are proved all the same.
+            if not state.headed or state.tree.size - state.headed >= HEAD_RECORDS:
                 self._keep_head(state)
             return Position(state.tree.size, state.chain.hex())
+
+    def _keep_room(self) -> None:
+        """See that there is room on the disk for what must be recorded later. `OSError` if there is none."""
+        path = self.folder / files.ROOM
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size == ROOM_BYTES:
+                return
+        path.unlink(missing_ok=True)
+        new = self.folder / f"{files.ROOM}.new"
+        new.unlink(missing_ok=True)
+        try:
+            # Bytes that no file system makes smaller.
+            _append(new, hashlib.shake_256(self.id.encode()).digest(ROOM_BYTES))
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        os.replace(new, path)
+
+    def _give_room(self) -> bool:
+        """Give the kept room back to the disk; return whether there was any."""
+        try:
+            (self.folder / files.ROOM).unlink()
+        except OSError:
+            return False
+        return True
 
     def position(self) -> Position:
         """Return where the log stands, after what other processes appended."""

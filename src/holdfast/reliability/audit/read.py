@@ -56,9 +56,17 @@ class ProofChecked:
     """The record's canonical JSON; empty for `growth`."""
 
 
-def stored_lines(folder: Path) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield number, canonical JSON and chain value of each whole record. `AuditDamagedError` for a line that is none."""
-    for first, path in files.segments(folder):
+def stored_lines(folder: Path, start: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield number, canonical JSON and chain value of each whole record, from the file on that holds record `start`.
+
+    A few MiB are held at a time, however long the log is. `AuditDamagedError` for a line that is none, `AuditUnavailableError`.
+    """
+    segments = files.segments(folder)
+    # A file ends where the next begins: those that end before the start are not opened.
+    ends = [*(first for first, _ in segments[1:]), start + 1]
+    for (first, path), end in zip(segments, ends, strict=False):
+        if end <= start:
+            continue
         number = first
         for lines, _ in files.lines_of(path):
             for line in lines:
@@ -82,7 +90,7 @@ def records(
     folder: Path, *, start: int = 0, since: datetime | None = None, until: datetime | None = None, kind: str = ""
 ) -> Iterator[Listed]:
     """Yield records from number `start` on, of a time and of a kind. It reads and does not verify."""
-    for number, body, _ in stored_lines(folder):
+    for number, body, _ in stored_lines(folder, start):
         if number < start:
             continue
         found = AuditRecord.decode(body)

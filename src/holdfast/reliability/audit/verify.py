@@ -8,7 +8,8 @@ that counts them is at hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +23,13 @@ __all__ = ["LogProblem", "LogReport", "verify_log"]
 
 PROBLEMS_MAX = 100
 """Of records; as many again of heads."""
-HEAD_PROBLEMS_MAX = 200
+HEAD_PROBLEMS_MAX = 100
+ANCHORED = "anchored"
 
 _OTHER_KEY = (
     "the key given is not the one that this log names: it is another log's key, or the log was begun anew by somebody"
 )
+_BEGUN = "a host whose very first operation was killed before the log had its first head shows the same: its next operation signs"
 _UNSIGNED = "no signed head covers any of the {} records: whoever had these files could have written them all, or taken all away"
 
 
@@ -80,15 +83,65 @@ class LogReport:
 
 
 @dataclass(slots=True)
+class _Heads:
+    """Heads in the order of their sizes, looked at one at a time as the walk comes to them: a log of years has many."""
+
+    waiting: Iterator[tuple[str, SignedHead | None]]
+    """Each with whose it is: `kept` by the log itself, or `anchored` elsewhere; None: a kept line that is no head."""
+    key: PublicKey
+    log: str
+    problems: list[LogProblem] = field(default_factory=list)
+    checked: int = 0
+    signed: int = 0
+    """The size of the greatest."""
+    anchored: int = 0
+    bad: int = 0
+    covers: bool = False
+    """Whether one that the key signed counts any record."""
+    next: tuple[str, SignedHead] | None = None
+
+    def __post_init__(self) -> None:
+        """Look at the first."""
+        self.step()
+
+    def step(self) -> None:
+        """Go on to the next head of this log that counts records; judge those on the way that do not."""
+        self.next = None
+        for whose, head in self.waiting:
+            if head is None:
+                self.bad += 1
+                continue
+            self.checked += 1
+            self.signed = max(self.signed, head.size)
+            if whose == ANCHORED:
+                self.anchored = max(self.anchored, head.size)
+            if head.log != self.log:
+                self.problem("other-log", head.size, f"a head {whose} belongs to another log: this one was begun anew")
+                continue
+            if not self.key.signed(head):
+                self.problem(
+                    "signature", head.size, f"the {whose} head of {head.size} records is not signed by this key"
+                )
+            elif head.size:
+                self.covers = True
+            if head.size:
+                self.next = whose, head
+                return
+
+    def problem(self, kind: str, record: int, text: str) -> None:
+        """Note what is wrong with a head."""
+        if len(self.problems) < HEAD_PROBLEMS_MAX:
+            self.problems.append(LogProblem(kind, record, text))
+
+
+@dataclass(slots=True)
 class _Walk:
     """One reading of all records."""
 
     chain: bytes
-    checkpoints: list[int]
+    heads: _Heads
     tree: MerkleTree = field(default_factory=MerkleTree)
     problems: list[LogProblem] = field(default_factory=list)
-    seen: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """Root and chain at the sizes that heads speak of."""
     torn_bytes: int = 0
     leaves: list[bytes] = field(default_factory=list)
     shift: int = 0
@@ -98,8 +151,8 @@ class _Walk:
     def count(self) -> int:
         return self.tree.size + len(self.leaves)
 
-    def problem(self, kind: str, record: int, text: str, *, most: int = PROBLEMS_MAX) -> None:
-        if len(self.problems) < most:
+    def problem(self, kind: str, record: int, text: str) -> None:
+        if len(self.problems) < PROBLEMS_MAX:
             self.problems.append(LogProblem(kind, record, text))
 
     def flush(self) -> None:
@@ -108,18 +161,31 @@ class _Walk:
         self.leaves = []
 
     def note(self) -> None:
-        """Remember root and chain if a head speaks of this size."""
-        while self.checkpoints and self.checkpoints[-1] <= self.count:
-            size = self.checkpoints.pop()
-            if size == self.count:
-                self.flush()
-                self.seen[size] = (self.tree.root().hex(), self.chain.hex())
+        """Compare root and chain with the heads that speak of this size."""
+        while self.heads.next is not None and self.heads.next[1].size <= self.count:
+            whose, head = self.heads.next
+            self.flush()
+            if head.size != self.count:
+                self.heads.problem("head", head.size, f"the {whose} head of {head.size} records is not in its place")
+            elif (head.root, head.chain) != (self.tree.root().hex(), self.chain.hex()):
+                self.heads.problem(
+                    "head", head.size, f"the first {head.size} records are not those of the {whose} head"
+                )
+            self.heads.step()
+
+    def end(self) -> None:
+        """Every head that is left counts more records than there are."""
+        while self.heads.next is not None:
+            whose, head = self.heads.next
+            text = f"the {whose} head counts {head.size} records, the log has {self.count}: the rest was cut off"
+            self.heads.problem("truncated", self.count, text)
+            self.heads.step()
 
     def lines(self, lines: Sequence[bytes]) -> None:
         """Take whole lines, up to each size that a head speaks of."""
         start = 0
         while start < len(lines):
-            room = self.checkpoints[-1] - self.count if self.checkpoints else len(lines)
+            room = self.heads.next[1].size - self.count if self.heads.next is not None else len(lines)
             part = lines[start : start + max(1, room)]
             self._take(part)
             start += len(part)
@@ -166,42 +232,55 @@ def verify_log(
 ) -> LogReport:
     """Verify a log's files. Without `public` the log's own description says which key; an auditor gives the one he kept.
 
-    `anchored` are heads from elsewhere (the vault, another machine, paper). A log without any record is sound if it is this host's
-    own, `living` one, which may be new; a copy of nothing proves nothing. `FileNotFoundError` if there is no log,
-    `AuditDamagedError` if its description cannot be read, `UsageError` if the key is none.
+    `anchored` are heads from elsewhere (the vault, another machine, paper): a sequence in any order, or what yields them in the
+    order of their sizes, one at a time. A few MiB are held at a time, however many records and heads there are. A log without any
+    record is sound if it is this host's own, `living` one, which may be new; a copy of nothing proves nothing.
+    `FileNotFoundError` if there is no log, `AuditUnavailableError` if it cannot be read, `AuditDamagedError` if its description
+    is none, `UsageError` if the key is none.
     """
     began = env.monotonic()
     meta = files.read_meta(folder)
     other = public is not None and not _same(public, meta.public)
     key = public if public is not None and other else meta.public
-    stored, bad = files.read_heads(folder)
-    own = [each.head for each in stored]
-    elsewhere = sorted(anchored, key=lambda head: head.size)
-    sizes = {head.size for head in (*own, *elsewhere) if head.size > 0}
-    walk = _Walk(genesis(meta.log, key), sorted(sizes, reverse=True))
+    if isinstance(anchored, Sequence):
+        anchored = sorted(anchored, key=lambda head: head.size)
+    heads = _Heads(_in_order(folder, anchored), key, meta.log)
+    walk = _Walk(genesis(meta.log, key), heads)
     if other:
         walk.problem("other-key", 0, _OTHER_KEY)
     _read(folder, walk)
-    if bad:
-        walk.problem("head", 0, f"{bad} of the kept heads are not as they were written", most=HEAD_PROBLEMS_MAX)
-    _check_heads(walk, own, key, meta.log, "kept")
-    _check_heads(walk, elsewhere, key, meta.log, "anchored")
-    signed = [head.size for head in (*own, *elsewhere)]
-    covered = any(head.size and head.log == meta.log and key.signed(head) for head in (*own, *elsewhere))
-    if not covered and (walk.count or (public is not None and not living)):
-        walk.problem("unsigned", walk.count, _UNSIGNED.format(walk.count), most=HEAD_PROBLEMS_MAX)
+    walk.end()
+    problems = [*walk.problems]
+    if heads.bad:
+        problems.append(LogProblem("head", 0, f"{heads.bad} of the kept heads are not as they were written"))
+    problems += heads.problems
+    if not heads.covers and (walk.count or (public is not None and not living)):
+        problems.append(LogProblem("unsigned", walk.count, _unsigned(walk.count, heads.checked, living=living)))
     return LogReport(
         log=meta.log,
         fingerprint=key.fingerprint,
         records=walk.count,
-        heads=len(signed),
-        anchored=max((head.size for head in elsewhere), default=0),
-        signed=max(signed, default=0),
+        heads=heads.checked,
+        anchored=heads.anchored,
+        signed=heads.signed,
         root=walk.tree.root().hex(),
-        problems=tuple(walk.problems),
+        problems=tuple(problems),
         torn_bytes=walk.torn_bytes,
         seconds=env.monotonic() - began,
     )
+
+
+def _in_order(folder: Path, anchored: Iterable[SignedHead]) -> Iterator[tuple[str, SignedHead | None]]:
+    """Merge the log's own heads, which stand in the order of their sizes, with those from elsewhere."""
+    kept = (("kept", each.head if each is not None else None) for each in files.read_heads(folder))
+    elsewhere = ((ANCHORED, head) for head in anchored)
+    return heapq.merge(kept, elsewhere, key=lambda each: each[1].size if each[1] is not None else 0)
+
+
+def _unsigned(count: int, heads: int, *, living: bool) -> str:
+    """Say that nothing proves the records; of a host's own log also how that comes about without anybody's doing."""
+    text = _UNSIGNED.format(count)
+    return f"{text}; {_BEGUN}" if living and not heads else text
 
 
 def _same(one: PublicKey, other: PublicKey) -> bool:
@@ -224,20 +303,3 @@ def _read(folder: Path, walk: _Walk) -> None:
         for lines, rest in files.lines_of(path):  # noqa: B007 - the last remainder counts
             walk.lines(lines)
         walk.torn_bytes = len(rest)
-
-
-def _check_heads(walk: _Walk, heads: Sequence[SignedHead], key: PublicKey, log: str, whose: str) -> None:
-    for head in heads:
-        if head.log != log:
-            text = f"a head {whose} belongs to another log: this one was begun anew"
-            walk.problem("other-log", head.size, text, most=HEAD_PROBLEMS_MAX)
-            continue
-        if not key.signed(head):
-            text = f"the {whose} head of {head.size} records is not signed by this key"
-            walk.problem("signature", head.size, text, most=HEAD_PROBLEMS_MAX)
-        if head.size > walk.count:
-            text = f"the {whose} head counts {head.size} records, the log has {walk.count}: the rest was cut off"
-            walk.problem("truncated", walk.count, text, most=HEAD_PROBLEMS_MAX)
-        elif head.size and walk.seen.get(head.size) != (head.root, head.chain):
-            text = f"the first {head.size} records are not those of the {whose} head"
-            walk.problem("head", head.size, text, most=HEAD_PROBLEMS_MAX)

@@ -28,6 +28,7 @@ from holdfast.runs.ledger import Ledger
 from holdfast.runs.locking import locks
 from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.pending import overdue_alert, pending
+from holdfast.runs.trail import unsound_alert
 from holdfast.runs.verify import LEDGER_FILE
 from holdfast.stores.protocol import Room
 
@@ -109,6 +110,10 @@ class VaultFacts:
     """Credentials in force with when they end."""
     kit_rehearsed: datetime | None = None
     """When a recovery kit, or shares, last opened the vault."""
+    audit_verified: datetime | None = None
+    """When this host last verified its audit log; None: never, or it does not know."""
+    audit_sound: bool = True
+    """Whether it was sound then."""
 
     @property
     def copies(self) -> int:
@@ -144,6 +149,7 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
     except HoldfastError as error:
         return unreadable(error, now)
     first = min((info.finished for info in snapshots), default=now)
+    audit_verified, audit_sound = vault.trail.verified()
     return VaultFacts(
         at=now,
         vault=vault.vault_id,
@@ -155,9 +161,15 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
         classes=classes,
         packs_pending=waits.packs if waits else 0,
         bytes_pending=waits.bytes if waits else 0,
-        alerts=(*_lost_alert(lost), *((overdue_alert(waits),) if waits and waits.overdue else ())),
+        alerts=(
+            *_lost_alert(lost),
+            *((overdue_alert(waits),) if waits and waits.overdue else ()),
+            *(() if audit_sound else (unsound_alert(),)),
+        ),
         expiries=tuple((w.label, w.expires) for w in holders if w.expires is not None and not w.revoked),
         kit_rehearsed=rehearsed.opened if rehearsed else None,
+        audit_verified=audit_verified,
+        audit_sound=audit_sound,
     )
 
 

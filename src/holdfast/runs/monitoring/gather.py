@@ -140,6 +140,8 @@ def certificate_files(settings: Settings) -> Iterator[tuple[str, str, bool]]:
                 file = getattr(row, option, None)
                 if file:
                     yield f"{table}.{name}.{option}", file, trusted
+    if settings.telemetry.ca_file:
+        yield "telemetry.ca_file", settings.telemetry.ca_file, True
 
 
 def certificate_expiry(path: str, *, newest: bool = False) -> datetime:
@@ -323,4 +325,6 @@ def make_report(
         scheduler_silent=silent,
         nobody_told=nobody_told(settings),
         kit_rehearsed=facts.kit_rehearsed,
+        audit_verified=facts.audit_verified,
+        audit_sound=facts.audit_sound,
     )

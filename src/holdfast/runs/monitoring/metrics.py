@@ -47,6 +47,10 @@ def families(report: StatusReport) -> Iterator[Metric]:
         _seconds(report.verified_within_days),
     )
     yield from gauge("drill_age_seconds", "Since a drill last succeeded.", _seconds(report.drill_days))
+    verified = report.audit_verified.timestamp() if report.audit_verified else None
+    yield from gauge("audit_verified_timestamp_seconds", "When this host last verified its audit log.", verified)
+    sound = float(report.audit_sound) if report.audit_verified else None
+    yield from gauge("audit_sound", "Whether the audit log was sound then.", sound)
     yield from gauge("copies", "Stores that every backup is on.", report.copies)
     yield from gauge("copies_wanted", "Stores that every backup must be on.", report.copies_wanted)
     seen = report.scheduler_seen.timestamp() if report.scheduler_seen else None

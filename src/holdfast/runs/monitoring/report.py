@@ -169,6 +169,10 @@ class StatusReport:
     """Whether there is a schedule and no contact: nobody hears of what fails."""
     kit_rehearsed: datetime | None = None
     """When a recovery kit, or shares, last opened the vault; null: never, or the vault cannot be read."""
+    audit_verified: datetime | None = None
+    """When this host last verified its audit log of the vault; null: never."""
+    audit_sound: bool = True
+    """Whether the log was sound then."""
 
     @property
     def exit_code(self) -> int:

@@ -22,6 +22,7 @@ _KINDS: dict[str, Callable[[Entry], list[str]]] = {
     "forget": lambda _entry: ["forget"],
     "check": lambda _entry: ["check"],
     "migrate": lambda _entry: ["migrate"],
+    "audit": lambda _entry: ["audit", "verify"],
     "digest": lambda _entry: ["audit", "daily", "--send"],
     "drill": lambda entry: ["drill", "run", *([entry.job] if entry.job else [])],
 }

@@ -34,6 +34,7 @@ from holdfast.reliability.telemetry import TRACE_VARIABLE, trace_parent
 from holdfast.runs.alerting import ENTRY_VARIABLE
 from holdfast.runs.schedule.kinds import arguments_of
 from holdfast.runs.schedule.records import Entry, Outcome, RunRecord
+from holdfast.runs.trail import unsound_alert
 
 __all__ = ["Ended", "Launcher", "ProcessLauncher", "outcome_of", "outcome_of_code", "outcome_of_error"]
 
@@ -119,6 +120,9 @@ def outcome_of(records: Sequence[dict[str, Any]], exit_code: int | None, *, unre
     snapshot_id = str(snapshot.get("id", "")) if isinstance(snapshot, dict) else ""
     if found in (0, 3):
         return Outcome(found, snapshot=snapshot_id, incomplete=found == 3 and unread)  # noqa: PLR2004 - partial
+    if last.get("type") == "audit-verify":
+        alert = unsound_alert(len(last.get("problems", ())))
+        return Outcome(found, alert.code, alert.text, alert.safe, alert.next, alert.safety, alert.retry)
     return replace(outcome_of_code(found), snapshot=snapshot_id)
 
 

@@ -42,6 +42,7 @@ from holdfast.runs.schedule.records import Entry, RunState
 from holdfast.runs.schedule.scheduler import RUN_ALERTS, Scheduler, alert_of
 from holdfast.runs.schedule.sdnotify import Supervisor
 from holdfast.runs.schedule.teller import Direct, Teller
+from holdfast.runs.trail import AUDIT_LOG, AUDIT_UNSOUND
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -283,7 +284,8 @@ class Service:
             self.desk.book.settle(origin=origin_of(entry.name), keep=given)
             keep = frozenset({(worth.code, worth.subject)}) if worth is not None else frozenset()
             self.desk.book.settle(origin=RUN_ALERTS, subject=entry.name, keep=keep)
-        if worth is not None:
+        # What the run itself told of the audit log need not be told once more by the name of its entry.
+        if worth is not None and not (worth.code == AUDIT_UNSOUND and (worth.code, AUDIT_LOG) in given):
             self.desk.report(worth, origin=RUN_ALERTS)
 
     def _report_lost_book(self) -> None:

@@ -121,7 +121,9 @@ OPERATIONS: dict[str, tuple[str, ...] | str] = {
     "AuditTrail.verify": READS,
     "AuditTrail.prove": READS,
     "AuditTrail.prove_growth": READS,
+    "AuditTrail.examine": READS,
     "AuditTrail.export": READS,
+    "AuditTrail.messages": READS,
     "AuditTrail.daily": READS,
     "AuditTrail.send": "reads the log, and writes to a collector",
     # what is read back
