@@ -690,6 +690,9 @@ class MountProgress:
         """The errno of a local disk that takes no more; 0: it does."""
     @property
     def whole(self) -> bool: ...
+    @property
+    def unread(self) -> list[tuple[int, int]]:
+        """Number of a snapshot, and how many answers about it damage did not allow; those of which all could be read are left out."""
 
 @final
 class Mount:
