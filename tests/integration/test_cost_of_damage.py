@@ -228,3 +228,43 @@ def test_sets_that_meet():
     assert Segments.of([(a, 0), (b, 9)]).meets(some)
     assert not some.meets(Segments.of([(a, 2), (a, 5), (b, 8), (b, 10)]))
     assert not some.meets(Segments())
+
+
+def without_oldest_run(place: Place) -> None:
+    """Lose the first index run, and with it every line about what the first backup stored."""
+    oldest = min(place.vault.glob("index/*"), key=lambda each: each.stat().st_mtime_ns)
+    oldest.unlink()
+    place.forget_local_state()
+
+
+def test_what_the_index_alone_lacks_is_not_listed_and_not_lost(place):
+    small_files(place)
+    (place.source / "large").write_bytes(random.Random(SEED + 1).randbytes(6 << 20))
+    with place.create() as vault:
+        place.backup(vault)
+        (place.source / "later").write_bytes(random.Random(SEED + 2).randbytes(50_000))
+        place.backup(vault)
+    without_oldest_run(place)
+    with place.open() as vault:
+        result = vault.snapshot("latest").restore(place.target())
+        assert result.exit_code == 4
+        said = [found.detail for found in result.findings]
+        nodes = [text for text in said if "the index does not list the part of the tree" in text]
+        assert 0 < len(nodes) < len(said), "a node that only the first run lists, and files in one of the second"
+        assert all("no index run lists" in text for text in said)
+        assert not any(text.startswith("lost") or " are lost" in text for text in said)
+        oldest = vault.snapshot(vault.snapshots()[0].id).restore(place.target())
+        assert oldest.exit_code == 4
+        assert all("the index does not list the root" in found.detail for found in oldest.findings)
+        # A pack that the second run lists is damaged besides: what is lost, and what is not listed, stand apart.
+        newest = max(place.vault.glob("data/*/*"), key=lambda each: each.stat().st_mtime_ns)
+        newest.chmod(0o600)
+        newest.write_bytes(newest.read_bytes()[:100])
+        (cost,) = vault.verify(show_paths=True, mark_damaged=False).costs
+        files = len(said) - len(nodes)
+        assert (cost.files, cost.unlisted, len(cost.paths)) == (1, files, files + 1)
+        assert cost.unnamed == sum(int(text.split()[0]) for text in nodes)
+        vault.repair_index()
+        assert [
+            found.path.rpartition(b"/")[2] for found in vault.snapshot("latest").restore(place.target()).findings
+        ] == [b"later"]
