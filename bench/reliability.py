@@ -29,6 +29,7 @@ from unittest.mock import patch
 
 from anomaly import figures, section, unseen
 from reliability_page import page
+from tests.watched import WATCHED
 
 import holdfast
 from attacks.acts import ACTS
@@ -131,20 +132,6 @@ def strike(name: str, way: str, step: int) -> Result:
     operations = report.strikes if step == 1 else report.operations[way]
     row = (name, way, operations, report.strikes, report.died, report.failed, report.carried_on)
     return {"row": row, "restores": report.restores, "claims": sorted(report.claims)}
-
-
-SAYING = (
-    "attacks",
-    "cli",
-    "integration/audit",
-    "integration/mounts/test_errors.py",
-    *(f"integration/test_{name}.py" for name in (
-        "cli", "courier", "damage", "extract", "failures", "failures_elsewhere", "forget_class", "home_copy", "keys",
-        "other_ways", "partly_lost", "protocol", "prune", "ransom_cli", "refusals", "rolled_back", "runs", "said_of_damage",
-        "tiers", "torn",
-    )),
-)  # fmt: skip
-"""Tests that make operations fail in most of the ways there are, under the eyes of `holdfast.testing.claim_watch`."""
 
 
 def saying(tests: str) -> Result:
@@ -279,7 +266,7 @@ def parts(asked: argparse.Namespace) -> Iterator[Part]:
         yield f"attack {attack.name}", carried_out, (attack.name,)
     for tree in TREES:
         yield f"signs {tree}", signs, (tree,)
-    for tests in SAYING:
+    for tests in WATCHED:
         yield f"saying {tests}", saying, (tests,)
     for each in MODELS:
         yield f"model {each}", model, each

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.watched import WATCHED
 
 from holdfast import errors
 
@@ -29,18 +30,6 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
         if name.startswith("HOLDFAST_") and not name.startswith("HOLDFAST_TEST"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path_factory.getbasetemp() / "state"))
-
-
-WATCHED = (
-    "attacks/",
-    "cli/",
-    "integration/audit/",
-    "integration/drills/",
-    "integration/mounts/",
-    "integration/test_",
-    "simulation/test_sweep",
-)
-"""Where what an operation on a vault says after `SAFE:` is held against what is there (`holdfast.testing.claims`)."""
 
 
 @pytest.fixture(autouse=True)
