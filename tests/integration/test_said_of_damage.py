@@ -228,7 +228,7 @@ class TestWords:
         assert "problems\n" in shown
         damage(next(path for path in place.vault.glob("data/*/*")))
         assert main(["verify", *given(place)]) == 4
-        assert "files not counted (a tree that says so cannot be read)" in capsys.readouterr().out
+        assert "files not counted (a part that says so cannot be read)" in capsys.readouterr().out
 
     def test_a_finding_without_a_path_has_one_colon(self, capsys):
         with Output(as_json=False, quiet=False, show_paths=True).events("restore") as events:

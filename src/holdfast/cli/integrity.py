@@ -17,7 +17,7 @@ from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
     from holdfast.runs.keyless import KeylessReport
-    from holdfast.runs.results import CheckReport, DamagedPack, VaultStats, VerifyReport
+    from holdfast.runs.results import CheckReport, DamagedPack, SnapshotCost, VaultStats, VerifyReport
 
 __all__ = ["Part", "check_command", "damaged_lines", "stats_command", "verify_command"]
 
@@ -79,7 +79,7 @@ def _check_summary(report: CheckReport) -> list[str]:
         *(f"note: {note}" for note in report.notes),
         *(f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]),
     ]
-    lines += damaged_lines(report.damaged)
+    lines += damaged_lines(report.damaged, report.costs)
     if len(report.problems) > PROBLEMS_SHOWN_MAX:
         lines.append(f"… and {len(report.problems) - PROBLEMS_SHOWN_MAX} more problems (--json lists all)")
     damaged = f"{len(report.damaged)} packs damaged"
@@ -91,17 +91,35 @@ def _check_summary(report: CheckReport) -> list[str]:
     return lines
 
 
-def damaged_lines(damaged: Sequence[DamagedPack]) -> list[str]:
+def damaged_lines(damaged: Sequence[DamagedPack], costs: Sequence[SnapshotCost]) -> list[str]:
     """Return what damaged packs cost: class, files, snapshots; paths where they were asked for."""
     lines = []
     for pack in damaged[:PROBLEMS_SHOWN_MAX]:
-        why = "no key" if pack.key_missing else "a tree that says so cannot be read"
-        files = f"files not counted ({why})" if pack.files < 0 else f"{pack.files} files"
+        why = "no key" if pack.key_missing else "a part that says so cannot be read"
+        files = f"files not counted ({why})" if pack.files < 0 else f"{pack.files} files, {format_bytes(pack.bytes)}"
+        unnamed = f", {pack.unnamed} entries without a name" if pack.unnamed else ""
         lines.append(
-            f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files} in {len(pack.snapshots)} snapshots"
+            f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files}{unnamed}"
+            f" in {len(pack.snapshots)} snapshots"
         )
         lines += [f"  {path_text(path)}" for path in pack.paths[:PROBLEMS_SHOWN_MAX]]
+    for cost in costs[:PROBLEMS_SHOWN_MAX]:
+        lines.append(f"DAMAGE: snapshot {cost.snapshot[:12]} ({cost.class_name}): {_cost_text(cost)}")
+        lines += [f"  {path_text(path)}" for path in cost.paths[:PROBLEMS_SHOWN_MAX]]
+    if len(costs) > PROBLEMS_SHOWN_MAX:
+        lines.append(f"… and {len(costs) - PROBLEMS_SHOWN_MAX} more snapshots lose something (--json lists all)")
     return lines
+
+
+def _cost_text(cost: SnapshotCost) -> str:
+    if cost.files < 0:
+        return "what it loses could not be counted"
+    parts = [f"{cost.files} files do not come back whole ({format_bytes(cost.bytes)})"]
+    if cost.unnamed:
+        parts.append(f"{cost.unnamed} entries are lost with their names ({format_bytes(cost.unnamed_bytes)})")
+    if cost.unlisted:
+        parts.append(f"{cost.unlisted} more are not listed: `holdfast repair index`")
+    return "; ".join(parts)
 
 
 class Part(click.ParamType[float]):
@@ -191,7 +209,7 @@ def verify_command(
 
 def _verify_summary(report: VerifyReport) -> list[str]:
     lines = [f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]]
-    lines += damaged_lines(report.damaged)
+    lines += damaged_lines(report.damaged, report.costs)
     lines.append(
         f"Verified {report.packs} of {report.packs_total} packs, {report.segments} segments, {format_bytes(report.bytes)}"
         f" in {format_seconds(report.seconds)}: {_verdict(report)}"

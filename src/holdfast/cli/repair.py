@@ -69,7 +69,7 @@ def repair_command(
 def _report_summary(report: RepairReport) -> list[str]:
     by_parity = sum(pack.source == "parity" for pack in report.packs)
     lines = [f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]]
-    lines += damaged_lines(report.lost)
+    lines += damaged_lines(report.lost, report.costs)
     if report.dry_run:
         lines.append(
             f"Read {report.packs_read} packs: {len(report.packs)} damaged or missing, {by_parity} would come back from parity;"
