@@ -181,6 +181,7 @@ SENTENCES: dict[str, Row] = {
     "every pack is whole where it was or where it goes; nothing is lost.": _KEPT,
     "nothing was committed; every snapshot acknowledged before is as it was.": Row((Claim.NOT_COMMITTED, Claim.KEPT)),
     "nothing was read or written.": _UNCHANGED,
+    "nothing was read, and nothing was changed.": _UNCHANGED,
     "nothing was read or written here; the vault goes on in its new home.": _UNCHANGED,
     "nothing was written.": _UNCHANGED,
     "nothing was written; every snapshot is as it was.": _UNCHANGED,
@@ -243,6 +244,7 @@ SENTENCES: dict[str, Row] = {
     "every snapshot is as it was, and every key that opened the vault before still opens it.": Row(
         (Claim.KEPT, Claim.KEYS_KEPT)
     ),
+    "every snapshot is as it was; what is damaged is only the way from this secret to the keys.": _KEPT,
     "no key was destroyed.": Row((Claim.KEYS_KEPT,)),
     "what is sealed under other generations is as it was.": _KEPT,
     "the credential just written opens nothing.": _ADDED,
