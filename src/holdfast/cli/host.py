@@ -59,7 +59,7 @@ class HostShown:
 
 @click.group("host")
 def host_command() -> None:
-    """Show what a host is made of, and restore a whole host to empty disks.
+    """Restore a whole host to empty disks, or show what it is made of.
 
     A backup records it with `host_root = "/"` of its job, or `holdfast backup --host-root /`.
     """
