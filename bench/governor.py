@@ -1,6 +1,5 @@
-"""What a backup costs a database beside it, and how fast and how exactly the governor answers. Needs PostgreSQL 15 of Debian.
+"""How fast and how exactly the governor answers, and what it costs. What a backup costs a database beside it: `wards.py`.
 
-    python bench/governor.py pgbench --pairs 5 --seconds 15     # throughput and latency with and without a backup, alternating
     python bench/governor.py limits --seconds 10                # configured rates against what passed, in windows of 5 s
     python bench/governor.py step --steps 10                    # from a step in load to the first lower level
     python bench/governor.py overhead                           # CPU seconds of a backup with and without the governor's thread
@@ -13,8 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import pwd
-import re
 import shutil
 import statistics
 import subprocess
@@ -31,60 +28,10 @@ from holdfast import engine
 from holdfast.base.environment import system
 from holdfast.governor.controller import Rules
 from holdfast.governor.plan import GovernorPlan
-from holdfast.governor.probes import SqlProbe
 from holdfast.runs import steer
 from holdfast.runs.options import BackupOptions
 
-BIN = Path("/usr/lib/postgresql/15/bin")
 MIB = 1 << 20
-PROBE = "UPDATE probe SET x = x + 1 WHERE id = 1"
-
-
-@contextlib.contextmanager
-def database(scale: int) -> Iterator[int]:
-    """Yield the port of a PostgreSQL with pgbench's tables and the probe's own."""
-    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    as_user = {"user": user, "group": user, "extra_groups": []} if os.geteuid() == 0 else {}
-    folder, port = Path(tempfile.mkdtemp(prefix="holdfast-bench-")), 54999
-    folder.chmod(0o755)
-    if as_user:
-        shutil.chown(folder, user)
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True, cwd="/", **as_user)  # type: ignore[call-overload]
-
-    try:
-        run(f"{BIN}/initdb", "-D", f"{folder}/data", "-U", "postgres", "-A", "trust", "-N")
-        options = f"-p {port} -k {folder} -c shared_buffers=128MB"
-        run(f"{BIN}/pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start")
-        where = ("-h", "127.0.0.1", "-p", f"{port}", "-U", "postgres")
-        run(f"{BIN}/pgbench", *where, "-i", "-q", "-s", f"{scale}", "postgres")
-        run(
-            f"{BIN}/psql",
-            *where,
-            "-c",
-            "CREATE TABLE probe (id int PRIMARY KEY, x int); INSERT INTO probe VALUES (1, 0)",
-        )
-        yield port
-    finally:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            run(f"{BIN}/pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def pgbench(port: int, seconds: int, rate: float | None = None) -> tuple[float, float, float]:
-    """Return transactions per second, and the median and 99th percentile of their latency in ms."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            f"{BIN}/pgbench", "-h", "127.0.0.1", "-p", f"{port}", "-U", "postgres", "-n", "-c", "2", "-j", "2", "-l",
-            "-T", f"{seconds}", *(("-R", f"{rate:.0f}") if rate else ()), "postgres",
-        ]  # fmt: skip
-        done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-        micros = sorted(int(line.split()[2]) for log in Path(folder).glob("pgbench_log*") for line in log.open())
-    found = re.search(r"tps = ([\d.]+)", done.stdout)
-    if not found:
-        raise SystemExit(done.stdout)
-    return float(found[1]), micros[len(micros) // 2] / 1000, micros[len(micros) * 99 // 100] / 1000
 
 
 class Source:
@@ -124,28 +71,6 @@ def backup_beside(source: Source, plan: GovernorPlan) -> Iterator[list[object]]:
     finally:
         end.set()
         thread.join()
-
-
-def bench_pgbench(source: Source, given: argparse.Namespace) -> None:
-    """Compare pgbench alone and beside a backup, alternating; with the governor and without."""
-    with database(given.scale) as port:
-        full = pgbench(port, given.seconds)[0]
-        for rate in (full / 2, None):
-            rows: dict[str, list[tuple[float, float, float]]] = {"governed": [], "free": []}
-            for _ in range(given.pairs):
-                for name, found in rows.items():
-                    alone = pgbench(port, given.seconds, rate)
-                    probe = SqlProbe("pg", 5, f"postgresql://postgres@127.0.0.1:{port}/postgres", PROBE)
-                    active = GovernorPlan(active=True, probes=(probe,), priority="idle")
-                    with backup_beside(source, active if name == "governed" else GovernorPlan()):
-                        beside = pgbench(port, given.seconds, rate)
-                    found.append(tuple(b / a for a, b in zip(alone, beside, strict=True)))  # type: ignore[arg-type]
-            for name, found in rows.items():
-                tps, p50, p99 = (statistics.median(column) for column in zip(*found, strict=True))
-                load = "at full load" if rate is None else f"at {rate:.0f} tps"
-                print(
-                    f"{load:>16}, {name:>8}: throughput {tps:.2f}, p50 {p50:.2f}, p99 {p99:.2f} (medians of {len(found)})"
-                )
 
 
 def bench_limits(source: Source, given: argparse.Namespace) -> None:
@@ -236,10 +161,9 @@ def bench_waits() -> None:
 def main() -> None:
     """Run one of the benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", choices=("pgbench", "limits", "step", "overhead", "waits"))
+    parser.add_argument("which", choices=("limits", "step", "overhead", "waits"))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=15)
-    parser.add_argument("--scale", type=int, default=50)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--megabytes", type=int, default=512)
     given = parser.parse_args()
@@ -249,7 +173,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
         os.environ["HOLDFAST_STATE"] = f"{folder}/state"
-        run = {"pgbench": bench_pgbench, "limits": bench_limits, "step": bench_step, "overhead": bench_overhead}
+        run = {"limits": bench_limits, "step": bench_step, "overhead": bench_overhead}
         run[given.which](Source(Path(folder), given.megabytes), given)
 
 

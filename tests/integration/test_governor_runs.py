@@ -202,6 +202,44 @@ def test_a_window_that_closes_ends_a_run_with_exit_code_9_and_the_next_goes_on(v
     assert done.stats.new_bytes < 12 * MIB, "what the first run stored is not stored again"
 
 
+def test_a_courier_holds_still_while_it_is_paused_and_obeys_its_window(vault, place, tmp_path):
+    vault.backup([place.source], label="ehr", options=BackupOptions(pack_bytes=MIB))
+    (tmp_path / "medium").mkdir()
+    courier = vault.courier("far")
+    seen: list[Any] = []
+
+    def on_event(event):
+        if isinstance(event, Progress) and event.phase == "write" and not seen:
+            (row,) = steer.run_status()
+            seen.append(row.kind)
+            (row,) = steer.pause_runs(row.run, reason="rounds")
+            read = threading.Thread(target=lambda: (vault._vault.store.get("vault"), seen.append("read")))
+            read.start()
+            read.join(0.3)
+            seen.append(read.is_alive())
+            assert steer.resume_runs(row.run)
+            read.join(60)
+
+    vault._vault.governor = lambda: GovernorPlan(calendar=closing(timedelta(0)))
+    with pytest.raises(PausedError):
+        courier.export(tmp_path / "medium")
+    vault._vault.governor = GovernorPlan
+    done = courier.export(tmp_path / "medium", events=on_event)
+    assert seen == ["courier", True, "read"], "a store in a folder is not read while the run is paused"
+    assert (done.left, done.objects > 4) == (0, True)
+
+
+def test_a_prune_obeys_its_window_and_a_repair_does_not(vault, place):
+    vault.backup([place.source], label="ehr")
+    vault._vault.governor = lambda: GovernorPlan(calendar=closing(timedelta(0)))
+    with pytest.raises(PausedError):
+        vault.prune()
+    assert vault.prune(dry_run=True).phase == "dry-run", "what only looks is not held"
+    assert vault.repair().exit_code == 0, "a repair is not put off"
+    vault._vault.governor = GovernorPlan
+    assert vault.prune().phase == "nothing"
+
+
 def test_a_restore_is_not_stopped_by_windows_or_load(vault, place, tmp_path):
     vault.backup([place.source], label="ehr")
     shut = Window("all", "closed", parse_days(["mon"]), datetime.min.time(), datetime.min.time())

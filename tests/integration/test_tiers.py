@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from holdfast.errors import (
     InternalError,
     Interrupted,
     PathMissingError,
+    PausedError,
     RetentionError,
     SpoolFullError,
     StoreFullError,
@@ -25,6 +27,8 @@ from holdfast.errors import (
     StoreUnreachableError,
     UsageError,
 )
+from holdfast.governor.plan import GovernorPlan
+from holdfast.governor.windows import Calendar, Window, parse_days
 from holdfast.repository.copies import apply_step
 from holdfast.repository.placed import class_of, sha_of
 from holdfast.runs import reading
@@ -491,6 +495,21 @@ def test_a_stop_leaves_everything_whole(site: Tiered) -> None:
         with pytest.raises(Interrupted):
             vault.migrate(stop=Stop())
         assert vault.pending().packs
+        assert site.restored(vault) == site.content()
+
+
+def test_a_migration_obeys_windows_and_goes_on_in_the_next(site: Tiered) -> None:
+    with site.create() as vault:
+        site.backup(vault)
+        site.pass_days(31)
+        now = site.env.now()
+        shut = Window("now", "closed", parse_days(["daily"]), now.time(), (now + timedelta(hours=1)).time())
+        vault._vault.governor = lambda: GovernorPlan(calendar=Calendar((shut,)))
+        with pytest.raises(PausedError):
+            vault.migrate()
+        assert vault.migrate(dry_run=True).packs == 1
+        vault._vault.governor = GovernorPlan
+        assert vault.migrate().packs == 1
         assert site.restored(vault) == site.content()
 
 

@@ -20,8 +20,8 @@ pub struct ParityRows {
     code: ParityCode,
     files: Vec<File>,
     len: u64,
-    products: Vec<Vec<u8>>,
-    slice: Vec<u8>,
+    /// A slice of each row, while it is worked on.
+    sums: Vec<Vec<u8>>,
 }
 
 impl ParityRows {
@@ -35,8 +35,7 @@ impl ParityRows {
             code,
             files,
             len: 0,
-            products: vec![Vec::new(); rows],
-            slice: Vec::new(),
+            sums: vec![Vec::new(); rows],
         })
     }
 
@@ -57,9 +56,14 @@ impl ParityRows {
         }
         self.grow(pack.len())?;
         for (at, slice) in (0_u64..).zip(pack.chunks(SLICE_BYTES)) {
-            self.code.products(slot, slice, &mut self.products)?;
-            for (file, product) in self.files.iter().zip(&self.products) {
-                add_at(file, product, at * SLICE_BYTES as u64, &mut self.slice)?;
+            let at = at * SLICE_BYTES as u64;
+            for (file, sum) in self.files.iter().zip(&mut self.sums) {
+                sum.resize(slice.len(), 0);
+                file.read_exact_at(sum, at).map_err(|e| io("read", &e))?;
+            }
+            self.code.add_products(slot, slice, &mut self.sums)?;
+            for (file, sum) in self.files.iter().zip(&self.sums) {
+                file.write_all_at(sum, at).map_err(|e| io("write", &e))?;
             }
         }
         Ok(())
@@ -70,7 +74,12 @@ impl ParityRows {
         self.grow(bytes.len())?;
         let file = self.files.get(row).ok_or(NO_ROW)?;
         for (at, slice) in (0_u64..).zip(bytes.chunks(SLICE_BYTES)) {
-            add_at(file, slice, at * SLICE_BYTES as u64, &mut self.slice)?;
+            let at = at * SLICE_BYTES as u64;
+            let mut sum = vec![0; slice.len()];
+            file.read_exact_at(&mut sum, at)
+                .map_err(|e| io("read", &e))?;
+            add(&mut sum, slice);
+            file.write_all_at(&sum, at).map_err(|e| io("write", &e))?;
         }
         Ok(())
     }
@@ -127,13 +136,6 @@ impl ParityRows {
 
 const NO_ROW: Error = Error::Internal("a parity row that does not exist");
 const _: () = assert!(PARITY_SLOTS + PARITY_ROWS_MAX <= 256);
-
-fn add_at(file: &File, slice: &[u8], at: u64, old: &mut Vec<u8>) -> Result<(), Error> {
-    old.resize(slice.len(), 0);
-    file.read_exact_at(old, at).map_err(|e| io("read", &e))?;
-    add(old, slice);
-    file.write_all_at(old, at).map_err(|e| io("write", &e))
-}
 
 fn unnamed(folder: &Path) -> Result<File, Error> {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -141,10 +141,12 @@ CUT_MIN, CUT_MAX = 0.1, 0.85
 """A cut leaves at least the first part of the level, and the second where the pressure is hardly too high."""
 SETTLE_SECONDS, SETTLE_SECONDS_URGENT = 2.0, 1.0
 """A cut shows its effect in three readings before the next one; sooner where the pressure is beyond `hold_pressure`."""
-GROWTH = 0.17
-"""Of the logarithm per second, while the level is below where the trouble was."""
+GROWTH = 0.18
+"""Of the logarithm per second, at most: a change of less than a fifth."""
 STRONG, STRONG_EACH = 1.75, 1.5
 """The median of three pressures beyond the one, and each beyond the other, is load, not noise: it is answered in full."""
+ANOTHER_LOAD = 4.0
+"""Beyond so many times the level of the last trouble the load is another one, and the curve is followed as steep as it is."""
 AGAIN_SECONDS = 15.0
 SMOOTHING = 0.2
 """Weight of the newest reading in the mean, at two readings a second: a memory of about two seconds."""
@@ -205,9 +207,12 @@ def _grown(state: State, rules: Rules, now: float) -> State:
         return replace(state, level=1.0)
     cut = math.log(max(state.level_before, 1e-6) / max(state.level_after, 1e-6))
     origin = (max(0.0, cut) / CUBIC) ** (1 / 3)
-    since = state.grown + (now - state.at if state.at is not None else 0.0)
+    passed = now - state.at if state.at is not None else 0.0
+    since = state.grown + passed
     curve = state.level_before * math.exp(min(10.0, CUBIC * (since - origin) ** 3))
+    # On the way back to where the trouble was, and beyond, in steps of less than a fifth a second.
     if since < origin:
-        # On the way back to where the trouble was, in steps of less than a fifth.
         curve = min(curve, state.level_after * math.exp(GROWTH * since))
+    elif curve < ANOTHER_LOAD * state.level_before:
+        curve = min(curve, state.level * math.exp(GROWTH * passed))
     return replace(state, level=min(1.0, max(state.level, curve)), grown=since)

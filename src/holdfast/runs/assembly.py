@@ -25,6 +25,7 @@ from holdfast.runs.home_copies import opened_or_healed, promote_copy
 from holdfast.runs.trail import Trail
 from holdfast.runs.watch import Watch
 from holdfast.stores.assembly import assemble, locate
+from holdfast.stores.layers import spend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -266,7 +267,19 @@ def open_store(
     def write(path: str, data: Data) -> None:
         engine.put_file(path, data, limits)
 
-    return assemble(url, env, write=write, stores=stores, limits=[limits], policies=how.policies, breaker=how.breaker)
+    def pass_read(count: int) -> None:
+        spend(limits.try_read, count, env)
+
+    return assemble(
+        url,
+        env,
+        write=write,
+        pass_read=pass_read,
+        stores=stores,
+        limits=[limits],
+        policies=how.policies,
+        breaker=how.breaker,
+    )
 
 
 def open_local(url: PathLike, limits: engine.Limits) -> Store:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.environment import format_time, parse_time
 from holdfast.base.events import Events, Note, Progress, ignore
-from holdfast.errors import DamageError, Interrupted, MediumError, ObjectMissingError, ReceiptError, UsageError
+from holdfast.errors import DamageError, MediumError, ObjectMissingError, ReceiptError, UsageError
 from holdfast.repository.names import VAULT
 from holdfast.repository.objects import sha256
 from holdfast.repository.transfer import (
@@ -32,12 +32,15 @@ from holdfast.repository.transfer import (
     seal_manifest,
 )
 from holdfast.repository.wraps import note_medium
+from holdfast.runs.governed import governed
 from holdfast.runs.medium import COURIER, HEADER, OBJECTS, Full, Medium, find_material
 from holdfast.runs.operations import audited
 from holdfast.runs.tier_results import CourierSet, CourierStatus, ExportResult, ReceiptResult
+from holdfast.stores.layers import spend
 
 if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.governed import GovernedRun
     from holdfast.runs.options import Cancel
 
 __all__ = ["Courier", "ExportRequest"]
@@ -45,6 +48,9 @@ __all__ = ["Courier", "ExportRequest"]
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 RECEIPT_BYTES_MAX = 16 << 20
 CHALLENGE_BYTES = 32
+
+
+_UNTOUCHED = "the vault is as it was; the medium is gone on with by the same command."
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +181,10 @@ class Courier:
             medium.write(f"{COURIER}/{HEADER}", self._vault.store.get(VAULT))
         except Full:
             raise MediumError("the medium is too small for anything", next="insert a larger one.") from None
-        writer = _Writer(self._vault, medium, request.size_bytes_max, events, stop)
         objects = self._plan_of(row.number)
         start = sum(each.objects for each in row.media if each.manifest)
-        written, gone = writer.write(objects[start:])
+        with governed(self._vault, None, kind="courier", events=events, stop=stop, safe=_UNTOUCHED) as steered:
+            written, gone = _Writer(self._vault, medium, request.size_bytes_max, steered).write(objects[start:])
         objects = [*objects[:start], *written, *objects[start + len(written) + len(gone) :]]
         self._keep_plan(row.number, objects)
         if not written and len(objects) > start:
@@ -350,14 +356,12 @@ def _moment(text: str) -> datetime | None:
 class _Writer:
     """Writes objects onto a medium until it is full."""
 
-    def __init__(
-        self, vault: OpenVault, medium: Medium, size_bytes_max: int | None, events: Events, stop: Cancel | None
-    ) -> None:
+    def __init__(self, vault: OpenVault, medium: Medium, size_bytes_max: int | None, steered: GovernedRun) -> None:
         self._vault = vault
         self._medium = medium
         self._left = size_bytes_max
-        self._events = events
-        self._stop = stop
+        self._events = steered.events
+        self._steered = steered
 
     def write(self, objects: list[SetObject]) -> tuple[list[SetObject], list[SetObject]]:
         """Return the objects that lie on the medium now, and those that are gone from the vault or damaged in it.
@@ -366,10 +370,10 @@ class _Writer:
         """
         written: list[SetObject] = []
         gone: list[SetObject] = []
-        began = self._vault.env.monotonic()
+        began, done = self._vault.env.monotonic(), 0
         for one in objects:
-            if self._stop is not None and self._stop.is_set():
-                raise Interrupted(safe="the vault is as it was; the medium is gone on with by the same command.")
+            if self._steered.is_over():
+                raise self._steered.why()
             data = self._read(one)
             if data is None:
                 gone.append(one)
@@ -379,7 +383,7 @@ class _Writer:
             except Full:
                 break
             written.append(replace(one, size=len(data), sha=sha256(data)))
-            done = sum(each.size for each in written)
+            done += len(data)
             self._events(
                 Progress("write", self._vault.env.monotonic() - began, len(written), done, files_total=len(objects))
             )
@@ -405,6 +409,7 @@ class _Writer:
         if there != data:
             if len(data) > self._medium.room():
                 raise Full
+            spend(self._vault.limits.try_write, len(data), self._vault.env)
             self._medium.write(place, data)
         if self._left is not None:
             self._left -= len(data)

@@ -30,6 +30,8 @@ __all__ = ["FOLDER", "GovernedRun", "Yielded", "governed"]
 
 FOLDER = "governor"
 """Of the local state: the machine's runs, what an operator paused, what is usual for the application."""
+URGENT = frozenset({"restore", "repair"})
+"""What is missed on the wards, or at risk until it is done: its limits hold, but neither load nor windows stop it."""
 _T = TypeVar("_T")
 
 
@@ -52,12 +54,16 @@ class GovernedRun:
 
         From then on it is held no longer: it has to come to its end.
         """
-        for event in self.governor.events():
-            self.events(event)
+        self.tell()
         over = self._is_cancelled() or self.governor.course() in (Course.YIELD, Course.LEAVE)
         if over:
             self.governor.release()
         return over
+
+    def tell(self) -> None:
+        """Pass on what the governor has to say; for a run that does not ask whether it is over."""
+        for event in self.governor.events():
+            self.events(event)
 
     def why(self) -> Exception:
         """Return what a run that was over ends with: `Interrupted`, `PausedError`, or `Yielded` to begin again later."""
@@ -106,15 +112,15 @@ def governed(
     """Govern a run of a vault: its own limits and what the plan says. Afterwards the vault is limited no more.
 
     `PausedError` if it may not begin. `paths` are what it reads or writes beside the store.
-    A run that cannot yield holds still for as long as it must, with its memory.
+    A run that cannot yield holds still for as long as it must, with its memory. One that never asks `is_over` is not ended
+    by a window that closes; load, limits and pauses hold for it all the same.
     """
     plan = vault.governor()
     plan = replace(plan, rpo=plan.objectives.get(label))
     calendar = replace(plan.calendar, usual=tightest(plan.calendar.usual, usual_budget(limits)))
     if not can_yield:
         plan = replace(plan, hold_seconds=math.inf)
-    if kind == "restore":
-        # What is restored is missed on the wards: its limits hold, but neither load nor windows stop it.
+    if kind in URGENT:
         plan = replace(plan, active=False, calendar=Calendar(usual=calendar.usual), probes=())
     else:
         plan = replace(plan, calendar=calendar)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from holdfast import engine
 from holdfast.base.events import Events, Note, Progress, ignore
 from holdfast.classes.routing import MovePlan, MoveStep, PackFacts, plan_moves
-from holdfast.errors import DamageError, Interrupted, StoreError, UsageError
+from holdfast.errors import DamageError, StoreError, UsageError
 from holdfast.repository.copies import StepDone, apply_step
 from holdfast.repository.placed import PlacedStore, pack_name
 from holdfast.repository.rounds import read_rounds
 from holdfast.repository.stock import take_stock
-from holdfast.runs.assembly import set_limits
+from holdfast.runs.governed import governed
 from holdfast.runs.pending import drain
 from holdfast.runs.tier_results import CopyRepair, MigrateResult, MoveRow
 
 if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
+    from holdfast.runs.governed import GovernedRun
     from holdfast.runs.options import Cancel, Limits
 
 __all__ = ["copy_problems", "migrate_plan", "placed", "rows_of", "run_migrate", "run_repair_copies", "stock"]
@@ -29,6 +30,7 @@ __all__ = ["copy_problems", "migrate_plan", "placed", "rows_of", "run_migrate", 
 ROUNDS_EVERY = 32
 """Condemned lists are read again after so many packs."""
 HEAL, MISPLACED = 1, 0
+_SAFE = "every pack is whole where it was or where it goes; nothing is lost."
 
 
 def placed(vault: OpenVault) -> PlacedStore:
@@ -69,14 +71,19 @@ def run_migrate(
     began = vault.env.monotonic()
     store = placed(vault)
     store.forget_outages()
-    if not dry_run and plan is None:
-        drain(vault, events=events, stopped=lambda: stop is not None and stop.is_set())
-    with engine.translated():
-        set_limits(vault.limits, limits)
+    if dry_run:
         chosen = migrate_plan(vault, budget_bytes=budget_bytes) if plan is None else plan
         work = _Work(vault, store, chosen, events)
-        if not dry_run:
-            work.run(stop)
+    else:
+        with (
+            engine.translated(),
+            governed(vault, limits, kind="migrate", events=events, stop=stop, safe=_SAFE) as steered,
+        ):
+            if plan is None:
+                drain(vault, events=events, stopped=steered.is_over)
+            chosen = migrate_plan(vault, budget_bytes=budget_bytes) if plan is None else plan
+            work = _Work(vault, store, chosen, events)
+            work.run(steered)
             for alert in store.alerts():
                 events(alert)
     return MigrateResult(
@@ -113,12 +120,12 @@ class _Work:
         self.bytes = self.copies = self.deleted = self.retained = self.failed = self.done = 0
         self._began = vault.env.monotonic()
 
-    def run(self, stop: Cancel | None) -> None:
+    def run(self, steered: GovernedRun | None = None) -> None:
         excluded: frozenset[str] = frozenset()
         moved: list[str] = []
         for at, step in enumerate(self.plan.steps):
-            if stop is not None and stop.is_set():
-                raise Interrupted(safe="every pack is whole where it was or where it goes; nothing is lost.")
+            if steered is not None and steered.is_over():
+                raise steered.why()
             if at % ROUNDS_EVERY == 0:
                 excluded = read_rounds(self.vault.repository.home).excluded()
             if step.pack not in excluded:
@@ -202,7 +209,7 @@ def run_repair_copies(vault: OpenVault, *, dry_run: bool = False, events: Events
         heal = tuple(step for step in plan.steps if step.urgency <= HEAL)
         work = _Work(vault, store, MovePlan(heal, sum(step.size * len(step.copy_to) for step in heal)), events)
         if not dry_run:
-            work.run(None)
+            work.run()
     return CopyRepair(
         dry_run=dry_run,
         packs=len(facts),

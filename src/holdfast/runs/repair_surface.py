@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
+from holdfast.runs.governed import governed
 from holdfast.runs.operations import audited
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ class RepairSurface:
         from holdfast.runs.repair import RepairRequest, run_repair
 
         request = RepairRequest(known_only=known_only, show_paths=show_paths, dry_run=dry_run)
-        return run_repair(self._vault, request, events=events)
+        if dry_run:
+            return run_repair(self._vault, request, events=events)
+        with governed(self._vault, None, kind="repair", events=events, stop=None):
+            return run_repair(self._vault, request, events=events)
 
     @audited("repair")
     def repair_index(self, *, everything: bool = False, dry_run: bool = False, events: Events = ignore) -> RepairResult:

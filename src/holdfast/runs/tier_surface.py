@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
+from holdfast.runs.governed import governed
 from holdfast.runs.operations import audited
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ class TierSurface:
         """
         from holdfast.runs import migrate
 
-        return migrate.run_repair_copies(self._vault, dry_run=dry_run, events=events)
+        if dry_run:
+            return migrate.run_repair_copies(self._vault, dry_run=True, events=events)
+        with governed(self._vault, None, kind="repair", events=events, stop=None):
+            return migrate.run_repair_copies(self._vault, events=events)
 
     @audited("repair")
     def repair_home(self, *, dry_run: bool = False) -> HomeRepaired:

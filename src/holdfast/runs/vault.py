@@ -17,6 +17,7 @@ from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.surface import DrillSurface
+from holdfast.runs.governed import governed
 from holdfast.runs.host_surface import HostSurface
 from holdfast.runs.key_surface import KeySurface
 from holdfast.runs.mount_surface import MountSurface
@@ -382,7 +383,12 @@ class Vault(DrillSurface, HostSurface, KeySurface, MountSurface, RepairSurface, 
         )
         if undo_days < UNDO_DAYS and not dry_run:
             authorise(self._vault, "prune", {"undo_days": undo_days})
-        return run_prune(self._vault, request, events=events)
+        if dry_run:
+            return run_prune(self._vault, request, events=events)
+        with governed(self._vault, None, kind="prune", events=events, stop=None) as steered:
+            done = run_prune(self._vault, request, events=events)
+            steered.tell()
+            return done
 
     @audited("check")
     def check(self, *, show_paths: bool = False, events: Events = ignore) -> CheckReport:

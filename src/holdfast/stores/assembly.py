@@ -77,14 +77,15 @@ def locate(
     url: str,
     *,
     write: Callable[[str, Data], None] | None = None,
+    pass_read: Callable[[int], None] | None = None,
     stores: Mapping[str, StoreSettings] | None = None,
     environ: Mapping[str, str] | None = None,
     limits: Iterable[Limits] = (),
 ) -> Store:
     """Return the bare store of a URL or of `store:NAME`, by the tables of `stores`. `UsageError` for anything else.
 
-    `write` makes the local store's files (see `LocalStore`); `environ` is where secrets and credentials are looked up;
-    `limits` hold for what goes over a network.
+    `write` makes the local store's files, and `pass_read` holds back reading them (see `LocalStore`); `environ` is where
+    secrets and credentials are looked up; `limits` hold for what goes over a network.
     """
     settings = settings_of(url, stores)
     if settings is not None:
@@ -98,7 +99,7 @@ def locate(
         raise UsageError("no vault given", next="name it with --vault DIR or HOLDFAST_VAULT")
     if settings is not None:
         _check_options("file", settings, _ALWAYS)
-    return LocalStore(_folder(url), write=write)
+    return LocalStore(_folder(url), write=write, pass_read=pass_read)
 
 
 def _folder(url: str) -> str:
@@ -181,6 +182,7 @@ def assemble(
     env: Environment,
     *,
     write: Callable[[str, Data], None] | None = None,
+    pass_read: Callable[[int], None] | None = None,
     stores: Mapping[str, StoreSettings] | None = None,
     limits: Iterable[Limits] = (),
     policies: Mapping[str, RetryPolicy] | None = None,
@@ -189,7 +191,7 @@ def assemble(
     """Return the store of a URL or of `store:NAME` in its layers, as its settings say."""
     settings = settings_of(url, stores)
     limits = tuple(limits)
-    store = locate(url, write=write, stores=stores, limits=limits)
+    store = locate(url, write=write, pass_read=pass_read, stores=stores, limits=limits)
     if settings is None:
         return layered(store, env, policies, breaker=breaker)
     usual = {**POLICIES, **(policies or {})}

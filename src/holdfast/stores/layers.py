@@ -248,6 +248,16 @@ class BoundedStore(Wrapper):
             return self.inner.size(name)
 
 
+def spend(take: Callable[[int], float], count: int, env: Environment) -> None:
+    """Wait until so many bytes may pass, a slice at a time: `take` of them now and return 0.0, or return the seconds to wait.
+
+    Signals are heard meanwhile: each pause is short.
+    """
+    for start in range(0, count, SLICE_BYTES):
+        while wait := take(min(SLICE_BYTES, count - start)):
+            env.sleep(min(wait, LOOK_AGAIN_SECONDS))
+
+
 class LimitedStore(Wrapper):
     """Keeps a store that has no rate hook of its own to the limits: waits before each call for what it will move."""
 
@@ -257,19 +267,14 @@ class LimitedStore(Wrapper):
         self._env = env
         self._limits = limits
 
-    def _spend(self, take: Callable[[int], float], count: int) -> None:
-        for start in range(0, count, SLICE_BYTES):
-            while wait := take(min(SLICE_BYTES, count - start)):
-                self._env.sleep(min(wait, LOOK_AGAIN_SECONDS))
-
     def put(self, name: str, data: Data) -> None:
         """Put when it may be written."""
-        self._spend(self._limits.try_write, len(data))
+        spend(self._limits.try_write, len(data), self._env)
         self.inner.put(name, data)
 
     def put_new(self, name: str, data: Data) -> bool:
         """Create when it may be written."""
-        self._spend(self._limits.try_write, len(data))
+        spend(self._limits.try_write, len(data), self._env)
         return self.inner.put_new(name, data)
 
 

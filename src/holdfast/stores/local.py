@@ -35,14 +35,16 @@ Put = Callable[[str, Data], None]
 class LocalStore(Plain):
     """Objects as files below a folder."""
 
-    def __init__(self, root: str, *, write: Put | None = None) -> None:
+    def __init__(self, root: str, *, write: Put | None = None, pass_read: Callable[[int], None] | None = None) -> None:
         """Use the folder `root` (made absolute).
 
         `write(path, data)` makes a new file durably, or raises `OSError`: the assembly gives the engine's, which
-        flushes in small steps and keeps a rate; without it this module's own is used.
+        flushes in small steps and keeps a rate; without it this module's own is used. `pass_read(count)` waits until so
+        many bytes may be read.
         """
         self._root = Path(os.path.abspath(root))
         self._write = write or put_file
+        self._pass_read = pass_read
 
     @property
     def url(self) -> str:
@@ -94,6 +96,8 @@ class LocalStore(Plain):
                     wanted = max(0, size - offset)
                     if length >= 0:
                         wanted = min(wanted, length)
+                    if self._pass_read is not None:
+                        self._pass_read(wanted)
                     return _read_exactly(file.fileno(), offset, wanted)
             except FileNotFoundError:
                 raise self._missing(name) from None

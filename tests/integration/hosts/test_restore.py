@@ -96,9 +96,14 @@ def test_a_disk_that_is_not_fit_is_refused_before_anything_is_written(backed_up)
                 vault.restore_host(disks=given)
         with pytest.raises(errors.HostRefusedError, match="both"):
             vault.restore_host(disks=[str(small)], into=backed_up.root)
+        with disks.attached(used) as device, pytest.raises(errors.HostRefusedError, match="in use"):
+            vault.restore_host(disks=[str(used)], erase=True)
+        loops.run("sh", "-c", f"printf 'label: gpt\\nsize=10M\\n' | sfdisk -q {small}")
+        with disks.attached(small) as device:
+            with pytest.raises(errors.HostRefusedError, match="a partition"):
+                vault.restore_host(disks=[f"{device}p1"], erase=True)
+            loops.run("wipefs", "-a", "-q", "-f", device)
         with disks.attached(used) as device:
-            with pytest.raises(errors.HostRefusedError, match="in use"):
-                vault.restore_host(disks=[str(used)], erase=True)
             (backed_up.root / "busy").mkdir()
             loops.run("mount", device, str(backed_up.root / "busy"))
             try:

@@ -261,6 +261,12 @@ def test_an_inventory_is_read_back_as_it_was_written():
         (encode_inventory(HOST).replace(b'"layers": []', b'"layers": {}'), "TypeError"),
         (encode_inventory(HOST).replace(b'"kernels": []', b'"kernels": [1]'), "TypeError"),
         (b" " * (33 << 20), "larger than any"),
+        (encode_inventory(replace(HOST, root="/../../etc")), "ValueError"),
+        (encode_inventory(replace(HOST, root="etc")), "ValueError"),
+        (encode_inventory(replace(HOST, file_systems=(replace(ROOT, mount="/a/../../b"),))), "ValueError"),
+        (encode_inventory(replace(HOST, file_systems=(replace(ROOT, label="--help"),))), "ValueError"),
+        (encode_inventory(replace(HOST, file_systems=(replace(ROOT, disk="elsewhere"),))), "ValueError"),
+        (encode_inventory(replace(HOST, disks=(replace(DISK, name="../sda"),), file_systems=())), "ValueError"),
     ],
 )  # fmt: skip
 def test_a_damaged_inventory_is_refused(data, why):

@@ -349,8 +349,8 @@ fn parity(members: &[(u8, &FinishedPack)], row: u8) -> Vec<u8> {
         object.extend([*slot, 0, 0, 0]);
         object.extend((pack.bytes.len() as u32).to_le_bytes());
         object.extend(pack.name.0);
-        let mut products = vec![Vec::new(); 2];
-        code.products(usize::from(*slot), &pack.bytes, &mut products)
+        let mut products = vec![vec![0; pack.bytes.len()]; 2];
+        code.add_products(usize::from(*slot), &pack.bytes, &mut products)
             .unwrap();
         add(&mut bytes, &products[usize::from(row)]);
     }

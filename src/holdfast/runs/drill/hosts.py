@@ -9,7 +9,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DrillRefusedError, HostRefusedError
+from holdfast.errors import DrillRefusedError, DrillSpaceError, HostRefusedError
 from holdfast.runs.hosts import read_inventory
 from holdfast.runs.restore import RestoreRequest, run_restore
 from holdfast.services.hosts.disks import DiskWork, found_on_machine
@@ -85,8 +85,13 @@ class HostDrill:
         targets = {}
         for number, disk in enumerate(inventory.disks):
             path = os.path.join(self._folder.path, f"disk-{number}.img")
-            with open(path, "xb") as file:
-                file.truncate(disk.bytes)
+            try:
+                with open(path, "xb") as file:
+                    file.truncate(disk.bytes)
+            except OSError:
+                raise DrillSpaceError(
+                    f"the place for drills holds no file as large as the host's disk {disk.name}, {disk.bytes} bytes"
+                ) from None
             targets[disk.name] = self._work.look(path, sector_bytes=disk.sector_bytes)
         try:
             layout = plan_layout(inventory, targets, architecture=os.uname().machine)

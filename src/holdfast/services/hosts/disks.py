@@ -111,6 +111,8 @@ class DiskWork:
         except OSError:
             raise HostRefusedError("a disk that was named is not there") from None
         if stat.S_ISBLK(status.st_mode):
+            if os.path.exists(f"/sys/dev/block/{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}/partition"):
+                raise HostRefusedError("a disk that was named is a partition, not a whole disk")
             return self._target(path, real, _sector_bytes(status.st_rdev), image=False)
         if not stat.S_ISREG(status.st_mode):
             raise HostRefusedError("a disk that was named is neither a block device nor a file")

@@ -7,6 +7,8 @@ snapshot like every other file. Version 1 is JSON: an object with the fields of 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
@@ -32,6 +34,7 @@ INVENTORY_PATH = ".holdfast-host/inventory.json"
 """Where it lies in a snapshot."""
 BYTES_MAX = 32 << 20
 ITEMS_MAX = 200_000
+_NAME = re.compile(r"[A-Za-z0-9!._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +149,23 @@ def decode_inventory(data: bytes) -> Inventory:
     try:
         for name, cls in _PARTS.items():
             row[name] = tuple(_made(cls, each) for each in _listed(row[name]))
-        return _made(Inventory, row)
+        return _sane(_made(Inventory, row))
     except (KeyError, TypeError, ValueError) as error:
         raise HostInventoryError(f"the inventory of the host is damaged: {type(error).__name__}") from None
+
+
+def _sane(found: Inventory) -> Inventory:
+    """Refuse what would lead out of the restored root, or name what is no device: whoever wrote it, it is acted upon as root."""
+    places = (found.root, *(each.mount for each in found.file_systems if each.mount))
+    names = (*(disk.name for disk in found.disks), *(each.disk for each in found.file_systems if each.disk))
+    known = {disk.name for disk in found.disks}
+    straight = all(place.startswith("/") and os.path.normpath(place) == place and "\0" not in place for place in places)
+    words = (text for each in found.file_systems for text in (each.uuid, each.label, each.kind))
+    if not straight or not known.issuperset(names) or any(word.startswith("-") or "\0" in word for word in words):
+        raise ValueError
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise ValueError
+    return found
 
 
 def _listed(value: object) -> list[Any]:
