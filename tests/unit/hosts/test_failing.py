@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import ExitStack
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from holdfast.base.environment import ManualClock
 from holdfast.cli import host as cli
-from holdfast.errors import DrillProgramError, DrillSpaceError, HostError, HostProgramError, HostRefusedError
+from holdfast.errors import (
+    DrillProgramError,
+    DrillRefusedError,
+    DrillSpaceError,
+    HostError,
+    HostProgramError,
+    HostRefusedError,
+)
 from holdfast.runs.drill.hosts import HostDrill
 from holdfast.runs.host_results import HostPhase, HostPlan, HostRestore
 from holdfast.services.applications.ground import ApplicationFailed
@@ -84,21 +94,33 @@ def test_an_image_that_cannot_be_written_is_refused(monkeypatch):
 
 
 def test_without_a_namespace_nothing_is_begun(monkeypatch):
-    monkeypatch.setattr(private.ctypes, "CDLL", lambda *_a, **_k: SimpleNamespace(unshare=lambda _flags: -1))
+    monkeypatch.setattr("ctypes.CDLL", lambda *_a, **_k: SimpleNamespace(unshare=lambda _flags: -1))
     with pytest.raises(HostError, match="no mounts of its own"):
         private.in_private_mounts(lambda: pytest.fail("it was begun"))
 
 
 def test_a_drill_that_has_no_room_for_a_disk_says_so(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    vault = SimpleNamespace(env=ENV)
-    drill = HostDrill(vault, SimpleNamespace(path="/nowhere-at-all"), None)
+    said: list[Outcome] = []
     with pytest.raises(DrillSpaceError, match="disk a, 5 bytes"):
-        drill._layout(Inventory("/", "x86_64", disks=(Disk("a", 5),)), [].append)
+        drilled()._layout(Inventory("/", "x86_64", disks=(Disk("a", 5),)), said.append)
+    assert said == []
 
 
-def ground(answers) -> SimpleNamespace:
+def test_who_may_not_mount_drills_no_host(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(DrillRefusedError, match="by root only"):
+        drilled()
+
+
+def ground(answers: object) -> Any:
     return SimpleNamespace(restored="/nowhere-at-all", file_systems=frozenset(), run_program=answers)
+
+
+def drilled() -> HostDrill:
+    vault: Any = SimpleNamespace(env=ENV)
+    folder: Any = SimpleNamespace(path="/nowhere-at-all")
+    return HostDrill(vault, folder, ExitStack())
 
 
 def asked(ran: Ran | Exception, check: Check):
@@ -130,6 +152,9 @@ def test_a_host_without_an_inventory_does_not_start(monkeypatch):
         host.start()
     host.stop()
     assert list(host.verify()) == []
+    monkeypatch.setattr("builtins.open", lambda *_a: io.BytesIO(b"{"))
+    with pytest.raises(ApplicationFailed, match="damaged"):
+        host.start()
 
 
 def test_everything_that_is_wrong_with_a_root_is_an_outcome():
