@@ -25,6 +25,7 @@ from holdfast.reliability.audit.kinds import kind_of
 from holdfast.reliability.audit.record import Fact, digest_of, this_actor
 from holdfast.repository import names
 from holdfast.repository.objects import parse_control
+from holdfast.repository.opening import header_bytes
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
@@ -180,7 +181,7 @@ def denials_noted(url: PathLike, env: Environment | None) -> Iterator[None]:
 
 def _note_denial(url: str, env: Environment, error: AccessError) -> None:
     """Append the denial to the log of the vault whose header lies there. Nothing is begun for a vault not seen before."""
-    header = parse_control(locate(url).get(names.VAULT), names.VAULT, "").body
+    header = parse_control(header_bytes(locate(url)), names.VAULT, "").body
     vault = str(header["vault"])
     folder = state_root() / vault / FOLDER
     if not _ID.fullmatch(vault) or not folder.exists():

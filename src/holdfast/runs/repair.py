@@ -17,12 +17,14 @@ from holdfast.errors import DamageError, HoldfastError
 from holdfast.repository import names, rebuild
 from holdfast.repository.check import scrub
 from holdfast.repository.engine_port import parity_engine
+from holdfast.repository.leftovers import clear, plan_leftovers
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.parity.frame import parity_name
 from holdfast.repository.parity.plan import ParityPlan, beyond_parity
 from holdfast.repository.parity.work import Healed, apply_plan, heal, mirrored, patch_group
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rounds import read_damaged, read_rounds, unreadable_lists, write_damaged
+from holdfast.repository.twin_repair import mend_twins
 from holdfast.repository.upkeep import keep_decisions
 from holdfast.runs.catalog import run_update
 from holdfast.runs.check import KNOWN, run_check
@@ -246,7 +248,11 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
     progress, seconds = _progress(vault, events)
     with engine.translated():
         found = run_check(vault) if request.dry_run else None
+        opening = mend_twins(vault.repository, dry_run=request.dry_run)
         kept = keep_decisions(vault.repository, dry_run=request.dry_run)
+        left = plan_leftovers(vault.repository.home)
+        if not request.dry_run:
+            clear(vault.repository, left)
         plan = plan_repair(vault, request, progress)
         work = _Repair(vault, plan, shelf_of(vault))
         if request.dry_run:
@@ -273,6 +279,9 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
         lost=lost,
         decisions=kept.put_back + kept.kept,
         decisions_lost=kept.put_back,
+        opening_lost=opening.lost,
+        opening_kept=len(opening.kept),
+        leftovers=left.count,
         parity_groups=groups,
         parity_damaged=len(plan.broken),
         unprotected=unprotected,

@@ -316,6 +316,12 @@ class RepairReport:
     """Decisions of snapshots that were lost and are back from their copies, and copies that were made anew."""
     decisions_lost: int = 0
     """Those of them that were lost."""
+    opening_lost: int = 0
+    """Objects that open the vault (header, key slots, keyrings, certificates, grants) that were lost or damaged, and are mended."""
+    opening_kept: int = 0
+    """Objects of these kinds of which a second form was missing or damaged, and was made."""
+    leftovers: int = 0
+    """Damaged objects of runs that have ended, cleared away."""
     parity_groups: int = 0
     """Parity groups made, or to be made."""
     parity_damaged: int = 0
@@ -342,7 +348,8 @@ class RepairReport:
         """0 all is whole; 4 something is damaged: after a dry run also what a repair would bring back."""
         left = [pack for pack in self.packs if not pack.done]
         lost_copies = self.copies is not None and self.copies.exit_code != 0
-        to_mend = self.dry_run and (self.index.runs_dropped or self.decisions_lost or self.parity_damaged)
+        small = self.decisions_lost + self.opening_lost + self.leftovers
+        to_mend = self.dry_run and (self.index.runs_dropped or small or self.parity_damaged)
         return 4 if left or self.lost or self.problems or lost_copies or self.index.packs_damaged or to_mend else 0
 
 

@@ -306,7 +306,7 @@ def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     repository = vault.repository
     if not repository.may(VOUCH):
         return ""
-    if repository.store.size(names.VAULT) is None:
+    if all(repository.store.size(name) is None for name in (names.VAULT, names.twin(names.VAULT))):
         raise StoreUnreachableError(
             "the vault is not at its place any more, so what was found missing says nothing about its packs",
             safe="nothing was changed; no pack was listed as damaged.",
