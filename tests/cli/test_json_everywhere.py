@@ -91,9 +91,9 @@ LISTINGS = (
 )  # fmt: skip
 """Those that have nothing to list here."""
 FAIL = frozenset({
-    "mount", "host inventory", "host restore", "findings release", "migrate", "courier receipt", "connectors check", "recover", "wal get", "wal push", "wal receive",
-    "wal store", "key add-service", "key revoke", "key revoke-writer", "key rotate writer", "key destroyed", "schedule now",
-    "alerts receive", "approval sign", "audit send", "explain none", "demo",
+    "mount", "host inventory", "host restore", "findings release", "migrate", "courier receipt", "connectors check", "recover",
+    "wal get", "wal push", "wal receive", "wal store", "key add-service", "key revoke", "key revoke-writer", "key rotate writer",
+    "key destroyed", "schedule now", "alerts receive", "approval sign", "audit send", "explain none", "demo",
 })  # fmt: skip
 """What says an error here, as the thing that it is about is not there; all others answer."""
 REFUSED = (("status", "--check"), ("status", "--metrics"))
