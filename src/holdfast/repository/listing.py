@@ -230,7 +230,9 @@ def read_part(repository: Repository, info: SnapshotInfo, class_id: int) -> Seal
     if entry is None:
         raise ObjectMissingError(f"snapshot {info.id} has no part of data class {class_id}")
     known = repository.generation(class_id, entry.generation)
-    if known is None or known.private is None:
+    if known is None:
+        raise repository.lacks(class_id, entry.generation)
+    if known.private is None:
         raise NotPermittedError(f"the key that reads data class {entry.class_name} is not at hand")
     name = f"part/{info.id}/{class_id}"
     sealed = repository.home.read_sealed(name)

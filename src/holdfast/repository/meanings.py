@@ -40,7 +40,9 @@ MEANINGS: dict[str, Meaning] = {
     "vault": Meaning("the vault's header: without it and its twin the vault does not open", ALL, _OPENS),
     "key": Meaning("the key that this slot is for opens nothing", f"{ALL}; other keys open the vault", _OPENS),
     "keyring": Meaning(
-        "the keyring of this number counts for nobody: what was changed with it is not known", READS, _OPENS
+        "the keyring of this number counts for nobody: what was changed with it is not known; without the newest no key is changed",
+        "nothing is gone: what is sealed under the keys of older keyrings restores, what is under newer ones when it is back",
+        _OPENS,
     ),
     "writer": Meaning(
         "this word of root on a holder of a credential counts for nobody: an older one speaks, or his snapshots are not shown",

@@ -175,11 +175,14 @@ def granted(repository: Repository, keyring: Keyring, entry: WriterEntry) -> boo
     return [c.encode() for c in left] == holder_classes(keyring, entry)
 
 
-def change_keyring(repository: Repository, change: Callable[[Keyring], Keyring]) -> Keyring:
-    """Put a changed keyring. Changes that race each build on the one before. `KeyRotationError`, `NotPermittedError`."""
+def change_keyring(repository: Repository, change: Callable[[Keyring], Keyring], *, given_up: bool = False) -> Keyring:
+    """Put a changed keyring. Changes that race each build on the one before.
+
+    `given_up`: although a newer one is lost. `KeyRotationError`, `KeyringLostError`, `NotPermittedError`.
+    """
     home = repository.home
     for _ in range(KEYRING_TRIES_MAX):
-        repository.require_newest()
+        repository.require_newest(given_up=given_up)
         current = read_keyring(home, repository.root_key)
         number = home.next_number("keyring", repository.root)
         keyring = replace(change(current), number=number)

@@ -10,6 +10,7 @@ from holdfast.errors import NotPermittedError, StoreError, UsageError
 from holdfast.repository import floors, rotation, shares, shred, writers
 from holdfast.repository.credentials import KeyFile, Passphrase
 from holdfast.repository.enrolment import create_enrolment, encode_enrolment, expire
+from holdfast.repository.generations import named
 from holdfast.repository.home_copy import withdrawn_keys
 from holdfast.repository.key_services import key_service
 from holdfast.repository.listing import envelope_infos, with_main_part
@@ -171,13 +172,17 @@ def rotate_root(
     return RootRotated(done.epoch, done.resealed, done.dropped, plan.unlisted, plan.finish)
 
 
-def rotate_classes(vault: OpenVault, classes: Sequence[int], *, dry_run: bool = False) -> ClassRotation:
+def rotate_classes(
+    vault: OpenVault, classes: Sequence[int], *, again: bool = False, dry_run: bool = False
+) -> ClassRotation:
     """Make new generations of data classes; new content is sealed under them."""
     repository = vault.repository
-    plan = rotation.plan_renewal(repository, classes)
+    plan = rotation.plan_renewal(repository, classes, again=again)
     if dry_run:
+        repository.require_newest(given_up=again)
+        taken = named(repository.home)
         names = tuple(
-            _generation_name(vault, c, known.generation + 1)
+            _generation_name(vault, c, max(known.generation, taken.get(c, 0)) + 1)
             for c in plan.classes
             if (known := repository.generation(c)) is not None
         )
