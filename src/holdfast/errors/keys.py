@@ -84,8 +84,8 @@ class KeyringLostError(NotPermittedError):
     )
     safe = "every snapshot acknowledged before is as it was."
     next = (
-        "put the objects under `keyring/` back from a copy of the home (`holdfast repair home`) or of the store; only if there is none,"
-        " `holdfast key rotate class CLASS --again` makes new keys, and what was sealed under the lost ones is given up."
+        "put the objects under `keyring/` back from a copy of the home (`holdfast repair home`) or of the store; only if there is"
+        " none, `holdfast key rotate class CLASS --again` makes new keys, and what was sealed under the lost ones is given up."
     )
 
 

@@ -169,7 +169,7 @@ class Keyring:
         return any((c.id, c.generation - 1) not in listed for c in self.classes if c.generation)
 
     def with_lost(self, others: Iterable[ClassGeneration]) -> Self:
-        """Return it with generations that another keyring holds and it does not; what it says of one counts: that it is erased, too."""
+        """Return it with generations that another keyring holds and it does not; what it says of one, erased or not, counts."""
         listed = {(c.id, c.generation) for c in self.classes}
         found = tuple(c for c in others if (c.id, c.generation) not in listed and not c.erased)
         return replace(self, classes=tuple(sorted((*self.classes, *found), key=lambda c: (c.id, c.generation))))

@@ -15,7 +15,7 @@ from holdfast.repository.decisions import Verdict, is_forgotten, outcome, owner_
 from holdfast.repository.holds import HoldState, read_holds
 from holdfast.repository.home import Home
 from holdfast.repository.hpke import part_info
-from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, unb64, unseal
+from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, parse_control, unb64, unseal
 from holdfast.repository.roles import PRUNE, WRITE, may
 from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo
 
@@ -134,6 +134,23 @@ def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombston
     return Problem(
         snapshot, f"snapshot {snapshot} was committed; its envelope is {'missing' if missing else 'damaged'}"
     )
+
+
+def claimed_source(home: Home, snapshot: str) -> str:
+    """Return the source that an envelope names which is whole and whose signature nobody can check; empty if there is none such.
+
+    Only where root enrolled its signer, and by which key that host joined cannot be read: nothing else is taken for a claim.
+    """
+    name = f"snapshot/{snapshot}"
+    try:
+        control = parse_control(home.store.get(name), name, home.vault)
+        certificate = home.certificate(control.signer)
+        unknown = (
+            certificate is not None and certificate.joining and home.store.size(f"joined/{control.signer}") is not None
+        )
+        return EnvelopeBody.decode(control.body).source if unknown else ""
+    except DamageError:
+        return ""
 
 
 def read_admissions(home: Home) -> dict[str, AdmissionBody]:

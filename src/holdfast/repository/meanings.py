@@ -74,7 +74,7 @@ MEANINGS: dict[str, Meaning] = {
     "joined": Meaning(
         "the host that joined with this enrolment is not known by its key: it can store nothing, its snapshots are not shown",
         "nothing that it stored is gone",
-        f"{COPY}; else withdraw the enrolment (`holdfast key revoke`) and enrol the host anew",
+        f"{_OPENS}; else withdraw the enrolment (`holdfast key revoke`) and enrol the host anew",
     ),
     "rehearsal": Meaning(
         "one rehearsal of a recovery kit is not on record", ALL, "rehearse it: `holdfast key rehearse`"

@@ -301,7 +301,7 @@ class Repository:
         return found
 
     def lacks(self, class_id: int, generation: int | None = None) -> NotPermittedError:
-        """Return the error for keys of a class that are not at hand: with the root key at hand they are lost, or no keyring had them."""
+        """Return the error for keys of a class that are not at hand: with the root key at hand they are lost."""
         if self.keyring is not None and class_id in self.classes:
             return KeyringLostError(
                 f"the keys of generation {generation} of data class {self.classes[class_id]} are in no keyring that can be read"

@@ -70,7 +70,8 @@ class _Plan:
         except (
             KeyRotationError,
             KeyringLostError,
-        ):  # somebody else is at the keys, or newer ones are lost: nothing is sealed to anybody beside him
+        ):
+            # Somebody else is at the keys, or newer ones are lost: nothing is sealed to anybody beside him.
             self.holders, self.entries = {}, {}
         self.superseded: dict[str, int] = {}
         """Of each row of numbers the highest that counts: what is below is needed by nobody."""

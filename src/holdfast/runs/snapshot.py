@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
+from holdfast.repository.listing import claimed_source
 from holdfast.repository.salvage import salvaged
-from holdfast.repository.snapshots import select
+from holdfast.repository.snapshots import of_source, select, source_in
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import set_limits
 from holdfast.runs.operations import audited, browsed
@@ -172,7 +173,7 @@ def selected(vault: OpenVault, selector: str) -> SnapshotInfo:
     """Return the snapshot that a selector means; see `Vault.snapshot`."""
     found, damaged = vault.listing()
     if not is_id(selector):
-        refuse_to_guess(damaged)
+        refuse_to_guess(_may_be_meant(vault, found, damaged, source_in(selector)))
         return select(found, selector)
     lost = [each for each in damaged if each.startswith(selector)]
     if len(lost) == 1 and not any(info.id.startswith(selector) for info in found):
@@ -181,6 +182,17 @@ def selected(vault: OpenVault, selector: str) -> SnapshotInfo:
             return info
     refuse_to_guess(lost)
     return select(found, selector)
+
+
+def _may_be_meant(
+    vault: OpenVault, found: Sequence[SnapshotInfo], damaged: Sequence[str], source: str
+) -> tuple[str, ...]:
+    """Return the snapshots that cannot be read and may be of a source: those that say that they are of another are not."""
+    wanted = {info.source for info in of_source(found, source)} if source else set()
+    if not wanted:
+        return tuple(damaged)
+    said = {each: claimed_source(vault.repository.home, each) for each in damaged}
+    return tuple(each for each in damaged if not said[each] or said[each] in wanted)
 
 
 def is_id(selector: str) -> bool:

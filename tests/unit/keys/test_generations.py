@@ -86,7 +86,7 @@ def test_what_this_host_opened_before_is_asked_for(
     lose_newest(store)
     opened = Repository.open(store, key, env)
     opened.keyring_seen = 1
-    with pytest.raises(KeyringLostError, match="has opened keyring 1 .* that can be read is 0"):
+    with pytest.raises(KeyringLostError, match=r"has opened keyring 1 .* that can be read is 0"):
         writers.enrol(opened, "another")
     writers.change_keyring(opened, lambda ring: ring, given_up=True)
     writers.enrol(opened, "another")

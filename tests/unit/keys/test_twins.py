@@ -23,6 +23,7 @@ from holdfast.repository import names, rotation, shred, writers
 from holdfast.repository.bodies import VaultHeader
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, Passphrase
+from holdfast.repository.enrolment import create_enrolment, join
 from holdfast.repository.home_copy import copy_home, plan_repair, withdrawn_keys
 from holdfast.repository.objects import encode_control, parse_control, seal
 from holdfast.repository.opening import open_home
@@ -65,6 +66,7 @@ def test_every_object_that_opens_the_vault_has_a_twin_of_the_same_bytes(
 ) -> None:
     writers.enrol(repository, "ward", [1])
     repository.add_slot(KeyFile.new(repository.env))
+    join(store, create_enrolment(repository, "host"), repository.env, keep=lambda made: made)
     assert {name.split("/")[1] for name in of_kind(store, "twin")} == set(names.TWINNED)
     for kind in names.TWINNED:
         assert of_kind(store, kind)
@@ -78,7 +80,7 @@ def test_every_object_that_opens_the_vault_has_a_twin_of_the_same_bytes(
 def test_a_twin_serves_and_repair_puts_the_object_back(
     repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, tmp_path: Path, kind: str, harm
 ) -> None:
-    credential = writers.enrol(repository, "ward", [1])
+    credential = join(store, create_enrolment(repository, "ward", [1]), env, keep=lambda made: made)
     host = FakeHost(Repository.open(store, credential, env), tmp_path / "cache", "ab" * 16)
     snapshot = host.backup({"a": 1})
     before = dict(store.objects)
