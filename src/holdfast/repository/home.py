@@ -145,6 +145,10 @@ class Home:
         self._root = Ed25519PublicKey.from_public_bytes(root_public)
         self._certificates: dict[str, WriterCertificate] = {}
 
+    def on(self, store: Store) -> Home:
+        """Return the same vault's objects as another store has them."""
+        return Home(store, self.vault_id, self.root_public, self.env)
+
     @property
     def vault(self) -> str:
         """The vault's id in hex."""

@@ -254,7 +254,7 @@ def _left_on_copy(vault: OpenVault) -> tuple[str, ...]:
         return ()
     copy_after(vault, vault.trail.hear)
     try:
-        left = withdrawn_keys(vault.store, copy)
+        left = withdrawn_keys(vault.repository.home, copy)
     except StoreError:
         left = ("unknown",)
     return ("the copy of the vault's home",) if left else ()

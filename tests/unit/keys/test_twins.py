@@ -487,7 +487,7 @@ def test_the_copy_of_the_home_gives_back_no_twin_of_what_is_whole(
     repository: Repository, store: MemoryStore, env: Environment
 ) -> None:
     copy = MemoryStore()
-    copy_home(store, copy)
+    copy_home(repository.home, copy)
     assert "twin/vault" not in copy.objects, "nobody takes a copy for a vault"
     slot = of_kind(store, "key")[0]
     for each in (f"twin/{slot}", "twin/keyring/00000000"):
@@ -499,4 +499,4 @@ def test_the_copy_of_the_home_gives_back_no_twin_of_what_is_whole(
     repository.add_slot(KeyFile.new(env))
     del store.objects[slot]
     store.objects[f"twin/{slot}"] = copy.objects[slot]
-    assert withdrawn_keys(store, copy) == ()
+    assert withdrawn_keys(repository.home, copy) == ()
