@@ -97,12 +97,11 @@ def _joined_as(home: Home, begun: RoleCredential) -> bool:
 
 def _certificate(home: Home, credential: RoleCredential, env: Environment) -> WriterCertificate:
     """Return the certificate as root stated it. `EnrolmentError` if it lets nobody join."""
-    newest = home.newest(f"writer/{credential.id}", WriterCertificate)
-    if newest is None:
+    found = home.certified(credential.id)
+    if found is None:
         raise WrongKeyError(
             "the vault knows nothing of this enrolment", next="check that file and vault belong together."
         )
-    found = newest[1]
     if found.revoked:
         raise EnrolmentError("the enrolment was withdrawn")
     if not found.joining:

@@ -23,7 +23,7 @@ from holdfast.repository.keyring import KEY_BYTES, ClassGeneration, Keyring, Wri
 from holdfast.repository.opening import is_of_other_key, read_keyring
 from holdfast.repository.roles import WRITER
 from holdfast.repository.twins import keep_all
-from holdfast.repository.wraps import REVOKED, SLOT, Wrap, WrapBody, read_wraps, write_wrap
+from holdfast.repository.wraps import REVOKED, SLOT, Wrap, newest_word, read_wraps, write_wrap
 from holdfast.repository.writers import (
     change_keyring,
     demand_newest,
@@ -276,12 +276,11 @@ def _tell_ledger(repository: Repository, keyring: Keyring, entry: WriterEntry) -
     """Say, before it is so, which private halves a credential leads to."""
     home = repository.home
     private = private_generations(keyring, entry)
-    listed = home.newest(f"wrap/{entry.id}", WrapBody) if private else None
-    if listed is not None:
-        body = listed[1]
+    word, unread = newest_word(home, entry.id) if private else (None, False)
+    if word is not None and not unread:
         # What it once had it may have kept.
-        merged = tuple(dict.fromkeys((*body.private, *private)))
-        write_wrap(home, repository.root, entry.id, replace(body, private=merged))
+        merged = tuple(dict.fromkeys((*word.body.private, *private)))
+        write_wrap(home, repository.root, entry.id, replace(word.body, private=merged))
 
 
 def finish_renewal(repository: Repository, keyring: Keyring) -> int:

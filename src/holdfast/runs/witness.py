@@ -13,7 +13,7 @@ The note is local state: lost with it, and made anew by the next run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
 
-__all__ = ["Seen", "accept_older", "begin", "committed", "keyring_seen", "keys_changed", "older", "refuse_older"]
+__all__ = [
+    "Seen",
+    "accept_older",
+    "begin",
+    "cleared",
+    "committed",
+    "keyring_seen",
+    "keys_changed",
+    "older",
+    "refuse_older",
+]
 
 FOLDER, FILE = "seen", "seen.json"
 IDS = ("decision", "forgotten")
@@ -183,6 +193,17 @@ def committed(vault: OpenVault, snapshot: str) -> None:
         _note(vault, Seen({**known.ids, "decision": decisions}, known.numbers))
     except HoldfastError:
         return
+
+
+def cleared(vault: OpenVault, gone: Sequence[str]) -> None:
+    """After root cleared objects away by name: what this host had seen of them counts for nothing seen."""
+    known, home = _known(vault), vault.repository.home
+    numbers = {
+        kind: max(home.numbers(kind), default=-1) if f"{kind}/{number:08d}" in gone else number
+        for kind, number in known.numbers.items()
+    }
+    if numbers != known.numbers:
+        _note(vault, Seen(known.ids, numbers))
 
 
 def accept_older(vault: OpenVault) -> int:

@@ -7,7 +7,7 @@ from holdfast.repository import rotation, writers
 from holdfast.repository.credentials import KeyFile
 from holdfast.repository.home_copy import apply_repair, copy_home, heal_essentials, plan_repair, withdrawn_keys
 from holdfast.repository.repository import Repository
-from holdfast.repository.wraps import Wrap, read_wraps
+from holdfast.repository.wraps import SLOT, Wrap, read_wraps
 from holdfast.stores.memory import MemoryStore
 
 
@@ -78,4 +78,4 @@ def test_the_copy_gives_back_a_slot_and_a_grant_that_the_home_lost(
 
 
 def _opens(repository: Repository, wrap: Wrap, secret: KeyFile) -> bool:
-    return rotation.wrap_of(repository, [wrap], secret) is not None
+    return wrap.body.form == SLOT and rotation.wrap_of(repository, [wrap], secret) is not None
