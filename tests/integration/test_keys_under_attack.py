@@ -86,3 +86,30 @@ def test_a_backup_under_keys_that_are_not_the_newest_says_so(place: Path) -> Non
         assert vault.rotate_classes(["phi"], again=True).generations[0].startswith("phi/")
         vault.backup([place / "in"], events=heard.append)
         assert "keyring-behind" not in alerts()
+
+
+def rot(*paths: Path) -> None:
+    for path in paths:
+        path.chmod(0o600)
+        path.write_bytes(JUNK)
+
+
+def test_a_credential_whose_certificate_is_lost_is_no_medium(place: Path) -> None:
+    with holdfast.Vault.open(place / "vault", key_file=place / "key") as vault:
+        vault.enroll_writer("ward")
+        entry = next(row for row in vault.key_ledger() if row.label == "ward")
+        rot(*(place / "vault" / kind / entry.id / "00000000" for kind in ("writer", "twin/writer")))
+        with pytest.raises(DamageError, match="certificate of this credential is damaged") as caught:
+            vault.revoke_key("ward")
+        assert f"writer/{entry.id}/" in caught.value.next
+
+
+def test_a_whole_id_is_not_told_to_be_a_whole_id(place: Path) -> None:
+    with holdfast.Vault.open(place / "vault", key_file=place / "key") as vault:
+        made = vault.backup([place / "in"]).snapshot
+        assert made is not None
+        decision = next((place / "vault/decision" / made.id).iterdir())
+        rot(decision, place / "vault/committed" / made.id, place / "vault/snapshot" / made.id)
+        with pytest.raises(DamageError, match="neither its envelope nor what says") as caught:
+            vault.snapshot(made.id)
+        assert "by its id" not in caught.value.next

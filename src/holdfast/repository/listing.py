@@ -13,7 +13,7 @@ from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass
 from holdfast.repository.decisions import Verdict, is_forgotten, outcome, owner_of
 from holdfast.repository.holds import HoldState, read_holds
-from holdfast.repository.home import Home
+from holdfast.repository.home import UNKNOWN_SIGNER, Home
 from holdfast.repository.hpke import part_info
 from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, parse_control, unb64, unseal
 from holdfast.repository.roles import PRUNE, WRITE, may
@@ -55,6 +55,8 @@ class Problem:
 
     id: str
     text: str
+    by_signer: bool = False
+    """Its envelope may be whole: whose signature it bears is not known now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,11 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
         read, body = home.read(f"snapshot/{snapshot}", EnvelopeBody)
     except DamageError as error:
         return _read_without_envelope(
-            home, snapshot, missing=isinstance(error, ObjectMissingError), tombstone=tombstone
+            home,
+            snapshot,
+            missing=isinstance(error, ObjectMissingError),
+            tombstone=tombstone,
+            unproved=error.what.endswith(UNKNOWN_SIGNER),
         )
     result = outcome(home, snapshot, read.signer)
     if result.verdict in {Verdict.OPEN, Verdict.REVOKED}:
@@ -124,13 +130,17 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
     return Committed(snapshot, read.sha, read.signer, body, by_copy=result.by_copy), note
 
 
-def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombstone: bool) -> Problem | None:
+def _read_without_envelope(
+    home: Home, snapshot: str, *, missing: bool, tombstone: bool, unproved: bool
+) -> Problem | None:
     result = outcome(home, snapshot, owner_of(home, snapshot))
     if result.verdict in {Verdict.OPEN, Verdict.REVOKED} or (missing and tombstone):
         return None
     if result.verdict is Verdict.UNREADABLE and missing and home.store.size(f"session/{snapshot}") is not None:
         # An envelope is put before its decision: this session is still running and somebody squats on its slots.
         return None
+    if unproved:
+        return Problem(snapshot, f"snapshot {snapshot} was committed; its signer is not known now", by_signer=True)
     return Problem(
         snapshot, f"snapshot {snapshot} was committed; its envelope is {'missing' if missing else 'damaged'}"
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from holdfast.repository import names
 
-__all__ = ["MEANINGS", "Meaning", "meaning_of"]
+__all__ = ["MEANINGS", "SIGNER", "Meaning", "meaning_of"]
 
 REPAIR = "`holdfast repair`"
 PRUNE = "`holdfast prune`"
@@ -100,9 +100,13 @@ MEANINGS: dict[str, Meaning] = {
     "decision": Meaning(
         "whether a run's snapshot exists: without its copy it counts as committed, and nothing is pruned by it",
         "the snapshot restores",
-        f"{REPAIR} puts it back from its copy; of a forgotten snapshot it says again that it is gone",
+        f"{REPAIR} puts it back from its copy, if that is whole; else {COPY}. Of a forgotten snapshot it says again that it is gone",
     ),
-    "committed": Meaning("the second form of a decision", "the decision itself counts", REPAIR),
+    "committed": Meaning(
+        "the second form of a decision",
+        "the decision itself counts; if that is damaged, too, the snapshot counts as committed as long as its envelope can be read",
+        f"{REPAIR} makes it anew from a decision that is whole; if both are damaged, {COPY}",
+    ),
     "snapshot": Meaning(
         "a snapshot's envelope: its time and source are not known, and nothing is pruned",
         "its content is restored by its id, as far as its parts can be read; every other snapshot is as it was",
@@ -147,6 +151,14 @@ MEANINGS: dict[str, Meaning] = {
     "parity": Meaning("what lost packs would come back from", ALL, f"{REPAIR} makes it anew"),
 }
 """By kind: the first component of a name."""
+
+
+SIGNER = Meaning(
+    "nobody knows his key now, so that nothing which he signed can be proved: what he stored is not shown",
+    "nothing that he stored is gone; forget none of it while this stands",
+    f"{REPAIR} where his certificate, or by which key his host joined, has a whole twin; else {COPY}",
+)
+"""What it means that somebody's signatures cannot be checked, because what root said of him is damaged."""
 
 
 def meaning_of(name: str) -> Meaning:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from holdfast.errors import NotPermittedError, StoreError, UsageError
+from holdfast.errors import DamageError, NotPermittedError, StoreError, UsageError
 from holdfast.repository import floors, rotation, shares, shred, writers
 from holdfast.repository.credentials import KeyFile, Passphrase
 from holdfast.repository.enrolment import create_enrolment, encode_enrolment, expire
@@ -17,7 +17,7 @@ from holdfast.repository.listing import envelope_infos, with_main_part
 from holdfast.repository.objects import canonical
 from holdfast.repository.rehearsals import put_rehearsal
 from holdfast.repository.roles import READS_CONTENT, ROOT_ROLE
-from holdfast.repository.wraps import LIVE, MEDIUM, SLOT, Wrap, find_wrap, read_wraps
+from holdfast.repository.wraps import CREDENTIAL, LIVE, MEDIUM, SLOT, Wrap, find_wrap, read_wraps
 from holdfast.runs.approvals import authorise, find_statements
 from holdfast.runs.home_copies import copy_after, copy_store
 from holdfast.runs.key_results import ClassRotation, Erasure, KeyRow, Rehearsal, RootRotated, SharesMade
@@ -143,6 +143,11 @@ def revoke(vault: OpenVault, name: str) -> tuple[Wrap | None, ClassRotation | No
     found = next((w for w in writers.list_writers(repository) if w.id.startswith(name) or w.label == name), None)
     if found is None:
         wrap = find_wrap(read_wraps(repository.home), name)
+        if wrap.body.form == CREDENTIAL:
+            raise DamageError(
+                "the certificate of this credential is damaged or lost, and so is its twin: what is revoked is a certificate",
+                next=f"put the objects under `writer/{wrap.id}/` back by `holdfast repair home` or from the store, then revoke it.",
+            )
         if wrap.body.form != SLOT:
             raise UsageError(
                 "what lies on a medium cannot be revoked", next="destroy it, then say so: `holdfast key destroyed`."

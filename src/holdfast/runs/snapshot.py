@@ -163,8 +163,9 @@ def refuse_to_guess(damaged: Sequence[str]) -> None:
     if damaged:
         raise DamageError(
             f"{len(damaged)} snapshots cannot be read, and one of them may be what is meant: {', '.join(damaged)}",
-            next="name a snapshot by its id; `holdfast snapshots` lists those that can be read. What is lost for good stops"
-            " standing in the way when it is forgotten by its whole id.",
+            next="name a snapshot by its id; `holdfast snapshots` lists those that can be read. `holdfast check` says what stands in"
+            " the way: where it is a signer whose certificate is damaged, nothing is lost, and `holdfast repair` mends it; what is"
+            " lost for good is forgotten by its whole id.",
             snapshots=tuple(damaged),
         )
 
@@ -180,6 +181,13 @@ def selected(vault: OpenVault, selector: str) -> SnapshotInfo:
         info = salvaged(vault.repository, lost[0])
         if info is not None:
             return info
+    if selector in lost:
+        raise DamageError(
+            f"snapshot {selector} cannot be read: neither its envelope nor what says that it was committed",
+            next="put `snapshot/`, `decision/` or `committed/` of it back from a copy of the home (`holdfast repair home`); the rescue"
+            " reader's `--all` reads its parts as far as they are there.",
+            snapshots=(selector,),
+        )
     refuse_to_guess(lost)
     return select(found, selector)
 
