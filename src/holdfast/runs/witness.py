@@ -36,6 +36,7 @@ __all__ = [
     "cleared",
     "committed",
     "keyring_seen",
+    "keys_behind",
     "keys_changed",
     "older",
     "refuse_older",
