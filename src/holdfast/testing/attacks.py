@@ -120,8 +120,8 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         "lost decision",
         "store",
-        "deletes a snapshot's decision, then its copy, too",
-        "`outcome` by the copy; `check` by the snapshot that followed",
+        "deletes a snapshot's decision, then its copy, then its admission, too",
+        "`outcome` by the copy, then the admission; `check` by the snapshot that followed",
     ),
     Attack("truncated metadata", "store", "cuts control and sealed objects short", "`objects`: the hash at the end"),
     Attack(
