@@ -138,7 +138,7 @@ class Operation:
         if self.recorded and outcome in {"success", "partial"} and not self._facts.get("dry_run"):
             self._trail.anchor(always=self._kind.guarded, events=self._events)
         if self.recorded:
-            self._trail.send(events=self._events)
+            self.recorded = self._trail.send(events=self._events)
 
     def _append(self, record: Any) -> None:  # noqa: ANN401 - a record of the trail's own making
         room = Room.NONE

@@ -213,10 +213,22 @@ class Trail:
         except ValueError:
             return None, True
 
-    def send(self, *, events: Callable[[Event], None]) -> None:
-        """Send each collector what it has not got, unless it was away a moment ago. Nothing is lost by an outage; it is an alert."""
+    def send(self, *, events: Callable[[Event], None]) -> bool:
+        """Send each collector what it has not got, unless it was away a moment ago; return whether the log could be read.
+
+        Nothing is lost by an outage; it is an alert, and so is a log that cannot be read: never an error, for what was asked is done.
+        """
         if not self.options.collectors:
-            return
+            return True
+        try:
+            return self._send(events)
+        except AuditFailure as error:
+            events(Alert.of(error, AUDIT_LOG))
+        except (ValueError, TypeError, KeyError):
+            events(Alert.of(AuditDamagedError("a record of the audit log is none that can be sent"), AUDIT_LOG))
+        return False
+
+    def _send(self, events: Callable[[Event], None]) -> bool:
         from holdfast.reliability.audit.collect import send
 
         for collector in self.options.collectors:
@@ -231,9 +243,13 @@ class Trail:
                 seconds_max=collector.send_seconds,
                 env=self._vault.env,
             )
+            if sent.damaged:
+                events(Alert.of(AuditDamagedError(sent.failure), AUDIT_LOG))
+                return False
             if sent.failure:
                 self._note_file(f"away-{collector.name}", self._vault.env.timestamp())
                 events(_collector_away(collector.name, sent.failure))
+        return True
 
     def begin_span(self, operation: str) -> None:
         """Note that an operation begins: a part of the one around it, or of what this process was started under."""

@@ -1,0 +1,77 @@
+"""A log that was damaged or cut stops what destroys, is said by everything else, and is never taken for a collector's fault."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+import holdfast
+from holdfast.base.events import Alert
+from holdfast.cli.main import main
+from holdfast.errors import AuditDamagedError
+from holdfast.reliability.audit import files
+from holdfast.reliability.audit.collect import Collector, send
+from holdfast.runs.alerting import open_book
+from servers import process
+
+from .logs import filled
+
+
+def alerts_of(heard) -> list[tuple[str, str]]:
+    return [(event.code, event.subject) for event in heard if isinstance(event, Alert)]
+
+
+@pytest.fixture
+def vault(place):
+    place.source.mkdir()
+    (place.source / "a.hl7").write_text("MSH|")
+    with place.create() as opened:
+        yield opened
+
+
+def damage_old(folder) -> None:
+    """Change record 1, which lies before the newest head: appending does not see it, whoever reads does."""
+    _, path = files.segments(folder)[0]
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"\n1 {", b"\nX {", 1))
+    assert path.read_bytes() != data
+
+
+def test_a_damaged_old_record_and_a_collector_stop_nothing_that_is_done_already(place, vault):
+    """What was asked for is done and recorded: the sending that follows says so by an alert, and by nothing else."""
+    kept = place.backup(vault).snapshot
+    vault.audit.head()
+    damage_old(vault._vault.trail.folder)
+    siem = Collector("siem", "127.0.0.1", process.free_port(), protocol="tcp")
+    vault._vault.trail.options = replace(vault._vault.trail.options, collectors=(siem,))
+    heard: list[object] = []
+    assert vault.snapshot().restore(place.target(), events=heard.append).exit_code == 0
+    assert alerts_of(heard) == [("audit-damaged", "audit-log")]
+    heard.clear()
+    result = vault.backup([place.source], events=heard.append)
+    assert (result.exit_code, result.recorded) == (3, False)
+    assert alerts_of(heard) == [("audit-damaged", "audit-log")]
+    assert kept.id in vault.forget(snapshots=[kept.id]).forgotten
+    assert alerts_of(vault.alerts) == [("audit-damaged", "audit-log")]
+    assert not (vault._vault.trail.folder / "away-siem").exists(), "the collector is not at fault"
+
+
+def test_a_record_that_cannot_be_sent_is_an_alert_too(place, vault, monkeypatch):
+    monkeypatch.setattr("holdfast.reliability.audit.collect.send", lambda *_, **__: int("none"))
+    siem = Collector("siem", "127.0.0.1", 1, protocol="tcp")
+    vault._vault.trail.options = replace(vault._vault.trail.options, collectors=(siem,))
+    assert place.backup(vault).exit_code == 3
+    assert {code for code, _ in alerts_of(vault.alerts)} <= {"audit-damaged"}
+
+
+def test_a_log_that_has_less_than_was_sent_is_no_complete_sending(tmp_path):
+    log, _ = filled(tmp_path / "a", 20)
+    siem = Collector("siem", "127.0.0.1", process.free_port(), protocol="tcp")
+    (tmp_path / "a" / "sent-siem").write_text("21\n")
+    sent = send(tmp_path / "a", log.id, siem)
+    assert (sent.records, sent.next, sent.damaged) == (0, 21, True)
+    assert "fewer than the 21 records" in sent.failure
+    (tmp_path / "a" / "sent-siem").write_text("20\n")
+    assert send(tmp_path / "a", log.id, siem).failure == "", "nothing is left to send"
