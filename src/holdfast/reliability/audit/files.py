@@ -34,8 +34,10 @@ __all__ = [
     "META",
     "ROOM",
     "SEGMENT_BYTES",
+    "Extent",
     "LogMeta",
     "StoredHead",
+    "extent",
     "lines_of",
     "read_heads",
     "read_last_head",
@@ -110,23 +112,24 @@ def segments(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def lines_of(path: Path, offset: int = 0) -> Iterator[tuple[list[bytes], bytes]]:
-    """Yield the whole lines of a file in batches, each with what follows its last line end.
+def lines_of(path: Path, offset: int = 0, end: int | None = None) -> Iterator[tuple[list[bytes], bytes]]:
+    """Yield the whole lines of a file, or of its bytes before `end`, in batches, each with what follows its last line end.
 
     The remainder of all batches but the last is the beginning of the next one's first line. `AuditUnavailableError`.
     """
     rest = b""
-    for chunk in _chunks(path, offset):
+    for chunk in _chunks(path, offset, end):
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         yield lines, rest
 
 
-def _chunks(path: Path, offset: int) -> Iterator[bytes]:
+def _chunks(path: Path, offset: int, end: int | None) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
-            file.seek(offset)
-            while chunk := file.read(READ_BYTES):
+            at = file.seek(offset)
+            while chunk := file.read(READ_BYTES if end is None else min(READ_BYTES, end - at)):
+                at += len(chunk)
                 yield chunk
     except OSError as error:
         raise unreadable(error) from error
@@ -161,15 +164,43 @@ class StoredHead:
         raise AuditDamagedError("a head of the audit log is not as it was written")
 
 
-def read_heads(folder: Path) -> Iterator[StoredHead | None]:
-    """Yield the heads that the log keeps, one at a time; None for a line that is none (a last one without an end does not count).
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a log consists of at one moment: whoever appends meanwhile adds behind it."""
 
-    `AuditUnavailableError`.
+    heads: int
+    """Bytes of the heads."""
+    segments: tuple[tuple[int, Path, int], ...]
+    """The files of records with the number of their first and their bytes, in order."""
+
+
+def extent(folder: Path) -> Extent:
+    """Return what there is now, so that every record that one of the heads counts is in it. `AuditUnavailableError`."""
+    heads = _size(folder / HEADS)
+    # A listing that others add to meanwhile may show a file and not the one before it: what the first one ended with, a second one
+    # shows with all before it. Of a file that another follows nothing is appended to any more.
+    last = max((first for first, _ in segments(folder)), default=-1)
+    return Extent(heads, tuple((first, path, _size(path)) for first, path in segments(folder) if first <= last))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def read_heads(folder: Path, end: int | None = None) -> Iterator[StoredHead | None]:
+    """Yield the heads that the log keeps (in the first `end` bytes), one at a time; None for a line that is none.
+
+    A last line without an end does not count. `AuditUnavailableError`.
     """
     path = folder / HEADS
     if not path.exists():
         return
-    for lines, _ in lines_of(path):
+    for lines, _ in lines_of(path, end=end):
         for line in lines:
             try:
                 yield StoredHead.decode(line)

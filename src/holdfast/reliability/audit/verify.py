@@ -233,7 +233,8 @@ def verify_log(
     """Verify a log's files. Without `public` the log's own description says which key; an auditor gives the one he kept.
 
     `anchored` are heads from elsewhere (the vault, another machine, paper): a sequence in any order, or what yields them in the
-    order of their sizes, one at a time. A few MiB are held at a time, however many records and heads there are. A log without any
+    order of their sizes, one at a time; they were signed before this began. A few MiB are held at a time, however many records and
+    heads there are, and what is appended meanwhile is left for the next verification. A log without any
     record is sound if it is this host's own, `living` one, which may be new; a copy of nothing proves nothing.
     `FileNotFoundError` if there is no log, `AuditUnavailableError` if it cannot be read, `AuditDamagedError` if its description
     is none, `UsageError` if the key is none.
@@ -244,11 +245,12 @@ def verify_log(
     key = public if public is not None and other else meta.public
     if isinstance(anchored, Sequence):
         anchored = sorted(anchored, key=lambda head: head.size)
-    heads = _Heads(_in_order(folder, anchored), key, meta.log)
+    extent = files.extent(folder)
+    heads = _Heads(_in_order(folder, extent, anchored), key, meta.log)
     walk = _Walk(genesis(meta.log, key), heads)
     if other:
         walk.problem("other-key", 0, _OTHER_KEY)
-    _read(folder, walk)
+    _read(extent, walk)
     walk.end()
     problems = [*walk.problems]
     if heads.bad:
@@ -270,9 +272,11 @@ def verify_log(
     )
 
 
-def _in_order(folder: Path, anchored: Iterable[SignedHead]) -> Iterator[tuple[str, SignedHead | None]]:
+def _in_order(
+    folder: Path, extent: files.Extent, anchored: Iterable[SignedHead]
+) -> Iterator[tuple[str, SignedHead | None]]:
     """Merge the log's own heads, which stand in the order of their sizes, with those from elsewhere."""
-    kept = (("kept", each.head if each is not None else None) for each in files.read_heads(folder))
+    kept = (("kept", each.head if each is not None else None) for each in files.read_heads(folder, extent.heads))
     elsewhere = ((ANCHORED, head) for head in anchored)
     return heapq.merge(kept, elsewhere, key=lambda each: each[1].size if each[1] is not None else 0)
 
@@ -292,14 +296,14 @@ def _same(one: PublicKey, other: PublicKey) -> bool:
         return False
 
 
-def _read(folder: Path, walk: _Walk) -> None:
-    """Walk all records. The names of the files say where each begins."""
-    for first, path in files.segments(folder):
+def _read(extent: files.Extent, walk: _Walk) -> None:
+    """Walk all records that there were at the start: others may append. The names of the files say where each begins."""
+    for first, path, size in extent.segments:
         if first != walk.count:
             walk.problem("missing", walk.count, f"the file that begins with record {walk.count} is not there")
         if walk.torn_bytes:
             walk.problem("torn", walk.count, "a file of records that others follow does not end with a whole record")
         rest = b""
-        for lines, rest in files.lines_of(path):  # noqa: B007 - the last remainder counts
+        for lines, rest in files.lines_of(path, end=size):  # noqa: B007 - the last remainder counts
             walk.lines(lines)
         walk.torn_bytes = len(rest)
