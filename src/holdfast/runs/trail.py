@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from holdfast.runs.assembly import OpenVault
 
 FOLDER = "audit"
-ANCHORED, POLICY, VERIFIED = "anchored", "policy", "verified"
+ANCHORED, POLICY, VERIFIED, WANTED = "anchored", "policy", "verified", "anchor-wanted"
 AUDIT_LOG, AUDIT_UNSOUND = "audit-log", "audit-unsound"
 """What alerts about the log are about."""
+NOT_ANCHORED = "audit-not-anchored"
 ANCHOR_SECONDS = 3600.0
+UNANCHORED_MAX = 24
+"""How many intervals may pass without a head in the vault until that is an alert: a store may be away for a day."""
 RETAIN_SECONDS = 6 * 365 * 86400
 """How long an anchored head is retained: six years, as documentation under 45 CFR 164.316(b)(2)(i) is."""
 AWAY_SECONDS = 60.0
@@ -73,6 +76,7 @@ class Trail:
         self._log: AuditLog | None = None
         self.options = TrailOptions()
         self.unheard: list[Alert] = []
+        self._listener: Callable[[Event], None] = self._keep
         self._spans: list[tuple[str, str, str, datetime]] = []
         """Operations under way: trace, span, the span above it, and when it began."""
 
@@ -82,7 +86,18 @@ class Trail:
         return self._vault.state_dir / FOLDER
 
     def hear(self, event: Event) -> None:
-        """Keep an alert that no callback was given for."""
+        """Give an alert that no callback was given for to who listens; keep it if nobody does."""
+        if isinstance(event, Alert):
+            self._listener(event)
+
+    def listen(self, events: Callable[[Event], None]) -> None:
+        """Give `events` what nobody heard, so far and from now on."""
+        self._listener = events
+        waiting, self.unheard = self.unheard, []
+        for alert in waiting:
+            events(alert)
+
+    def _keep(self, event: Event) -> None:
         if isinstance(event, Alert):
             self.unheard.append(event)
 
@@ -147,7 +162,10 @@ class Trail:
         ]
 
     def anchor(self, *, always: bool, events: Callable[[Event], None]) -> None:
-        """Put a signed head into the vault, if one is due. A failure is a note: the next operation tries again."""
+        """Put a signed head into the vault, if one is due: `always` after what destroys.
+
+        A failure is a note, and the next operation tries again; after what destroys, or without a head for long, it is an alert.
+        """
         if not always and not self._due():
             return
         try:
@@ -155,9 +173,15 @@ class Trail:
             head = log.head()
             put_anchor(self._vault.repository, head, log.public, os.uname().nodename)
         except HoldfastError as error:
-            events(Note(f"the audit log's head could not be anchored in the vault: {error.what}", "audit-not-anchored"))
+            self._note_file(WANTED, "1")
+            if always or self._unanchored_long():
+                events(_not_anchored(error))
+            else:
+                events(Note(f"the audit log's head could not be anchored in the vault: {error.what}", NOT_ANCHORED))
             return
         self._note_file(ANCHORED, f"{head.size} {self._vault.env.timestamp()}")
+        with suppress(OSError):
+            (self.folder / WANTED).unlink(missing_ok=True)
         self._retain(head, events)
 
     def _retain(self, head: SignedHead, events: Callable[[Event], None]) -> None:
@@ -290,7 +314,17 @@ class Trail:
             return 0 <= since.total_seconds() < AWAY_SECONDS
         return False
 
+    def _unanchored_long(self) -> bool:
+        """Return whether the last head was put into the vault long ago; without any, whether the log was begun long ago."""
+        _, _, text = self._read_file(ANCHORED).partition(" ")
+        with suppress(ValueError):
+            age = (self._vault.env.now() - parse_time(text or self.log().meta.created)).total_seconds()
+            return not 0 <= age <= UNANCHORED_MAX * self.options.anchor_seconds
+        return True
+
     def _due(self) -> bool:
+        if self._read_file(WANTED):
+            return True
         _, _, text = self._read_file(ANCHORED).partition(" ")
         with suppress(ValueError):
             age = (self._vault.env.now() - parse_time(text)).total_seconds()
@@ -321,6 +355,19 @@ def _collector_away(name: str, reason: str) -> Alert:
         Retry.LATER,
         "every record is in the log of this host, and is sent when the collector answers.",
         "see to the collector and the way to it; `holdfast audit send` sends what it lacks.",
+    )
+
+
+def _not_anchored(error: HoldfastError) -> Alert:
+    """Return the alert of a head that is not in the vault, where this host could not change what it recorded unnoticed."""
+    return Alert(
+        NOT_ANCHORED,
+        AUDIT_LOG,
+        f"the audit log's head could not be put into the vault ({error.code}): nothing beyond this host proves its newest records",
+        Safety.DEGRADED,
+        Retry.LATER,
+        "what was asked was done, and is recorded on this host.",
+        next_of(NOT_ANCHORED),
     )
 
 

@@ -204,6 +204,10 @@ class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurf
         """What a person must know of and no `events` callback was there to hear."""
         return tuple(self._vault.trail.unheard)
 
+    def listen(self, events: Events) -> None:
+        """Give `events` every alert that no callback of a call is there to hear, and first those of :attr:`alerts`."""
+        self._vault.trail.listen(events)
+
     @audited("backup")
     def backup(
         self,

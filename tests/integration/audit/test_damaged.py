@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 import holdfast
-from holdfast.base.events import Alert
+from holdfast.base.environment import ManualClock
+from holdfast.base.events import Alert, Note
 from holdfast.cli.main import main
-from holdfast.errors import AuditDamagedError
+from holdfast.errors import StoreUnreachableError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.collect import Collector, send
+from holdfast.runs import trail
 from holdfast.runs.alerting import open_book
 from servers import process
 
@@ -75,3 +77,59 @@ def test_a_log_that_has_less_than_was_sent_is_no_complete_sending(tmp_path):
     assert "fewer than the 21 records" in sent.failure
     (tmp_path / "a" / "sent-siem").write_text("20\n")
     assert send(tmp_path / "a", log.id, siem).failure == "", "nothing is left to send"
+
+
+def away(vault_folder) -> None:
+    """Put a file where the vault keeps heads: none can be added."""
+    (vault_folder / "audit").rename(vault_folder.parent / "audit-away")
+    (vault_folder / "audit").touch()
+
+
+def refused(*_) -> None:
+    raise StoreUnreachableError("the store is away")
+
+
+def test_a_head_that_cannot_be_anchored_after_what_destroys_is_an_alert_at_once(place, vault, monkeypatch):
+    kept = place.backup(vault).snapshot
+    monkeypatch.setattr(trail, "put_anchor", refused)
+    assert kept.id in vault.forget(snapshots=[kept.id]).forgotten
+    (alert,) = vault.alerts
+    assert (alert.code, alert.subject) == ("audit-not-anchored", "audit-log")
+    assert "holdfast audit head" in alert.next
+    monkeypatch.undo()
+    before = len(vault.audit.anchors())
+    place.backup(vault)
+    assert len(vault.audit.anchors()) == before + 1, "the next operation makes up for it, though the hour is not over"
+    assert len(vault.alerts) == 1
+    place.backup(vault)
+    assert len(vault.audit.anchors()) == before + 1
+
+
+def test_the_command_says_it_and_the_book_has_it(place, vault, capsys):
+    kept = place.backup(vault).snapshot
+    away(place.vault)
+    access = ["--vault", str(place.vault), "--key-file", str(place.key)]
+    assert main(["forget", kept.id, *access]) == 0
+    assert "ALERT (degraded) audit-log: the audit log's head could not be put into the vault" in capsys.readouterr().err
+    with open_book() as book:
+        assert [record.code for record in book.live()] == ["audit-not-anchored"]
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+def test_a_log_without_a_new_head_for_long_is_an_alert(place, anchored):
+    """Whoever only backs up is not disturbed by a store that is away for a night; after a day he is."""
+    clock = ManualClock()
+    place.source.mkdir()
+    with holdfast.Vault.create(place.vault, key_file=place.key, env=clock.environment()) as vault:
+        if not anchored:
+            (vault._vault.trail.folder / trail.ANCHORED).unlink()
+        away(place.vault)
+        heard: list[object] = []
+        for hours, expected in ((2, []), (20, []), (10, [("audit-not-anchored", "audit-log")])):
+            clock.advance(timedelta(hours=hours))
+            heard.clear()
+            vault.backup([place.source], events=heard.append)
+            assert alerts_of(heard) == expected
+            assert [
+                event.code for event in heard if isinstance(event, Note) and event.code == "audit-not-anchored"
+            ] == ([] if expected else ["audit-not-anchored"])
