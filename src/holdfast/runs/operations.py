@@ -67,7 +67,9 @@ class Operation:
         return self._kind.guarded and not self._facts.get("dry_run")
 
     def begin(self) -> None:
-        """Record that it starts. Raises for a guarded operation if that cannot be done."""
+        """Record that it starts. Raises for a guarded operation if that cannot be done, or the log has lost what was anchored."""
+        if self._guarded:
+            self._trail.check_newest()
         self._append(self._trail.record(self._kind.name, "begin", self.id, subject=self._subject, facts=self._facts))
         self._trail.begin_span(self.id)
 

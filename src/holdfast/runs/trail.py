@@ -17,13 +17,21 @@ from holdfast.base.alert_codes import next_of
 from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert, Event, Note
 from holdfast.base.values import dataclass
-from holdfast.errors import AuditDamagedError, AuditUnavailableError, HoldfastError, LocalStateError, Retry, Safety
+from holdfast.errors import (
+    AuditDamagedError,
+    AuditUnavailableError,
+    HoldfastError,
+    LocalStateError,
+    Retry,
+    Safety,
+    StoreError,
+)
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.files import read_meta
 from holdfast.reliability.audit.log import Room
 from holdfast.reliability.audit.record import Fact, this_actor
 from holdfast.reliability.telemetry import TRACE_VARIABLE, Endpoint, Span, parent_of, post, traces_body
-from holdfast.repository.anchors import anchor_retained_until, put_anchor, retain_anchor, retain_newest
+from holdfast.repository.anchors import anchor_retained_until, newest_size, put_anchor, retain_anchor, retain_newest
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -102,14 +110,25 @@ class Trail:
             self.unheard.append(event)
 
     def log(self) -> AuditLog:
-        """Return the log, opened or begun. `AuditUnavailableError`, `AuditDamagedError`."""
+        """Return the log, opened or begun. `AuditUnavailableError`; `AuditDamagedError`, also if it has less than was anchored."""
         if self._log is None:
             try:
                 folder = self._vault.folder(FOLDER)
             except LocalStateError as error:
                 raise AuditUnavailableError(error.what, next=error.next) from error
-            self._log = AuditLog.open(folder, self._vault.env, algorithm=self.options.algorithm)
+            log = AuditLog.open(folder, self._vault.env, algorithm=self.options.algorithm)
+            _whole(log, self.anchored())
+            self._log = log
         return self._log
+
+    def check_newest(self) -> None:
+        """Compare the log with the newest head of it in the vault, before something is destroyed. `AuditDamagedError` if it has less.
+
+        A vault whose heads cannot be read now is none of the log's faults: that no head can be added is said afterwards.
+        """
+        log = self.log()
+        with suppress(StoreError):
+            _whole(log, newest_size(self._vault.repository, log.id, log.public))
 
     def forget(self) -> None:
         """Let go of the log: it is another folder from now on."""
@@ -343,6 +362,16 @@ class Trail:
             new = self.folder / f"{name}.new"
             new.write_text(f"{text}\n", encoding="ascii")
             os.replace(new, self.folder / name)
+
+
+def _whole(log: AuditLog, anchored: int) -> None:
+    """See that a log has all that a head counts which is in the vault: its size is read after the head, as others append."""
+    size = log.position().size
+    if size < anchored:
+        raise AuditDamagedError(
+            f"the audit log has {size} records, and the vault a signed head of {anchored}: the rest was taken away",
+            size=size,
+        )
 
 
 def _collector_away(name: str, reason: str) -> Alert:

@@ -11,14 +11,16 @@ import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.base.events import Alert, Note
 from holdfast.cli.main import main
-from holdfast.errors import StoreUnreachableError
+from holdfast.errors import AuditDamagedError, StoreUnreachableError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.collect import Collector, send
+from holdfast.reliability.audit.head import new_key, sign_head
+from holdfast.repository.anchors import put_anchor
 from holdfast.runs import trail
 from holdfast.runs.alerting import open_book
 from servers import process
 
-from .logs import filled
+from .logs import ENV, filled
 
 
 def alerts_of(heard) -> list[tuple[str, str]]:
@@ -133,3 +135,65 @@ def test_a_log_without_a_new_head_for_long_is_an_alert(place, anchored):
             assert [
                 event.code for event in heard if isinstance(event, Note) and event.code == "audit-not-anchored"
             ] == ([] if expected else ["audit-not-anchored"])
+
+
+def emptied(folder) -> None:
+    """Take away all records and heads; what the host remembers of the vault stays."""
+    for _, path in files.segments(folder):
+        path.unlink()
+    (folder / files.HEADS).unlink()
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["the host remembers", "the vault alone knows"])
+def test_nothing_is_destroyed_while_the_log_has_less_than_was_anchored(place, vault, remembers):
+    kept = place.backup(vault).snapshot
+    vault.audit.head()
+    folder = vault._vault.trail.folder
+    emptied(folder)
+    if not remembers:
+        (folder / trail.ANCHORED).unlink()
+    with place.open() as other:
+        for destroy in (lambda: other.forget(snapshots=[kept.id]), lambda: other.prune(undo_days=0)):
+            with pytest.raises(AuditDamagedError, match="the rest was taken away"):
+                destroy()
+        assert [snapshot.id for snapshot in other.snapshots()] == [kept.id]
+        assert not files.segments(folder), "nor was record 0 written again"
+        if remembers:
+            result = place.backup(other)
+            assert (result.exit_code, alerts_of(other.alerts)) == (3, [("audit-damaged", "audit-log")])
+        assert other.audit.renew("asked").previous
+        assert kept.id in other.forget(snapshots=[kept.id]).forgotten
+
+
+def test_what_others_planted_in_the_vault_stops_nothing(place, vault):
+    """A writer may add heads under any number; only the log's own key makes one that counts."""
+    kept = place.backup(vault).snapshot
+    real = vault._vault.trail.log()
+    forged, _ = filled(place.root / "forged", 50)
+    head = forged.head()
+    mine = sign_head(new_key("ed25519", ENV), replace(head, log=real.id))
+    put_anchor(vault._vault.repository, mine, forged.public, "elsewhere")
+    planted = replace(head, log=real.id, size=60)
+    put_anchor(vault._vault.repository, planted, real.public, "elsewhere")
+    assert kept.id in vault.forget(snapshots=[kept.id]).forgotten
+
+
+def test_a_store_that_does_not_answer_is_not_the_log_s_fault(place, vault, monkeypatch):
+    kept = place.backup(vault).snapshot
+    monkeypatch.setattr(trail, "newest_size", refused)
+    assert kept.id in vault.forget(snapshots=[kept.id]).forgotten
+
+
+def test_a_run_beside_it_that_anchors_is_no_damage(place, vault, monkeypatch):
+    kept = place.backup(vault).snapshot
+    real = trail.newest_size
+    with place.open() as other:
+
+        def beside(*args):
+            other.audit.head()
+            other._vault.trail.append([other._vault.trail.record("check", "event", "0" * 32)])
+            other._vault.trail.anchor(always=True, events=lambda _: None)
+            return real(*args)
+
+        monkeypatch.setattr(trail, "newest_size", beside)
+        assert kept.id in vault.forget(snapshots=[kept.id]).forgotten
