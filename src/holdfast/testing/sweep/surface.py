@@ -62,7 +62,15 @@ OPERATIONS: dict[str, tuple[str, ...] | str] = {
     # soundness
     "Vault.check": ("check",),
     "Vault.verify": ("verify", "verify, countersigning"),
-    "Vault.repair": ("repair by parity", "repair of trees by parity", "repair of parity", "repair by copies"),
+    "check_without_key": READS,
+    "Vault.repair": (
+        "repair by parity",
+        "repair of trees by parity",
+        "repair of what opens",
+        "repair of leftovers",
+        "repair of parity",
+        "repair by copies",
+    ),
     "Vault.repair_index": ("repair index", "repair index, torn", "repair index, everything"),
     "Vault.repair_copies": ("repair copies",),
     "Vault.repair_home": ("repair home",),
