@@ -259,9 +259,9 @@ def _verify_summary(report: LogReport) -> list[str]:
     if report.torn_bytes:
         lines.append(f"note: {report.torn_bytes} bytes at the end are of a record that was cut short, or cut off since")
     if report.sound and report.proved < report.records:
+        left = report.records - report.proved
         lines.append(
-            f"note: the first {report.proved} records are proved; the last {report.records - report.proved} are not under a signed head"
-            " yet: who owns this host's files could have written those"
+            f"note: the last {left} records are not under a signed head yet: whoever owns these files could write those"
         )
     if report.sound and not report.anchored:
         lines.append(

@@ -6,7 +6,7 @@ import heapq
 import json
 import os
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -21,6 +21,7 @@ from holdfast.reliability.audit.collect import Collector, Sent, send
 from holdfast.reliability.audit.daily import daily_digest
 from holdfast.reliability.audit.fhir import Version, audit_event
 from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records
+from holdfast.reliability.audit.record import Fact
 from holdfast.reliability.audit.verify import LogProblem, LogReport, verify_log
 from holdfast.repository.anchors import Anchor, anchor_numbers, anchors_of, logs_of_host, put_anchor, read_anchors
 from holdfast.runs.operations import facts_of, operation
@@ -129,6 +130,8 @@ class AuditTrail:
 
     def examine(self, *, public: PublicKey | None = None, heads: Sequence[SignedHead] = ()) -> LogReport:
         """Do what :meth:`verify` does, and leave no trace of it."""
+        if not (self._trail.folder / files.META).exists() and (gone := self._of_this_host()):
+            return _nothing_left(gone)
         folder = self._existing()
         log = self._log_in(folder)
         # In this order: a run beside this one puts its head into the vault before it remembers that it did.
@@ -138,12 +141,11 @@ class AuditTrail:
         given = sorted(heads, key=lambda head: head.size)
         merged = heapq.merge(anchored, given, key=lambda head: head.size)
         report = verify_log(folder, self._vault.env, public=public, anchored=merged, living=True)
-        gone = logs_of_host(self._vault.repository, os.uname().nodename) - {report.log}
+        gone = self._of_this_host() - {report.log}
         if gone:
             with suppress(AuditDamagedError):
                 gone -= {each.record.facts.get("previous") for each in records(folder, kind="audit.renewed")}
-        text = "the vault has signed heads of log {} of this host, which is not here and was not renewed"
-        lost = tuple(LogProblem("other-log", 0, text.format(log)) for log in sorted(gone))
+        lost = _gone(gone)
         if own > max(numbers, default=0):
             text = f"a signed head of {own} records that this host put into the vault is gone: the store shows an older state"
             lost = (*lost, LogProblem("rolled-back", own, text))
@@ -224,13 +226,36 @@ class AuditTrail:
         except FileNotFoundError:
             raise AuditDamagedError("the description of the audit log was taken away") from None
 
+    def _of_this_host(self) -> frozenset[str]:
+        """Return the logs of this host that the vault has heads of. Any store error."""
+        return logs_of_host(self._vault.repository, os.uname().nodename)
+
     def _existing(self) -> Path:
         folder = self._trail.folder
         if not folder.exists():
+            if self._of_this_host():
+                raise AuditDamagedError(
+                    "the audit log was taken away: the vault has signed heads of it, and this host no record"
+                )
             raise MissingError("this host has no audit log of the vault yet", next="the first operation begins it.")
         if not os.access(folder, os.R_OK | os.X_OK):
             raise AuditUnavailableError("the audit log cannot be read", next="read it as the user that writes it.")
         return folder
+
+
+_NOT_HERE = "the vault has signed heads of log {} of this host, which is not here and was not renewed"
+
+
+def _gone(logs: Iterable[str | Fact | None]) -> tuple[LogProblem, ...]:
+    """Return what is wrong if the vault has heads of logs that are not here."""
+    return tuple(LogProblem("other-log", 0, _NOT_HERE.format(log)) for log in sorted(map(str, logs)))
+
+
+def _nothing_left(logs: frozenset[str]) -> LogReport:
+    """Return the report of a log that was taken away whole."""
+    return LogReport(
+        log="", fingerprint="", records=0, heads=0, anchored=0, signed=0, proved=0, root="", problems=_gone(logs)
+    )
 
 
 def anchors_file(heads: Sequence[SignedHead]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from holdfast.errors import AuditDamagedError, StoreUnreachableError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.collect import Collector, send
 from holdfast.reliability.audit.head import new_key, sign_head
-from holdfast.repository.anchors import put_anchor
+from holdfast.repository.anchors import newest_size, put_anchor
 from holdfast.runs import trail
 from holdfast.runs.alerting import open_book
 from servers import process
@@ -180,13 +181,13 @@ def test_what_others_planted_in_the_vault_stops_nothing(place, vault):
 
 def test_a_store_that_does_not_answer_is_not_the_log_s_fault(place, vault, monkeypatch):
     kept = place.backup(vault).snapshot
-    monkeypatch.setattr(trail, "newest_size", refused)
+    monkeypatch.setattr("holdfast.runs.trail.newest_size", refused)
     assert kept.id in vault.forget(snapshots=[kept.id]).forgotten
 
 
 def test_a_run_beside_it_that_anchors_is_no_damage(place, vault, monkeypatch):
     kept = place.backup(vault).snapshot
-    real = trail.newest_size
+    real = newest_size
     with place.open() as other:
 
         def beside(*args):
@@ -195,5 +196,33 @@ def test_a_run_beside_it_that_anchors_is_no_damage(place, vault, monkeypatch):
             other._vault.trail.anchor(always=True, events=lambda _: None)
             return real(*args)
 
-        monkeypatch.setattr(trail, "newest_size", beside)
+        monkeypatch.setattr("holdfast.runs.trail.newest_size", beside)
         assert kept.id in vault.forget(snapshots=[kept.id]).forgotten
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "the records"])
+def test_a_log_that_was_taken_away_is_no_new_host(place, vault, capsys, left):
+    place.backup(vault)
+    folder = vault._vault.trail.folder
+    lost = vault._vault.trail.log().id
+    vault.close()
+    if left == "the records":
+        (folder / files.META).unlink()
+    else:
+        shutil.rmtree(folder)
+        if left == "an empty folder":
+            folder.mkdir()
+    access = ["--vault", str(place.vault), "--key-file", str(place.key)]
+    assert main(["audit", "verify", *access]) == 4
+    printed, said = capsys.readouterr()
+    assert f"TAMPERED: other-log: the vault has signed heads of log {lost} of this host" in printed
+    assert "ALERT (degraded) audit-log: the audit log does not verify (1 faults)" in said
+    with open_book() as book:
+        assert {"audit-unsound"} <= {record.code for record in book.live()}
+
+
+def test_who_lists_a_log_that_was_taken_away_is_told_so(place, vault):
+    place.backup(vault)
+    shutil.rmtree(vault._vault.trail.folder)
+    with place.open() as other, pytest.raises(AuditDamagedError, match="was taken away"):
+        next(other.audit.records())
