@@ -5,22 +5,23 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert, Events
-from holdfast.errors import AuditDamagedError, AuditUnavailableError, MissingError
+from holdfast.errors import AuditDamagedError, AuditUnavailableError, MissingError, UsageError
 from holdfast.reliability.audit import PublicKey, SignedHead, files
 from holdfast.reliability.audit.atna import audit_message
 from holdfast.reliability.audit.collect import Collector, Sent, send
 from holdfast.reliability.audit.daily import daily_digest
 from holdfast.reliability.audit.fhir import Version, audit_event
-from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records
+from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records, records_back
 from holdfast.reliability.audit.record import Fact
 from holdfast.reliability.audit.verify import LogProblem, LogReport, verify_log
 from holdfast.repository.anchors import Anchor, anchor_numbers, anchors_of, logs_of_host, put_anchor, read_anchors
@@ -79,9 +80,11 @@ class AuditTrail:
         """
         folder = self._existing()
         with operation(self._vault, "audit.read") as reading:
-            found: Iterator[Listed] = records(folder, since=since, until=until, kind=kind)
             if newest:
-                found = iter(deque(found, maxlen=newest))
+                back = islice(records_back(folder, since=since, until=until, kind=kind), newest)
+                found = reversed([*back])
+            else:
+                found = records(folder, since=since, until=until, kind=kind)
             count = 0
             try:
                 for count, each in enumerate(found, 1):  # noqa: B007 - how many there were is recorded
@@ -176,9 +179,19 @@ class AuditTrail:
                 yield audit_message(each.record, each.number, log, site=self._site)
 
     def daily(self, day: date) -> str:
-        """Return the digest of a day (UTC), for people."""
+        """Return the digest of a day (UTC), for people. `UsageError` if the day has not begun.
+
+        Records are read from the last head on that was signed a day before it: so far a clock may have been set back.
+        """
+        if day > self._vault.env.now().date():
+            raise UsageError("that day has not begun yet", next="name a day up to today, in UTC.")
+        folder = self._existing()
         head = self.head(anchor=False)
-        return daily_digest(day, records(self._existing()), log=head.log, size=head.size, root=head.root)
+        began = parse_time(files.read_meta(folder).created).date()
+        before = files.newest_head_before(folder, datetime.combine(day, time(), UTC) - timedelta(days=1))
+        start, offset = (before.head.size, before.offset) if before is not None else (0, 0)
+        listed = records(folder, start=start, offset=offset)
+        return daily_digest(day, listed, log=head.log, size=head.size, root=head.root, began=began)
 
     def send(self, collectors: Sequence[Collector]) -> list[Sent]:
         """Send each collector what it has not got. A collector that is away is a result, not an error."""
@@ -234,8 +247,9 @@ class AuditTrail:
         folder = self._trail.folder
         if not folder.exists():
             if self._of_this_host():
-                raise AuditDamagedError(
-                    "the audit log was taken away: the vault has signed heads of it, and this host no record"
+                raise MissingError(
+                    "the audit log was taken away: the vault has signed heads of it, and this host no record",
+                    next="`holdfast audit verify` says which; the next operation begins another log.",
                 )
             raise MissingError("this host has no audit log of the vault yet", next="the first operation begins it.")
         if not os.access(folder, os.R_OK | os.X_OK):
@@ -264,9 +278,26 @@ def anchors_file(heads: Sequence[SignedHead]) -> str:
 
 
 def heads_of_file(path: Path) -> list[SignedHead]:
-    """Read such a file. `AuditDamagedError` for a line that is no head; `MissingError` if it cannot be read."""
+    """Read such a file. `UsageError` if it has no head; `AuditDamagedError` for a line that is none among others.
+
+    `MissingError` if it cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise MissingError("the file of heads cannot be read") from None
-    return [SignedHead.decode(line) for line in lines if line.strip()]
+    written = [line for line in lines if line.strip()]
+    found = []
+    bad: AuditDamagedError | None = None
+    for line in written:
+        try:
+            found.append(SignedHead.decode(line))
+        except AuditDamagedError as error:
+            bad = error
+    if not found:
+        raise UsageError(
+            "the file holds no head of an audit log", next="give one that `holdfast audit head --heads` wrote."
+        )
+    if bad is not None:
+        raise bad
+    return found

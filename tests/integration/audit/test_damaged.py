@@ -12,7 +12,7 @@ import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.base.events import Alert, Note
 from holdfast.cli.main import main
-from holdfast.errors import AuditDamagedError, StoreUnreachableError
+from holdfast.errors import AuditDamagedError, MissingError, StoreUnreachableError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.collect import Collector, send
 from holdfast.reliability.audit.head import new_key, sign_head
@@ -224,5 +224,5 @@ def test_a_log_that_was_taken_away_is_no_new_host(place, vault, capsys, left):
 def test_who_lists_a_log_that_was_taken_away_is_told_so(place, vault):
     place.backup(vault)
     shutil.rmtree(vault._vault.trail.folder)
-    with place.open() as other, pytest.raises(AuditDamagedError, match="was taken away"):
+    with place.open() as other, pytest.raises(MissingError, match="was taken away"):
         next(other.audit.records())

@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from holdfast.base.plain_json import read_json
@@ -38,7 +39,9 @@ __all__ = [
     "LogMeta",
     "StoredHead",
     "extent",
+    "lines_back",
     "lines_of",
+    "newest_head_before",
     "read_heads",
     "read_last_head",
     "read_meta",
@@ -53,7 +56,7 @@ SEGMENT_BYTES = 64 << 20
 LINE_BYTES_MAX = 16384
 HASH_DIGITS = 2 * HASH_BYTES
 READ_BYTES = 4 << 20
-HEADS_TAIL_BYTES = 1 << 16
+HEADS_TAIL_BYTES = BACK_BYTES = 1 << 16
 _SEGMENT = re.compile(r"records-(\d{16})")
 
 
@@ -131,6 +134,32 @@ def _chunks(path: Path, offset: int, end: int | None) -> Iterator[bytes]:
             while chunk := file.read(READ_BYTES if end is None else min(READ_BYTES, end - at)):
                 at += len(chunk)
                 yield chunk
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def lines_back(path: Path) -> Iterator[bytes]:
+    """Yield the whole lines of a file, the last one first, reading no more of it than is asked for.
+
+    `AuditDamagedError` for one that is longer than any of a log, `AuditUnavailableError`.
+    """
+    try:
+        with open(path, "rb") as file:
+            at = file.seek(0, os.SEEK_END)
+            rest, ended = b"", False
+            while at:
+                start = max(0, at - BACK_BYTES)
+                file.seek(start)
+                rest, *lines = (file.read(at - start) + rest).split(b"\n")
+                if lines and not ended:
+                    lines.pop()  # what follows the last line end is no line
+                    ended = True
+                if len(rest) > BACK_BYTES + LINE_BYTES_MAX:
+                    raise AuditDamagedError("a line of the audit log is longer than any that was written")
+                yield from reversed(lines)
+                at = start
+            if ended:
+                yield rest
     except OSError as error:
         raise unreadable(error) from error
 
@@ -221,6 +250,16 @@ def read_last_head(folder: Path) -> StoredHead | None:
     except FileNotFoundError:
         return None
     return StoredHead.decode(lines[-1]) if lines else None
+
+
+def newest_head_before(folder: Path, moment: datetime) -> StoredHead | None:
+    """Return the newest head that was signed before a moment; None if there is none. It reads the heads from their end.
+
+    `AuditDamagedError` for a head that is none, `AuditUnavailableError`.
+    """
+    if not (folder / HEADS).exists():
+        return None
+    return next((head for head in map(StoredHead.decode, lines_back(folder / HEADS)) if head.head.time < moment), None)
 
 
 def sync_folder(folder: Path) -> None:
