@@ -117,16 +117,17 @@ class AuditTrail:
         into `status`, and is an alert if it is not sound.
         """
         report = self.examine(public=public, heads=heads)
-        self._trail.note_verified(sound=report.sound)
         found = facts_of(report)
         outcome = "success" if report.sound else "failure"
         record = self._trail.record("audit.verify", "event", self._vault.env.random_id(), outcome=outcome, facts=found)
         tell = events or self._trail.hear
+        number: int | None = None
         try:
-            self._trail.append([record])
+            number = self._trail.append([record])
         except AuditFailure as error:
             if report.sound:
                 tell(Alert.of(error, AUDIT_LOG))
+        self._trail.note_verified(number, sound=report.sound)
         if not report.sound:
             tell(unsound_alert(len(report.problems)))
         return report

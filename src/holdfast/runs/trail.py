@@ -29,6 +29,7 @@ from holdfast.errors import (
 from holdfast.reliability.audit import AuditLog, AuditRecord
 from holdfast.reliability.audit.files import read_meta
 from holdfast.reliability.audit.log import Room
+from holdfast.reliability.audit.read import records_back
 from holdfast.reliability.audit.record import Fact, this_actor
 from holdfast.reliability.telemetry import TRACE_VARIABLE, Endpoint, Span, parent_of, post, traces_body
 from holdfast.repository.anchors import anchor_retained_until, newest_size, put_anchor, retain_anchor, retain_newest
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 FOLDER = "audit"
 ANCHORED, POLICY, VERIFIED, WANTED = "anchored", "policy", "verified", "anchor-wanted"
+UNSOUND = "unsound"
 AUDIT_LOG, AUDIT_UNSOUND = "audit-log", "audit-unsound"
 """What alerts about the log are about."""
 NOT_ANCHORED = "audit-not-anchored"
@@ -161,11 +163,12 @@ class Trail:
             facts=facts or {},
         )
 
-    def append(self, records: Sequence[AuditRecord], room: Room = Room.NONE) -> None:
-        """Append durably. `AuditUnavailableError`, `AuditDamagedError`."""
-        self.log().append([*self._policy_change(), *records], room)
+    def append(self, records: Sequence[AuditRecord], room: Room = Room.NONE) -> int:
+        """Append durably; return the number of the last record. `AuditUnavailableError`, `AuditDamagedError`."""
+        position = self.log().append([*self._policy_change(), *records], room)
         if self.options.policy:
             self._note_file(POLICY, self.options.policy)
+        return position.size - 1
 
     def _policy_change(self) -> list[AuditRecord]:
         """Return a record of the configuration's change, if it is another than at the last record."""
@@ -244,17 +247,37 @@ class Trail:
         size, _, _ = self._read_file(ANCHORED).partition(" ")
         return int(size) if size.isdecimal() else 0
 
-    def note_verified(self, *, sound: bool) -> None:
-        """Remember that the log was verified now, and whether it was sound."""
-        self._note_file(VERIFIED, f"{'sound' if sound else 'unsound'} {self._vault.env.timestamp()}")
+    def note_verified(self, record: int | None, *, sound: bool) -> None:
+        """Remember where the log says that it was verified; without a record, that it is unsound now."""
+        if record is not None:
+            self._note_file(VERIFIED, str(record))
+        elif not sound:
+            self._note_file(VERIFIED, f"{UNSOUND} {self._vault.env.timestamp()}")
 
     def verified(self) -> tuple[datetime | None, bool]:
-        """Return when this host last verified the log (None: it does not know), and whether it was sound then."""
+        """Return when this host last verified the log (None: it does not know), and whether it was sound then.
+
+        The log's own record says so. A log that cannot be read back to that record is not sound.
+        """
         word, _, text = self._read_file(VERIFIED).partition(" ")
-        try:
-            return parse_time(text), word == "sound"
-        except ValueError:
+        if word == UNSOUND:
+            with suppress(ValueError):
+                return parse_time(text), False
+            return None, False
+        if not word.isdecimal():
             return None, True
+        number = int(word)
+        try:
+            for each in records_back(self.folder):
+                if each.number <= number:
+                    record = each.record
+                    known = each.number == number and record.kind == "audit.verify"
+                    return (record.time, record.outcome == "success") if known else (None, True)
+        except AuditDamagedError:
+            return None, False
+        except AuditUnavailableError:
+            pass
+        return None, True
 
     def send(self, *, events: Callable[[Event], None]) -> bool:
         """Send each collector what it has not got, unless it was away a moment ago; return whether the log could be read.
@@ -360,7 +383,11 @@ class Trail:
         """Remember a line; losing it costs an anchor or a record of a change too many."""
         with suppress(OSError):
             new = self.folder / f"{name}.new"
-            new.write_text(f"{text}\n", encoding="ascii")
+            new.unlink(missing_ok=True)
+            with open(
+                os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w", encoding="ascii"
+            ) as file:
+                file.write(f"{text}\n")
             os.replace(new, self.folder / name)
 
 

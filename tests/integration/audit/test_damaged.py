@@ -226,3 +226,38 @@ def test_who_lists_a_log_that_was_taken_away_is_told_so(place, vault):
     shutil.rmtree(vault._vault.trail.folder)
     with place.open() as other, pytest.raises(MissingError, match="was taken away"):
         next(other.audit.records())
+
+
+def test_status_believes_the_log_and_not_a_file_beside_it(place, vault):
+    trail_of = vault._vault.trail
+    assert trail_of.verified() == (None, True)
+    assert vault.audit.verify().sound
+    moment, sound = trail_of.verified()
+    assert moment is not None
+    assert sound
+    beside = trail_of.folder / trail.VERIFIED
+    assert beside.stat().st_mode & 0o777 == 0o600
+    number = int(beside.read_text())
+    for forged in ("sound 2030-01-01T00:00:00.000000Z", "0", str(number + 1), "x" * 30, "-1"):
+        beside.write_text(forged)
+        assert trail_of.verified() == (None, True), forged
+    beside.write_text(str(number))
+    place.backup(vault)
+    assert trail_of.verified() == (moment, True)
+    damage_old(trail_of.folder)
+    with place.open() as again:
+        assert not again.audit.verify().sound
+        assert again._vault.trail.verified()[1] is False
+        _, path = files.segments(trail_of.folder)[-1]
+        path.write_bytes(path.read_bytes()[:-3] + b"zz\n")
+        assert again._vault.trail.verified() == (None, False)
+    with place.open() as again:
+        assert not again.audit.verify().sound
+        assert beside.read_text().startswith("unsound ")
+        assert again._vault.trail.verified()[1] is False
+        beside.write_text("unsound then")
+        assert again._vault.trail.verified() == (None, False)
+    beside.write_text("0")
+    path.unlink()
+    path.mkdir()
+    assert trail_of.verified() == (None, True)

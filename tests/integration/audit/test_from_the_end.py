@@ -11,7 +11,7 @@ import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.cli.main import main
 from holdfast.errors import AuditDamagedError, UsageError
-from holdfast.reliability.audit import files, read
+from holdfast.reliability.audit import files
 from holdfast.reliability.audit.read import records, records_back
 from holdfast.reliability.audit.record import AuditRecord
 from holdfast.runs.audit import anchors_file, heads_of_file
@@ -65,7 +65,7 @@ def decoded(monkeypatch) -> list[bytes]:
         found.append(data)
         return real(data)
 
-    monkeypatch.setattr(read.AuditRecord, "decode", staticmethod(decode))
+    monkeypatch.setattr(AuditRecord, "decode", staticmethod(decode))
     return found
 
 
