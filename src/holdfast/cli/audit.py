@@ -270,7 +270,8 @@ def _verify_summary(report: LogReport) -> list[str]:
     verdict = "sound" if report.sound else f"{len(report.problems)} faults"
     lines.append(
         f"Verified {report.records} records and {report.heads} signed heads in {report.seconds:.1f} s: {verdict}."
-        f" Proved are the first {report.proved}. Heads from elsewhere cover {report.anchored} records. Key {report.fingerprint[:16]}."
+        f" Proved are the first {report.proved}. Heads from elsewhere cover {report.anchored} records."
+        + (f" Key {report.fingerprint[:16]}." if report.fingerprint else "")
     )
     return lines
 

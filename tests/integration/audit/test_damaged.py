@@ -261,3 +261,19 @@ def test_status_believes_the_log_and_not_a_file_beside_it(place, vault):
     path.unlink()
     path.mkdir()
     assert trail_of.verified() == (None, True)
+
+
+@pytest.mark.parametrize("command", ["hold set latest --reason x", "forget --keep-last 1", "ls latest", "key list"])
+def test_a_collector_that_is_away_is_said_by_commands_without_a_callback(place, vault, capsys, command):
+    place.backup(vault)
+    path = place.root / "site.toml"
+    path.write_text(
+        f'[vault]\nurl = "{place.vault}"\nkey_file = "file:{place.key}"\n'
+        f'[collectors.siem]\nhost = "127.0.0.1"\nport = {process.free_port()}\nprotocol = "tcp"\n'
+    )
+    assert main([*command.split(), "--config", str(path), "-q"]) == 0
+    said = capsys.readouterr().err
+    with open_book() as book:
+        kept = [record.code for record in book.live()]
+    recorded_whole = command.startswith(("hold", "forget"))
+    assert ("the audit collector siem takes nothing" in said, kept == ["collector-away"]) == (recorded_whole,) * 2
