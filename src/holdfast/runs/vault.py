@@ -227,7 +227,7 @@ class Vault(DrillSurface, HostSurface, KeySurface, MountSurface, RepairSurface, 
         history. A dry run scans, counts by class, and writes nothing. `applications` are names of the configuration: they
         are captured together, as one consistency group with the paths, and how is the result's `evidence`.
 
-        Errors: `SourceMissingError` (a path is not there), `RevokedError`, `Interrupted` (`stop` was set: a checkpoint is kept, nothing
+        Errors: `SourceMissingError` (a path is missing), `RevokedError`, `Interrupted` (`stop` was set: a checkpoint is kept, nothing
         is uploaded twice), `ApplicationError` (the application runs on). After any error no earlier snapshot is touched.
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
