@@ -43,6 +43,12 @@ ALERT_CODES: dict[str, AlertCode] = {
             "let the application's own means repair it, restore what is lost from a snapshot before it, and back up again.",
         ),
         AlertCode(
+            "audit-not-anchored",
+            "The signed head of the audit log could not be put into the vault: what was recorded since the last one can be changed by"
+            " whoever owns this host.",
+            "see that this credential may add to `audit/` in the vault, then run `holdfast audit head`, which says what stops it.",
+        ),
+        AlertCode(
             "audit-not-retained",
             "The store does not retain the newest signed head of the audit log: whoever may delete there could take it away.",
             "let this credential set retention on the store, or set `audit.retain_seconds = 0`.",
