@@ -117,6 +117,7 @@ class AlertDesk:
         refused = 0
         if self._reply_folder:
             _, refused = take_replies(self._reply_folder, self.book, self.policy, self._reply_refused)
+        self.book.heed_clock()
         self.book.reopen_overdue(self.policy.acknowledged_seconds)
         self._probe()
         sent = failed = held = 0
