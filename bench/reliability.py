@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from unittest.mock import patch
 
 from anomaly import figures, section, unseen
 from reliability_page import page
+from tests.watched import WATCHED
 
 import holdfast
 from attacks.acts import ACTS
@@ -64,7 +66,10 @@ class Facts:
     """Command, way, operations, strikes, died, failed, carried on."""
     restores: int = 0
     claims: frozenset[str] = frozenset()
-    """Sentences after `SAFE:` that were said and proved."""
+    """Sentences after `SAFE:` that were said and proved in sweeps."""
+    said: Counter[str] = field(default_factory=Counter)
+    """The same where tests make operations fail: how often, and how often something could be looked at and all of it was so."""
+    held: Counter[str] = field(default_factory=Counter)
     flips: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Kind of object: bits flipped, found."""
     attacks: list[tuple[str, bool]] = field(default_factory=list)
@@ -127,6 +132,25 @@ def strike(name: str, way: str, step: int) -> Result:
     operations = report.strikes if step == 1 else report.operations[way]
     row = (name, way, operations, report.strikes, report.died, report.failed, report.carried_on)
     return {"row": row, "restores": report.restores, "claims": sorted(report.claims)}
+
+
+def saying(tests: str) -> Result:
+    """Run some tests, and count what errors said in them and how much of it was so."""
+    said: Counter[str] = Counter()
+    held: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        noted = Path(folder, "claims")
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{tests}"]
+        told_so = {"HOLDFAST_TEST_CLAIMS": str(noted)}
+        done = subprocess.run(
+            command, cwd=ROOT, env=os.environ | told_so, capture_output=True, check=False, timeout=1800
+        )
+        for line in noted.read_text().splitlines() if noted.exists() else ():
+            row = json.loads(line)
+            said.update(row["said"])
+            held.update(row["held"])
+    broken = [f"tests/{tests}: {done.stdout.decode(errors='replace')[-500:]}"] if done.returncode else []
+    return {"said": said, "held": held, "broken": broken}
 
 
 def lived_in(place: Ground) -> None:
@@ -242,6 +266,8 @@ def parts(asked: argparse.Namespace) -> Iterator[Part]:
         yield f"attack {attack.name}", carried_out, (attack.name,)
     for tree in TREES:
         yield f"signs {tree}", signs, (tree,)
+    for tests in WATCHED:
+        yield f"saying {tests}", saying, (tests,)
     for each in MODELS:
         yield f"model {each}", model, each
     for name in RULES:
@@ -255,10 +281,12 @@ def _add_worlds(totals: Totals, row: Result) -> None:
     totals.broken += row["seeds"]
 
 
-def _add_flips(flipped: dict[str, tuple[int, int]], row: Result) -> None:
-    for where, (tried, found) in row["counts"].items():
-        before = flipped.get(where, (0, 0))
-        flipped[where] = (before[0] + tried, before[1] + found)
+def _add_counts(facts: Facts, row: Result) -> None:
+    facts.said.update(row.get("said", {}))
+    facts.held.update(row.get("held", {}))
+    for where, (tried, found) in row.get("counts", {}).items():
+        before = facts.flips.get(where, (0, 0))
+        facts.flips[where] = (before[0] + tried, before[1] + found)
 
 
 def summed(facts: Facts, rows: dict[str, Result]) -> None:
@@ -283,8 +311,8 @@ def summed(facts: Facts, rows: dict[str, Result]) -> None:
         elif kind == "year":
             known = {field: value for field, value in row.items() if field not in {"broken", "on"}}
             facts.year = year.YearReport(**known)
-        elif kind == "flips":
-            _add_flips(facts.flips, row)
+        elif kind in {"flips", "saying"}:
+            _add_counts(facts, row)
         elif "row" in row:
             facts.strikes.append(tuple(row["row"]))
             facts.restores += row["restores"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.testing.attacks import ATTACKS
+from holdfast.testing.claims import SENTENCES, row_of
 from holdfast.testing.failures import FAILURES, unrecovered
 from holdfast.testing.sweep import COMMANDS, WAYS, ways_of
 
@@ -46,6 +47,14 @@ operation of the library and of the command line each of them stands for, and wh
 `holdfast.testing.sweep.surface`, and a test holds it to be complete. More: `python -m holdfast.testing.sweep [--step N] [NAME …]`.
 *All* means every operation; else they are spread evenly.
 """
+CLAIMS = """
+What each sentence promises is declared in `holdfast.testing.claims`, as predicates over what lies on the stores and in the
+target before and after, and a test holds the table complete. They are evaluated after every strike of the sweeps, and whenever
+an operation fails in a test under watch (`holdfast.testing.claim_watch`); one that is not so fails the test. A sentence that
+speaks of something else than a vault names who proves it instead. What could not be seen, such as a store behind a network,
+counts as said only.
+
+"""
 FLIPS = """
 Single bits flipped at random in every kind of object, each looked for by `check` and `verify` on a host that holds nothing
 of the vault.
@@ -80,6 +89,8 @@ def page(facts: Facts) -> str:
             "## Every command, struck",
             STRIKES,
             _strikes(facts),
+            "## What errors said",
+            _claims(facts),
             "## Corruption",
             FLIPS,
             table(
@@ -116,9 +127,14 @@ def _summary(facts: Facts) -> str:
         ("commands struck / strikes", len({row[0] for row in facts.strikes}), sum(row[3] for row in facts.strikes)),
         ("of them at every operation, in every way", *_every(facts)),
         (
-            "sentences after `SAFE:` said / that were not true",
-            len(facts.claims),
-            0 if not facts.broken else "see above",
+            "sentences after `SAFE:` that errors can say / said where something was made to fail",
+            len(SENTENCES),
+            len({_template(each) for each in facts.claims | facts.said.keys()}),
+        ),
+        (
+            "times they were said there, sweeps left out / looked at and so",
+            facts.said.total(),
+            facts.held.total(),
         ),
         ("restores after strikes / that differed", facts.restores, 0 if not facts.broken else "see above"),
         ("bits flipped / found", flipped, found),
@@ -140,6 +156,26 @@ def _summary(facts: Facts) -> str:
         )
         rows.append(("failures for a person / told in time", year.for_a_person, year.alerted_in_time))
     return table(("what", "tried", "found"), rows)
+
+
+def _template(sentence: str) -> str:
+    """Return the row of the table that a sentence is of."""
+    row = row_of(sentence)
+    return next((text for text, known in SENTENCES.items() if known is row and "{}" in text), sentence)
+
+
+def _claims(facts: Facts) -> str:
+    said: Counter[str] = Counter()
+    held: Counter[str] = Counter()
+    for sentence, times in facts.said.items():
+        said[_template(sentence)] += times
+        held[_template(sentence)] += facts.held[sentence]
+    rows = []
+    for sentence, row in SENTENCES.items():
+        promised = ", ".join(claim.name.lower().replace("_", " ") for claim in row.claims)
+        swept = "all so" if sentence in facts.claims else "–"
+        rows.append((sentence, said[sentence] or "–", held[sentence] or "–", swept, promised or row.apart))
+    return CLAIMS + table(("`SAFE:`", "said", "looked at and so", "in sweeps", "what must be so"), rows)
 
 
 def _every(facts: Facts) -> tuple[int, int]:

@@ -25,9 +25,9 @@ class Signers:
         except OSError as failure:
             raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
 
-    def read_certificate(self, what: str, writer: str) -> None:
+    def read_certificate(self, what: str, writer: str, data: bytes) -> None:
         """Take a certificate in; they come in their order, and the last counts."""
-        control = f.parse_control(self._get(what), "writer", self.vault, what)
+        control = f.parse_control(data, "writer", self.vault, what)
         if not control.signed_by(self.root_public) or control.body.get("id") != writer:
             raise f.Damage(f"{what}: root did not sign this")
         self.keys[writer] = self._joined(control.body, f.b64(control.body, "signing_public", what, 32))

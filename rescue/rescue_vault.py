@@ -7,12 +7,14 @@ absent, the packs' own headers tell the same.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import rescue_format as f
 import rescue_keys as k
@@ -27,6 +29,24 @@ from rescue_values import Pack, Part, Snapshot, check_chunk
 SEGMENT_CACHE_BYTES = 64 * 2**20
 DIRECTORY_CACHE_ENTRIES = 24
 ZERO_ID = bytes(16)
+T = TypeVar("T")
+
+
+def first_whole(get: Callable[[str], bytes], note: Callable[[str], None], name: str, read: Callable[[bytes], T]) -> T:
+    """What `read` makes of an object or, where that is missing or damaged, of its twin, by the same rules."""
+    try:
+        return read(get(name))
+    except f.Damage as failure:
+        try:
+            found = read(get(f"twin/{name}"))
+        except f.Damage:
+            raise failure from None
+        note(f"{failure}; its twin counts")
+        return found
+
+
+def _slot_body(slot: str, data: bytes) -> f.Body:
+    return f.parse_control(data, "key", None, f"key/{slot}").body
 
 
 class Vault:
@@ -63,14 +83,22 @@ class Vault:
         except OSError as failure:
             raise f.Damage(f"{name}: cannot be read ({failure.strerror})") from failure
 
+    def names_kept_twice(self, folder: str) -> list[str]:
+        """The names in a folder of what opens a vault, also of those of which only the twin is left."""
+        return sorted({*self.names(folder), *self.names(f"twin/{folder}")})
+
+    def _first_whole(self, name: str, read: Callable[[bytes], T]) -> T:
+        """What `read` makes of an object or, where that is missing or damaged, of its twin."""
+        return first_whole(self.get, self.note, name, read)
+
     # ---- keys ----
 
     def _open_slots(self, secret: bytes, wanted: str) -> list[bytes]:
         """Every root key that the secret opens: two while a rotation is not finished."""
-        tried, found = 0, []
-        for slot in self.names("key"):
+        tried, damaged, found = 0, 0, []
+        for slot in self.names_kept_twice("key"):
             try:
-                body = f.parse_control(self.get(f"key/{slot}"), "key", None, f"key/{slot}").body
+                body = self._first_whole(f"key/{slot}", functools.partial(_slot_body, slot))
                 if body.get("method") != wanted:
                     continue
                 vault = k.hex_id(body["vault"], f"key/{slot}")
@@ -79,6 +107,7 @@ class Vault:
                 key = k.stretch(secret, salt, body) if stretched else f.hkdf(secret, salt, b"holdfast/1 slot")
             except f.Damage as failure:
                 self.note(str(failure))
+                damaged += 1
                 continue
             tried += 1
             try:
@@ -90,23 +119,34 @@ class Vault:
             found.append(root_key)
         if found:
             return found
+        if damaged and not tried:
+            raise f.Damage(f"{damaged} key slots are damaged, and so are their twins: what you gave may be right")
         raise f.WrongKey(f"none of the {tried} key slots for a {wanted} opens with what you gave")
 
     def _open_keyring(self, root_keys: list[bytes]) -> None:
-        for number, root_key in [(n, key) for n in reversed(self.names("keyring")) for key in root_keys]:
+        numbers = reversed(self.names_kept_twice("keyring"))
+        for number, root_key in [(n, key) for n in numbers for key in root_keys]:
             what = f"keyring/{number}"
             self.root_key = root_key
             try:
-                sealed = f.parse_sealed(self.get(what), 5, self.vault_id, what)
-                self._load_keyring(f.canonical_json(sealed.open_with(self.root_key), what), number)
-                if not sealed.signed_by(self.root_public) or not self.bound <= {self.root_public}:
-                    raise f.Damage(f"{what}: root did not sign this")
-            except (f.Damage, KeyError, TypeError, ValueError) as failure:
-                self.note(str(failure) if isinstance(failure, f.Damage) else f"{what}: incomplete")
+                self._first_whole(what, functools.partial(self._read_keyring, number))
+            except f.Damage as failure:
+                self.note(str(failure))
                 continue
+            self._read_certificates()
             self._check_header()
             return
         raise f.Damage("no keyring can be opened: without it nothing in this vault can be read")
+
+    def _read_keyring(self, number: str, data: bytes) -> None:
+        what = f"keyring/{number}"
+        try:
+            sealed = f.parse_sealed(data, 5, self.vault_id, what)
+            self._load_keyring(f.canonical_json(sealed.open_with(self.root_key), what), number)
+            if not sealed.signed_by(self.root_public) or not self.bound <= {self.root_public}:
+                raise f.Damage(f"{what}: root did not sign this")
+        except (KeyError, TypeError, ValueError) as failure:
+            raise f.Damage(f"{what}: incomplete") from failure
 
     def _load_keyring(self, ring: f.Body, number: str) -> None:
         if ring["number"] != int(number):
@@ -120,18 +160,25 @@ class Vault:
         self.signers = Signers(self.root_public, self.vault_id.hex(), self.root, ring["own_writer"]["id"])
         for writer in ring["writers"]:
             self.signers.keys[writer["id"]] = [f.b64(writer, "signing_public", "keyring", 32)]
-        for writer in self.names("writer"):
-            for version in self.names(f"writer/{writer}"):
+
+    def _read_certificates(self) -> None:
+        for writer in self.names_kept_twice("writer"):
+            for version in self.names_kept_twice(f"writer/{writer}"):
+                what = f"writer/{writer}/{version}"
                 try:
-                    self.signers.read_certificate(f"writer/{writer}/{version}", writer)
+                    self._first_whole(what, functools.partial(self.signers.read_certificate, what, writer))
                 except f.Damage as failure:
                     self.note(str(failure))
 
+    def _header(self, data: bytes) -> f.Body:
+        body = f.parse_control(data, "vault", self.vault_id.hex(), "vault").body
+        if f.b64(body, "root_public", "vault", 32) != self.root_public:
+            raise f.Damage("vault: names another root than its keyring")
+        return body
+
     def _check_header(self) -> None:
         try:
-            body = f.parse_control(self.get("vault"), "vault", self.vault_id.hex(), "vault").body
-            if f.b64(body, "root_public", "vault", 32) != self.root_public:
-                raise f.Damage("vault: names another root than its keyring")
+            body = self._first_whole("vault", self._header)
         except f.Damage as failure:
             self.note(str(failure))
             return

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.watched import WATCHED
 
 from holdfast import errors
 
@@ -28,6 +30,26 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
         if name.startswith("HOLDFAST_") and not name.startswith("HOLDFAST_TEST"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path_factory.getbasetemp() / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _claims_are_true(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which an error claimed something that was not so; note what was said in HOLDFAST_TEST_CLAIMS, a file."""
+    path = request.path.relative_to(ROOT / "tests").as_posix()
+    if not path.startswith(WATCHED):
+        yield
+        return
+    from holdfast.testing.claim_watch import watching
+    from holdfast.testing.claims import Tally
+
+    tally = Tally()
+    with watching(tally):
+        yield
+    noted = os.environ.get("HOLDFAST_TEST_CLAIMS", "")
+    if noted and tally.said:
+        with Path(noted).open("a") as file:
+            file.write(json.dumps({"said": tally.said, "held": tally.held, "broken": tally.broken}) + "\n")
+    assert not tally.broken, "\n".join(tally.broken)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.runs.drill.plan import DrillPlan
     from holdfast.runs.drill.record import DrillRecord
     from holdfast.runs.home_copies import HomeRepaired
+    from holdfast.runs.keyless import KeylessReport, check_without_key
     from holdfast.runs.mounts.results import MountFinished, MountResult
     from holdfast.runs.mounts.upper import finish_mount
     from holdfast.runs.options import BackupOptions, ClassRule, Limits, Stream
@@ -63,8 +64,10 @@ _HOMES = {
     "Note": "base.events",
     "Progress": "base.events",
     "HoldfastError": "errors",
+    "check_without_key": "runs.keyless",
     "courier_import": "runs.courier_import",
     "HomeRepaired": "runs.home_copies",
+    "KeylessReport": "runs.keyless",
     "promote_home": "runs.assembly",
     "BareSite": "runs.drill.options",
     "DrillOptions": "runs.drill.options",
@@ -141,6 +144,7 @@ __all__ = [
     "FoundEntry",
     "HoldfastError",
     "HomeRepaired",
+    "KeylessReport",
     "Limits",
     "MigrateResult",
     "MountFinished",
@@ -167,6 +171,7 @@ __all__ = [
     "VaultStats",
     "VerifyReport",
     "__version__",
+    "check_without_key",
     "classify",
     "courier_import",
     "finish_mount",

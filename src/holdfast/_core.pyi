@@ -104,6 +104,8 @@ class Index:
     def add(self, path: str, dedup: bool) -> None: ...
     def exclude(self, packs: Sequence[bytes]) -> None: ...
     def packs(self) -> list[PackRow]: ...
+    def segments_of(self, packs: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
+        """Return the segments that packs are listed with, in the order in which they lie there: (pack, origin, ordinal)."""
     def packs_between(self, origin: bytes, first: int, end: int) -> list[PackRow]:
         """Return the packs, excluded ones left out, with segments of an origin from ordinal `first` up to, not including, `end`.
 
@@ -358,8 +360,59 @@ class Tree:
         """Yield, in order, what this tree has that `base` has not (None: all), in batches of about `batch`."""
     def references(self) -> RefSet:
         """Return every segment that the tree needs, its own nodes included, by walking all of it."""
-    def users(self, segments: Sequence[tuple[bytes, int]]) -> Iterator[Entry]:
-        """Yield the files whose content rests on one of the (origin, ordinal) segments."""
+
+@final
+class TreeCost:
+    """What is lost of one tree."""
+
+    files: int
+    """Files that rest on lost segments."""
+    bytes: int
+    """Their bytes, lost or not."""
+    unlisted: int
+    """Further files: something of them is in segments that no index run lists."""
+    unnamed: int
+    """Entries of all kinds in parts of the tree that cannot be read: their names are lost as well."""
+    unnamed_bytes: int
+    lost: bool
+    """The root cannot be read: only what else says so knows how much was in it."""
+    packs: list[int]
+    """Numbers of the packs that cost something here, in order."""
+
+@final
+class PackCost:
+    """What one pack costs in all trees walked."""
+
+    files: int
+    """Versions of files: path, time of change, size."""
+    paths: list[bytes]
+    """The first ones in order, as many as were asked for."""
+    bytes: int
+    unnamed: int
+    """Entries in parts of trees that are lost with it, each part once; of lost roots nothing is known."""
+
+@final
+class Affected:
+    """Looks for files that do not come back, tree by tree; what trees share is read once.
+
+    `lost` are (origin, ordinal, number of a pack), with numbers below `packs`.
+    """
+
+    def __new__(
+        cls, reader: Reader, lost: Sequence[tuple[bytes, int, int]], packs: int, paths_max: int
+    ) -> Affected: ...
+    def walk(self, root: str) -> TreeCost: ...
+    def names(self, root: str, most: int) -> list[bytes]:
+        """Return the paths of the files of a tree that do not come back, in order, at most so many."""
+    def pack(self, number: int) -> PackCost: ...
+    def total(self) -> PackCost:
+        """Return what all packs cost: a file that rests on two of them counts once."""
+
+def unreadable(reader: Reader, packs: Sequence[bytes], limits: Limits) -> list[tuple[bytes, bytes, int]]:
+    """Return the segments of packs that do not open, from there or from any other pack: (pack, origin, ordinal).
+
+    Reads them all, as a restore does. A segment whose key is not at hand is among them.
+    """
 
 def read_file(reader: Reader, entry: Entry, write: int, limits: Limits) -> int: ...
 
@@ -637,6 +690,9 @@ class MountProgress:
         """The errno of a local disk that takes no more; 0: it does."""
     @property
     def whole(self) -> bool: ...
+    @property
+    def unread(self) -> list[tuple[int, int]]:
+        """Number of a snapshot, and how many answers about it damage did not allow; those of which all could be read are left out."""
 
 @final
 class Mount:
@@ -730,7 +786,7 @@ class PackVerdict:
     record: bytes | None
     """SHA-256 of the index record that its own directory makes; None unless it was opened and is right."""
     damaged: list[tuple[bytes, int]]
-    """Segments that are wrong, as (origin, ordinal): see `Tree.users`."""
+    """Segments that are wrong, as (origin, ordinal): see `Affected`."""
 
 @final
 class Verify:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast import errors
 from holdfast._core import (
     DETECT_BYTES,
+    Affected,
     Change,
     CheckpointReady,
     Classify,
@@ -45,6 +46,7 @@ from holdfast._core import (
     NetClient,
     NetError,
     NetSigner,
+    PackCost,
     PackData,
     PackReady,
     PackRow,
@@ -57,6 +59,7 @@ from holdfast._core import (
     SegmentPlace,
     StoppedError,
     Tree,
+    TreeCost,
     Verify,
     VerifyProgress,
     WrongKeyError,
@@ -72,6 +75,7 @@ from holdfast._core import (
     self_test,
     split_run,
     unmount_place,
+    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -79,6 +83,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DETECT_BYTES",
+    "Affected",
     "Change",
     "CheckpointReady",
     "ClassKeys",
@@ -111,6 +116,7 @@ __all__ = [
     "NetClient",
     "NetError",
     "NetSigner",
+    "PackCost",
     "PackData",
     "PackReady",
     "PackRow",
@@ -123,6 +129,7 @@ __all__ = [
     "SegmentPlace",
     "StoppedError",
     "Tree",
+    "TreeCost",
     "Verify",
     "VerifyProgress",
     "WrongKeyError",
@@ -140,6 +147,7 @@ __all__ = [
     "translate",
     "translated",
     "unmount_place",
+    "unreadable",
     "written_to_target",
 ]
 

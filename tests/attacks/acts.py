@@ -27,6 +27,8 @@ ACTS: dict[str, Callable[[Path], None]] = {
     "crowded history": by_writers.crowded_history,
     "taken names": by_writers.taken_names,
     "revoked and still writing": by_writers.revoked_and_still_writing,
+    "certified by itself": by_writers.certified_by_itself,
+    "planted twins": by_writers.planted_twins,
     "replayed metadata": by_stores.replayed_metadata,
     "lost decision": by_stores.lost_decision,
     "truncated metadata": by_stores.truncated_metadata,

@@ -39,6 +39,7 @@ from holdfast.repository.records import encode_run
 from holdfast.repository.repository import Repository
 from holdfast.repository.retention import RetentionPolicy
 from holdfast.repository.rounds import read_damaged, read_rounds
+from holdfast.repository.twin_repair import mend_twins
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.sweep.ground import Ground, ground
 
@@ -263,6 +264,47 @@ def forged_certificate(folder: Path) -> None:
     )
     assert refused(lambda: Repository.open(scene.store, credential, scene.env)) == "not-permitted"
     assert scene.root.home.certificate(friend) is None
+
+
+def certified_by_itself(folder: Path) -> None:
+    """Whoever reads anything of the thief's looks up its certificate, which would have to be looked up for itself."""
+    scene = Scene(folder)
+    thief = scene.thief.repository
+    own = scene.root.home.certificate(thief.writer_id)
+    assert own is not None
+    name = f"writer/{thief.writer_id}/00000001"
+    scene.plant(name, thief.home.encode(name, replace(own, role="pruner"), thief.identity))
+    scene.thief.backup({"t": 1})
+    fresh = Repository.open(scene.store, scene.key, scene.env)
+    found = fresh.home.certificate(thief.writer_id)
+    assert found is not None
+    assert found.role == "writer"
+    assert name in {each.object for each in check(fresh).findings}
+    writers.revoke(fresh, thief.writer_id)
+    assert refused(lambda: Repository.open(scene.store, scene.credentials[1], scene.env)) == "not-permitted"
+    scene.all_is_well()
+
+
+def planted_twins(folder: Path) -> None:
+    """Of what root is going to put, and of what nobody put: nothing is believed, and nobody is kept from anything."""
+    scene = Scene(folder)
+    thief = scene.thief.repository
+    number = len(scene.names("keyring/"))
+    own = scene.root.home.certificate(thief.writer_id)
+    assert own is not None
+    revocation = f"writer/{thief.writer_id}/00000001"
+    scene.plant(f"twin/{revocation}", thief.home.encode(revocation, own, thief.identity))
+    scene.plant(f"twin/keyring/{number + 1:08d}", scene.store.get("keyring/00000000"))
+    scene.plant(f"twin/key/{'0' * 32}", scene.store.get(scene.names("key/")[0]))
+    writers.revoke(scene.root, thief.writer_id)
+    writers.enrol(scene.root, "another")
+    assert refused(lambda: Repository.open(scene.store, scene.credentials[1], scene.env)) == "not-permitted"
+    fresh = Repository.open(scene.store, scene.key, scene.env)
+    assert "another" in {entry.label for entry in fresh.require_keyring().writers}
+    mend_twins(fresh)
+    for name in [name for name in scene.names("twin/") if name.removeprefix("twin/") in scene.store.objects]:
+        assert scene.store.get(name) == scene.store.get(name.removeprefix("twin/"))
+    scene.all_is_well()
 
 
 def exhausted_numbers(folder: Path) -> None:

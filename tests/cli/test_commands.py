@@ -480,7 +480,7 @@ def test_verify_reports(vault, run):
         "due": False, "content": True, "limits": Limits(9000, None), "bytes_max": 2_000_000, "seconds_max": 7200,
     }  # fmt: skip
     assert "5 packs wait for the next run" in out
-    assert "hash; 2 files in 1 snapshots" in out
+    assert "hash; 2 files, 0 B in 1 snapshots" in out
     assert "not counted" in out
     assert "stores the affected content again" in out
     assert "1.2 days ago" in out

@@ -287,11 +287,12 @@ def test_a_running_backup_acknowledges_a_round_and_is_not_revoked(
 
         def prune() -> object:
             # The run holds still meanwhile: however long it takes here, most of it is still to be read afterwards.
-            holdfast.pause_runs(reason="a prune begins")
+            (row,) = holdfast.run_status()
+            holdfast.pause_runs(row.run, reason="a prune begins")
             try:
                 return pruner.prune(undo_days=0)
             finally:
-                holdfast.resume_runs()
+                holdfast.resume_runs(row.run)
 
         began = once_at_checkpoint(monkeypatch, 2, prune)
         result = vault.backup([source], label="ehr", options=slow)

@@ -1,5 +1,5 @@
 //! The index that everyone asks: several sorted indexes, minus packs that must not be used.
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::compress::Codec;
@@ -46,6 +46,17 @@ pub struct SegmentPlace {
     pub generation: Generation,
     /// Its chunks, in order.
     pub chunks: Vec<ChunkSpan>,
+}
+
+/// That a pack is listed with a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackSegment {
+    /// The pack.
+    pub pack: PackName,
+    /// The pack that the segment was sealed for.
+    pub origin: Origin,
+    /// The segment's ordinal in its origin.
+    pub ordinal: u32,
 }
 
 impl SegmentPlace {
@@ -204,6 +215,38 @@ impl IndexSet {
             }
         }
         Ok(all.into_values().collect())
+    }
+
+    /// Every segment that some packs are listed with, each once, in the order of packs and of what lies in them.
+    pub fn segments_of(&self, packs: &HashSet<PackName>) -> Result<Vec<PackSegment>> {
+        let mut found = BTreeSet::new();
+        for member in read(&self.members).iter() {
+            let mut names = HashMap::new();
+            for (at, pack) in member.index.packs().enumerate() {
+                let name = pack?.name;
+                if packs.contains(&name) {
+                    names.insert(at as u32, name);
+                }
+            }
+            if names.is_empty() {
+                continue;
+            }
+            for at in 0..member.index.counts().segments {
+                let row = member.index.segment(at)?;
+                if let Some(pack) = names.get(&row.pack) {
+                    let origin = member.index.nonce(row.nonce.into())?.origin();
+                    found.insert((*pack, row.offset, origin, row.ordinal));
+                }
+            }
+        }
+        Ok(found
+            .into_iter()
+            .map(|(pack, _, origin, ordinal)| PackSegment {
+                pack,
+                origin,
+                ordinal,
+            })
+            .collect())
     }
 
     /// Sums over the members.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fuser::{Errno, FileAttr, FileHandle, FileType, INodeNo, InitFlags, KernelConfig, ReplyXattr};
+use fuser::{Errno, FileAttr, FileHandle, FileType, INodeNo};
 use holdfast_engine::Location;
 use holdfast_engine::entry::{Entry, EntryKind};
 use holdfast_pipeline::Error;
@@ -14,10 +14,11 @@ use holdfast_pipeline::extract::attributes::Owners;
 use parking_lot::Mutex;
 use siphasher::sip::SipHasher13;
 
-use crate::attributes::{errno, of_entry, of_implied};
-use crate::content::{Lower, Seek};
+use crate::attributes::{of_entry, of_implied};
+use crate::content::Lower;
 use crate::listing::{Found, Listing, TreeSet};
 use crate::segments::Segments;
+use crate::unread::Unread;
 
 mod filesystem;
 
@@ -110,7 +111,8 @@ pub struct ReadOnly {
     folders: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
     owners: Mutex<Owners>,
     nodes: Mutex<HashMap<u64, Arc<Node>>>,
-    files: Mutex<HashMap<u64, Arc<Lower>>>,
+    files: Mutex<HashMap<u64, (usize, Arc<Lower>)>>,
+    unread: Arc<Unread>,
     open_folders: Mutex<HashMap<u64, Arc<Mutex<OpenFolder>>>>,
     handles: AtomicU64,
     totals: (u64, u64),
@@ -149,17 +151,26 @@ impl ReadOnly {
             owners: Mutex::new(owners),
             nodes: Mutex::default(),
             files: Mutex::default(),
+            unread: Arc::default(),
             open_folders: Mutex::default(),
             handles: AtomicU64::new(1),
             totals,
         }
     }
 
+    /// What could not be read of it, as it goes on.
+    pub fn unread(&self) -> Arc<Unread> {
+        Arc::clone(&self.unread)
+    }
+
     fn trees(&self, snapshot: usize) -> Result<Arc<TreeSet>, Errno> {
         if let Some(known) = self.opened.lock().get(&snapshot) {
             return Ok(Arc::clone(known));
         }
-        let roots = self.opener.open(snapshot).map_err(|error| errno(&error))?;
+        let roots = self
+            .opener
+            .open(snapshot)
+            .map_err(|error| self.unread.told(snapshot, &error))?;
         let trees = Arc::new(TreeSet::new(roots, Arc::clone(&self.segments)));
         let mut opened = self.opened.lock();
         Ok(Arc::clone(opened.entry(snapshot).or_insert(trees)))
@@ -230,7 +241,7 @@ impl ReadOnly {
                     let found = self
                         .trees(*snapshot)?
                         .lookup(b"")
-                        .map_err(|error| errno(&error))?;
+                        .map_err(|error| self.unread.told(*snapshot, &error))?;
                     let entry = match found {
                         Some(Found::Entry(entry, _)) if matches!(entry.kind, EntryKind::Folder) => {
                             Some(entry)
@@ -302,7 +313,7 @@ impl ReadOnly {
                 let found = self
                     .trees(*snapshot)?
                     .lookup(&path)
-                    .map_err(|error| errno(&error))?
+                    .map_err(|error| self.unread.told(*snapshot, &error))?
                     .ok_or(Errno::ENOENT)?;
                 self.node_of(&Child::Tree(*snapshot, path, found))
             }
@@ -313,7 +324,9 @@ impl ReadOnly {
     fn open_file(&self, ino: INodeNo) -> Result<u64, Errno> {
         let node = self.node(ino)?;
         let What::Tree {
-            entry: Some(entry), ..
+            snapshot,
+            entry: Some(entry),
+            ..
         } = &node.what
         else {
             return Err(Errno::EISDIR);
@@ -321,13 +334,16 @@ impl ReadOnly {
         let EntryKind::File { size, content } = &entry.kind else {
             return Err(Errno::EINVAL);
         };
-        let lower = Lower::open(*size, content, &self.segments).map_err(|error| errno(&error))?;
+        let lower = Lower::open(*size, content, &self.segments)
+            .map_err(|error| self.unread.told(*snapshot, &error))?;
         let handle = self.handles.fetch_add(1, Ordering::Relaxed);
-        self.files.lock().insert(handle, Arc::new(lower));
+        self.files
+            .lock()
+            .insert(handle, (*snapshot, Arc::new(lower)));
         Ok(handle)
     }
 
-    fn file(&self, handle: FileHandle) -> Result<Arc<Lower>, Errno> {
+    fn file(&self, handle: FileHandle) -> Result<(usize, Arc<Lower>), Errno> {
         let files = self.files.lock();
         files.get(&handle.0).cloned().ok_or(Errno::EBADF)
     }
@@ -367,7 +383,7 @@ impl ReadOnly {
         if offset < folder.at {
             *folder = self.children(ino)?;
         }
-        while let Some((name, child)) = folder.next()? {
+        while let Some((name, child)) = folder.next(&self.unread)? {
             let at = folder.at + 1;
             if at > offset && add(self, at, &name, &child)? {
                 folder.pending = Some((name, child));
@@ -380,7 +396,7 @@ impl ReadOnly {
 }
 
 impl OpenFolder {
-    fn next(&mut self) -> Result<Option<(Vec<u8>, Child)>, Errno> {
+    fn next(&mut self, unread: &Unread) -> Result<Option<(Vec<u8>, Child)>, Errno> {
         if let Some(pending) = self.pending.take() {
             return Ok(Some(pending));
         }
@@ -390,11 +406,13 @@ impl OpenFolder {
                 (name, child)
             })),
             Children::Tree(listing, snapshot, folder) => {
-                let next = listing.next().map_err(|error| errno(&error))?;
+                let next = listing
+                    .next()
+                    .map_err(|error| unread.told(*snapshot, &error))?;
                 let Some((name, found)) = next else {
                     // What could be listed was; that it is not all must be said.
                     return if listing.is_lost() {
-                        Err(Errno::EIO)
+                        Err(unread.noted(*snapshot, Errno::EIO))
                     } else {
                         Ok(None)
                     };
@@ -458,33 +476,5 @@ pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
         name.to_vec()
     } else {
         [folder, b"/", name].concat()
-    }
-}
-
-/// Adds what the kernel can do of the capabilities that are of use.
-pub fn ask_for(config: &mut KernelConfig, wanted: &[InitFlags]) {
-    for flags in wanted {
-        // What an old kernel cannot do, it does without.
-        let _ = config.add_capabilities(*flags);
-    }
-}
-
-/// Answers with a value, or its length if that is what was asked.
-pub fn give_xattr(value: &[u8], size: u32, reply: ReplyXattr) {
-    if size == 0 {
-        reply.size(value.len() as u32);
-    } else if value.len() > size as usize {
-        reply.error(Errno::ERANGE);
-    } else {
-        reply.data(value);
-    }
-}
-
-/// `SEEK_DATA` and `SEEK_HOLE`.
-pub fn seek_kind(whence: i32) -> Option<Seek> {
-    match whence {
-        3 => Some(Seek::Data),
-        4 => Some(Seek::Hole),
-        _ => None,
     }
 }

@@ -18,6 +18,7 @@ pub mod scan;
 pub mod source;
 pub mod spans;
 pub(crate) mod statcache;
+pub mod unreadable;
 pub mod verify;
 
 pub use error::Error;

@@ -25,8 +25,9 @@ pub const CACHE_BYTES: usize = 32 << 20;
 
 /// `ENOENT`.
 const NO_ENTRY: i32 = 2;
-const NO_PACK: EngineError = EngineError::Missing {
-    what: "no pack is known to hold a segment",
+/// Not lost, for all that is known: a pack may hold it, and no index run that can be read says which.
+pub const NOT_LISTED: EngineError = EngineError::Missing {
+    what: "no index run lists a segment; `holdfast repair index` looks into the packs for it",
 };
 
 /// Opens the envelopes of run keys; holds what this crate never sees: private keys.
@@ -181,7 +182,7 @@ impl Reader {
         ordinal: u32,
         decompressor: &mut Decompressor,
     ) -> Result<Segment, Error> {
-        let mut failed = NO_PACK.into();
+        let mut failed = NOT_LISTED.into();
         for place in self.index.lookup_segment(origin, ordinal)? {
             match self.open_place(&place, decompressor) {
                 Ok(plain) => return Ok(Segment { place, plain }),
@@ -352,6 +353,12 @@ pub fn unwrap_outside(error: EngineError) -> Error {
         };
     }
     Error::Engine(error)
+}
+
+/// Whether an error says that something is not listed, which is not to say that it is lost.
+pub fn is_not_listed(error: &Error) -> bool {
+    matches!((error, NOT_LISTED), (Error::Engine(EngineError::Missing { what }), EngineError::Missing { what: not_listed })
+        if *what == not_listed)
 }
 
 /// Whether an error concerns the segment at hand only, so that others may well be read.

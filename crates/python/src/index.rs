@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::affected::{Row, rows};
 use crate::errors;
 use crate::keys::{ClassKeys, fixed, pack_names};
 
@@ -150,6 +151,14 @@ impl Index {
             .detach(|| self.inner.packs_between(&origin, first..end))
             .map_err(errors::engine)?;
         Ok(rows.into_iter().map(|row| pack_row(py, &row)).collect())
+    }
+
+    fn segments_of(&self, py: Python<'_>, packs: Vec<Vec<u8>>) -> PyResult<Vec<Row>> {
+        let packs = pack_names(&packs)?.into_iter().collect();
+        let found = py
+            .detach(|| self.inner.segments_of(&packs))
+            .map_err(errors::engine)?;
+        Ok(rows(py, &found))
     }
 
     fn counts(&self) -> IndexCounts {

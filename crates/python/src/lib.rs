@@ -4,6 +4,7 @@
 // Python hands over values: a function that only reads them must take them all the same.
 #![allow(clippy::needless_pass_by_value)]
 
+mod affected;
 mod catalog;
 mod detect;
 mod errors;
@@ -51,6 +52,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ingest::register(module)?;
     source::register(module)?;
     reader::register(module)?;
+    affected::register(module)?;
     read_file::register(module)?;
     extract::register(module)?;
     mount::register(module)?;

@@ -12,6 +12,7 @@ use holdfast_mount::listing::TreeSet;
 use holdfast_mount::read_only::{Opener, ReadOnly, Row, Shown};
 use holdfast_mount::segments::Segments;
 use holdfast_mount::session::{Mounted, Options, unmount};
+use holdfast_mount::unread::Unread;
 use holdfast_mount::upper::filesystem::Overlay;
 use holdfast_mount::upper::fill::{Filler, Progress};
 use holdfast_mount::upper::overlay::Core;
@@ -41,6 +42,8 @@ pub struct MountProgress {
     stuck: u64,
     /// Everything is here.
     whole: bool,
+    /// Answers that damage did not allow: number of the snapshot, how many.
+    unread: Vec<(usize, u64)>,
 }
 
 /// A mounted file system.
@@ -48,6 +51,7 @@ pub struct MountProgress {
 pub struct Mount {
     mounted: Mutex<Option<Mounted>>,
     filling: Option<Filling>,
+    unread: Arc<Unread>,
 }
 
 struct Filling {
@@ -131,6 +135,7 @@ impl Mount {
             self::owners(owners),
             totals,
         );
+        let unread = fs.unread();
         let options = Options {
             read_only: true,
             allow_other,
@@ -141,6 +146,7 @@ impl Mount {
         Ok(Self {
             mounted: Mutex::new(Some(mounted)),
             filling: None,
+            unread,
         })
     }
 
@@ -205,6 +211,7 @@ impl Mount {
                 stop,
                 thread: Mutex::new(thread),
             }),
+            unread: Arc::default(),
         })
     }
 
@@ -251,6 +258,7 @@ impl Mount {
                 lost_files: 0,
                 stuck: 0,
                 whole: true,
+                unread: self.unread.counts(),
             };
         };
         let progress = &filling.progress;
@@ -261,6 +269,7 @@ impl Mount {
             lost_files: progress.lost_files.load(Ordering::Relaxed),
             stuck: progress.stuck.load(Ordering::Relaxed),
             whole: filling.core.is_whole(),
+            unread: filling.core.unread(),
         }
     }
 }

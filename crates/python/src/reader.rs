@@ -3,16 +3,15 @@
     clippy::needless_pass_by_value,
     reason = "PyO3 hands over what it extracted"
 )]
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use holdfast_engine::cursor::{Cursor, lookup};
 use holdfast_engine::diff::{Change as EngineChange, Diff};
 use holdfast_engine::entry::{Entry as EngineEntry, EntryKind, is_under};
 use holdfast_engine::tree::NodeSource;
-use holdfast_engine::{Error as EngineError, Location, Origin, Role};
+use holdfast_engine::{Error as EngineError, Location, Role};
 use holdfast_pipeline as pipeline;
-use holdfast_pipeline::affected::Affected;
 use holdfast_pipeline::reader::{CACHE_BYTES, SegmentCache};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -21,7 +20,6 @@ use pyo3::types::PyBytes;
 use crate::catalog::CatalogRows;
 use crate::errors;
 use crate::index::Index;
-use crate::keys::fixed;
 use crate::left::Left;
 use crate::refs::RefSet;
 use crate::source::{KeyRing, PackSource};
@@ -247,16 +245,6 @@ impl Tree {
         let found = py.detach(|| pipeline::references::references(&self.reader, self.root));
         Ok(RefSet::from(found.map_err(errors::pipeline)?))
     }
-
-    fn users(&self, segments: Vec<(Vec<u8>, u32)>) -> PyResult<Users> {
-        let segments: HashSet<(Origin, u32)> = segments
-            .iter()
-            .map(|(origin, ordinal)| Ok((Origin(fixed(origin, "origin")?), *ordinal)))
-            .collect::<PyResult<_>>()?;
-        let walk = Affected::new(Arc::clone(&self.reader), self.root, segments)
-            .map_err(errors::pipeline)?;
-        Ok(Users(Mutex::new(walk)))
-    }
 }
 
 impl Tree {
@@ -460,22 +448,6 @@ fn is_same_content(old: &EngineEntry, new: &EngineEntry) -> bool {
     old.kind == new.kind
 }
 
-/// Files that rest on some segments.
-#[pyclass(frozen, module = "holdfast._core")]
-pub struct Users(Mutex<Affected>);
-
-#[pymethods]
-impl Users {
-    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Entry>> {
-        let next = py.detach(|| self.0.lock().next_entry());
-        Ok(next.map_err(errors::pipeline)?.map(|inner| Entry { inner }))
-    }
-}
-
 /// Adds the classes to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Entry>()?;
@@ -483,6 +455,5 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Reader>()?;
     module.add_class::<Tree>()?;
     module.add_class::<Entries>()?;
-    module.add_class::<Changes>()?;
-    module.add_class::<Users>()
+    module.add_class::<Changes>()
 }

@@ -13,9 +13,11 @@ from holdfast.cli.options import Duration, Place, Size, vault_options
 from holdfast.cli.output import Output
 from holdfast.cli.records import path_text
 from holdfast.cli.signals import interruptible
+from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
-    from holdfast.runs.results import CheckReport, DamagedPack, VaultStats, VerifyReport
+    from holdfast.runs.keyless import KeylessReport
+    from holdfast.runs.results import CheckReport, DamagedPack, SnapshotCost, VaultStats, VerifyReport
 
 __all__ = ["Part", "check_command", "damaged_lines", "stats_command", "verify_command"]
 
@@ -26,13 +28,20 @@ PROBLEMS_SHOWN_MAX = 50
 @click.option(
     "--accept-older", metavar="REASON", help="Take the older state that the store shows for the vault's, first."
 )
+@click.option(
+    "--no-key", is_flag=True, help="Ask for no secret: compare what bytes prove by themselves, say what is left out."
+)
 @vault_options
-def check_command(*, place: Place, out: Output, accept_older: str | None) -> int:
+def check_command(*, place: Place, out: Output, accept_older: str | None, no_key: bool) -> int:
     """Check the structure of the vault; needs no key to content.
 
     Every object's frame and signature, every reference, presence and size of each pack, and whether the store shows an older state
     than this host has seen. Exit code 4 if anything is wrong. `--accept-older` is for a newer state that is lost for good.
+    `--no-key` takes any store of the vault, a copy on a disk, or the folder `vault` of a courier's medium.
+    Example: `holdfast check --no-key --vault /mnt/medium/vault`.
     """
+    if no_key:
+        return _without_key(place, out, packs=False)
     with place.open() as vault, interruptible(at_once=True), out.events("check") as events:
         if accept_older is not None:
             vault.accept_older_state(reason=accept_older)
@@ -40,12 +49,37 @@ def check_command(*, place: Place, out: Output, accept_older: str | None) -> int
     return out.result("check", report, report.exit_code, _check_summary(report))
 
 
+def _without_key(place: Place, out: Output, *, packs: bool, limit_read: int | None = None) -> int:
+    """Do what needs no secret, for both commands."""
+    with interruptible(at_once=True), out.events("check") as events:
+        report = place.check_without_key(packs=packs, limit_read=limit_read, events=events)
+    return out.result("check-no-key", report, report.exit_code, _keyless_summary(report))
+
+
+def _keyless_summary(report: KeylessReport) -> list[str]:
+    lines = [
+        *(f"note: {note}" for note in report.notes),
+        *(f"not compared: {each}" for each in report.not_compared),
+        *(f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]),
+    ]
+    if len(report.problems) > PROBLEMS_SHOWN_MAX:
+        lines.append(f"… and {len(report.problems) - PROBLEMS_SHOWN_MAX} more problems (--json lists all)")
+    verdict = (
+        "nothing wrong as far as can be seen without a key" if report.sound else f"{len(report.problems)} problems"
+    )
+    lines.append(
+        f"Checked {report.objects} objects ({format_bytes(report.bytes)}) without a key, read {report.packs_read} of"
+        f" {report.packs} packs and parity rows in {format_seconds(report.seconds)}: {verdict}"
+    )
+    return lines
+
+
 def _check_summary(report: CheckReport) -> list[str]:
     lines = [
         *(f"note: {note}" for note in report.notes),
         *(f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]),
     ]
-    lines += damaged_lines(report.damaged)
+    lines += damaged_lines(report.damaged, report.costs)
     if len(report.problems) > PROBLEMS_SHOWN_MAX:
         lines.append(f"… and {len(report.problems) - PROBLEMS_SHOWN_MAX} more problems (--json lists all)")
     damaged = f"{len(report.damaged)} packs damaged"
@@ -57,17 +91,35 @@ def _check_summary(report: CheckReport) -> list[str]:
     return lines
 
 
-def damaged_lines(damaged: Sequence[DamagedPack]) -> list[str]:
+def damaged_lines(damaged: Sequence[DamagedPack], costs: Sequence[SnapshotCost]) -> list[str]:
     """Return what damaged packs cost: class, files, snapshots; paths where they were asked for."""
     lines = []
     for pack in damaged[:PROBLEMS_SHOWN_MAX]:
-        why = "no key" if pack.key_missing else "a tree that says so cannot be read"
-        files = f"files not counted ({why})" if pack.files < 0 else f"{pack.files} files"
+        why = "no key" if pack.key_missing else "a part that says so cannot be read"
+        files = f"files not counted ({why})" if pack.files < 0 else f"{pack.files} files, {format_bytes(pack.bytes)}"
+        unnamed = f", {pack.unnamed} entries without a name" if pack.unnamed else ""
         lines.append(
-            f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files} in {len(pack.snapshots)} snapshots"
+            f"DAMAGE: pack {pack.pack[:12]} ({pack.class_name}): {pack.reason}; {files}{unnamed}"
+            f" in {len(pack.snapshots)} snapshots"
         )
         lines += [f"  {path_text(path)}" for path in pack.paths[:PROBLEMS_SHOWN_MAX]]
+    for cost in costs[:PROBLEMS_SHOWN_MAX]:
+        lines.append(f"DAMAGE: snapshot {cost.snapshot[:12]} ({cost.class_name}): {_cost_text(cost)}")
+        lines += [f"  {path_text(path)}" for path in cost.paths[:PROBLEMS_SHOWN_MAX]]
+    if len(costs) > PROBLEMS_SHOWN_MAX:
+        lines.append(f"… and {len(costs) - PROBLEMS_SHOWN_MAX} more snapshots lose something (--json lists all)")
     return lines
+
+
+def _cost_text(cost: SnapshotCost) -> str:
+    if cost.files < 0:
+        return "what it loses could not be counted"
+    parts = [f"{cost.files} files do not come back whole ({format_bytes(cost.bytes)})"]
+    if cost.unnamed:
+        parts.append(f"{cost.unnamed} entries are lost with their names ({format_bytes(cost.unnamed_bytes)})")
+    if cost.unlisted:
+        parts.append(f"{cost.unlisted} more are not listed: `holdfast repair index`")
+    return "; ".join(parts)
 
 
 class Part(click.ParamType[float]):
@@ -98,6 +150,9 @@ class Part(click.ParamType[float]):
 )
 @click.option("--max-time", type=Duration(), help="Begin no pack and no parity after so long; the next run goes on.")
 @click.option("--content", is_flag=True, help="Open every segment again, also where this host did so before.")
+@click.option(
+    "--no-key", is_flag=True, help="Ask for no secret: every pack of this store against its name, and no more."
+)
 @click.option("--no-mark", is_flag=True, help="Do not tell writers about damage.")
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
 @vault_options
@@ -110,6 +165,7 @@ def verify_command(
     max_bytes: int | None,
     max_time: int | None,
     content: bool,
+    no_key: bool,
     no_mark: bool,
     limit_read: int | None,
     place: Place,
@@ -119,8 +175,13 @@ def verify_command(
 
     With several stores every copy is read. Without a key to content: each pack against its name. With one: every segment is
     opened and every id recomputed, once for each pack; later its name proves that it is still the same. Exit code 4 if there
-    is damage; what it costs is said, and the next backup of each source stores the content again.
+    is damage; what it costs is said, and the next backup of each source stores the content again. `--no-key` checks one store,
+    a copy or a medium as `check --no-key` does, and every pack and row of parity against its name.
     """
+    if no_key:
+        if sample or older_than_days or snapshots or due or content or max_bytes or max_time:
+            raise UsageError("without a key every pack of one store is read, and nothing is chosen or opened")
+        return _without_key(place, out, packs=True, limit_read=limit_read)
     from holdfast.runs.configured import limits
     from holdfast.runs.options import Limits
     from holdfast.runs.verify import VerifyRequest
@@ -148,7 +209,7 @@ def verify_command(
 
 def _verify_summary(report: VerifyReport) -> list[str]:
     lines = [f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]]
-    lines += damaged_lines(report.damaged)
+    lines += damaged_lines(report.damaged, report.costs)
     lines.append(
         f"Verified {report.packs} of {report.packs_total} packs, {report.segments} segments, {format_bytes(report.bytes)}"
         f" in {format_seconds(report.seconds)}: {_verdict(report)}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["mount_command"]
 
 MOST_ARGUMENTS = 2
+SNAPSHOTS_SHOWN_MAX = 5
 
 
 @click.command("mount")
@@ -107,6 +108,12 @@ def _summary(result: MountResult) -> list[str]:
         )
     if result.snapshots_lost:
         lines.append(f"DAMAGE: {result.snapshots_lost} snapshots cannot be read; `holdfast check` says what is damaged")
+    if result.unread:
+        where = ", ".join(each[:12] for each in result.unread_snapshots[:SNAPSHOTS_SHOWN_MAX])
+        lines.append(
+            f"DAMAGE: {result.unread} reads ended with an input/output error, in snapshots {where};"
+            " `holdfast verify` says what is damaged"
+        )
     if result.lost_files:
         lines.append(f"DAMAGE: {result.lost_files} files cannot be filled; `holdfast verify` says what is damaged")
     return lines

@@ -15,8 +15,10 @@ from holdfast.cli.output import Output
 from holdfast.errors import UsageError
 
 if TYPE_CHECKING:
+    from holdfast.base.events import Events
     from holdfast.config import Config
     from holdfast.runs.configured import Access
+    from holdfast.runs.keyless import KeylessReport
     from holdfast.runs.vault import Vault
 
 __all__ = ["Duration", "Place", "Size", "output_options", "vault_options"]
@@ -122,6 +124,21 @@ class Place:
             stores=found.stores,
             tiers=found.tiers,
             **more,
+        )
+
+    def check_without_key(self, *, packs: bool, limit_read: int | None, events: Events) -> KeylessReport:
+        """Check the store named without any secret: what `check_without_key` raises."""
+        import holdfast
+        from holdfast.runs.configured import limits
+
+        config = self.load()
+        general = limits(config.settings) if config is not None else holdfast.Limits()
+        return holdfast.check_without_key(
+            config.settings.vault.url if config is not None else self._url(),
+            packs=packs,
+            stores=config.settings.stores if config is not None else None,
+            limits=replace(general, read_bytes_per_s=limit_read or general.read_bytes_per_s),
+            events=events,
         )
 
     def promote(self, old: str | None) -> int:

@@ -69,7 +69,7 @@ def repair_command(
 def _report_summary(report: RepairReport) -> list[str]:
     by_parity = sum(pack.source == "parity" for pack in report.packs)
     lines = [f"DAMAGE: {problem}" for problem in report.problems[:PROBLEMS_SHOWN_MAX]]
-    lines += damaged_lines(report.lost)
+    lines += damaged_lines(report.lost, report.costs)
     if report.dry_run:
         lines.append(
             f"Read {report.packs_read} packs: {len(report.packs)} damaged or missing, {by_parity} would come back from parity;"
@@ -91,12 +91,18 @@ def _report_summary(report: RepairReport) -> list[str]:
 
 
 def _small_things(report: RepairReport) -> list[str]:
-    """Return what became of decisions and of parity itself."""
+    """Return what became of keys, decisions, leftovers and parity itself."""
     would = "would be " if report.dry_run else ""
     lines = []
     if report.decisions:
         kept = report.decisions - report.decisions_lost
         lines.append(f"{report.decisions_lost} lost decisions {would}put back; {kept} {would}kept a second time.")
+    if report.opening_lost or report.opening_kept:
+        lines.append(
+            f"{report.opening_lost} lost objects that open the vault {would}mended; {report.opening_kept} {would}kept a second time."
+        )
+    if report.leftovers:
+        lines.append(f"{report.leftovers} damaged objects of runs that have ended {would or 'were '}cleared away.")
     if report.parity_damaged:
         lines.append(f"{report.parity_damaged} parity objects were damaged: their groups {would or 'were '}made anew.")
     if report.unprotected:

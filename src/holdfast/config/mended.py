@@ -57,7 +57,9 @@ def mend(document: dict[str, Any], faults: Sequence[ErrorDetails]) -> Mended | N
             _take_out(left, fault, touched, names, broken)
         for table in broken:
             left.pop(table, None)
-        left.setdefault("vault", {}).setdefault("url", "-")
+        if not isinstance(left.get("vault"), dict):
+            left["vault"] = {}
+        left["vault"].setdefault("url", "-")
         try:
             return Mended(Settings.model_validate(left), frozenset(broken), touched, names)
         except ValidationError as error:

@@ -49,6 +49,7 @@
     ├─ DamageError                 bytes are not what was written
     │  ├─ ObjectMissingError       an object that must exist does not
     │  ├─ RolledBackError          the store shows an older state than was seen
+    │  ├─ KeySlotsDamagedError     what a secret would open is damaged: it may be the right one
     │  ├─ PartlyLostError          all that could be read was shown, and it is not all
     │  ├─ ReferencesMismatchError  a reference set lacks what its tree needs: pruning stops
     │  └─ AuditDamagedError        the audit log was changed
@@ -192,6 +193,7 @@ from holdfast.errors.keys import (
     KeyReplacedError,
     KeyRotationError,
     KeyServiceError,
+    KeySlotsDamagedError,
     KitNotRehearsedError,
     ShareError,
     ShredRefusedError,
@@ -270,6 +272,7 @@ __all__ = [
     "KeyReplacedError",
     "KeyRotationError",
     "KeyServiceError",
+    "KeySlotsDamagedError",
     "KitNotRehearsedError",
     "LimitError",
     "LocalStateError",

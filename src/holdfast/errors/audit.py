@@ -11,7 +11,7 @@ class AuditUnavailableError(HoldfastError):
     """The audit log cannot be written: what destroys, or hands out keys, is not done unrecorded."""
 
     code = "audit-unavailable"
-    safety = Safety.UNTOUCHED
+    safety = Safety.INTACT
     retry = Retry.LATER
     meaning = "The audit log cannot be written, and the operation is one that is never done unrecorded."
     safe = "nothing was deleted, revoked or handed out; backups and restores go on without the log, and say so."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.errors.core import AccessError, HoldfastError, Retry, Safety, UsageError, WrongKeyError
+from holdfast.errors.core import AccessError, DamageError, HoldfastError, Retry, Safety, UsageError, WrongKeyError
 
 __all__ = [
     "EnrolmentError",
@@ -10,6 +10,7 @@ __all__ = [
     "KeyReplacedError",
     "KeyRotationError",
     "KeyServiceError",
+    "KeySlotsDamagedError",
     "KitNotRehearsedError",
     "ShareError",
     "ShredRefusedError",
@@ -35,6 +36,18 @@ class KeyServiceError(HoldfastError):
     meaning = "The key service that holds a wrapping key does not answer, or does not do what is asked of it."
     safe = "nothing was read or written."
     next = "check that the service runs, or open the vault with another of its keys: `holdfast key list` names them."
+
+
+class KeySlotsDamagedError(DamageError):
+    """The key slots that a secret could open are damaged: the secret is not known to be wrong."""
+
+    code = "key-slots-damaged"
+    meaning = "Key slots of the vault are damaged, with their twins, so that the secret given opens nothing. It may be the right one."
+    safe = "every snapshot is as it was; what is damaged is only the way from this secret to the keys."
+    next = (
+        "put the objects under `key/` back from a copy of the home (`holdfast repair promote` makes it the home) or of the store,"
+        " or use a recovery kit with them; then run `holdfast repair`."
+    )
 
 
 class KeyRotationError(AccessError):

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError, VersionError
 from holdfast.repository import names
-from holdfast.repository.bodies import Slot
 from holdfast.repository.decisions import copied_bytes, is_kept
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
+from holdfast.repository.meanings import meaning_of
 from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
+from holdfast.repository.twins import prove
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home
@@ -34,8 +35,8 @@ class CheckFinding:
     """One thing that is wrong. `kind` is stable; `text` is a sentence that names objects, never paths."""
 
     kind: str
-    """`frame`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`, `pack-hash`,
-    `index`, `version`."""
+    """`frame`, `twin`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
+    `pack-hash`, `index`, `version`."""
     object: str
     text: str
 
@@ -67,6 +68,10 @@ class _Check:
         self.notes: list[str] = []
         self.objects = 0
         self.bytes = 0
+        self.whole: dict[str, str] = {}
+        """What opens the vault, and its twins, as far as it is as written: name to SHA-256."""
+        self.spoilt: dict[str, DamageError] = {}
+        """The rest of it."""
 
     def found(self, kind: str, name: str, text: str) -> None:
         self.findings.append(CheckFinding(kind, name, text))
@@ -82,6 +87,7 @@ class _Check:
                 self.found("foreign-name", info.name, f"object {info.name} has a name that is not the format's")
                 continue
             self._read(info.name)
+        self._kept_twice()
 
     def _read(self, name: str) -> None:
         kind = name.split("/")[0]
@@ -89,31 +95,64 @@ class _Check:
             data = self.home.store.get(name)
         except ObjectMissingError:
             return  # deleted meanwhile, by a forget or a prune
+        twinned = names.is_twinned(names.untwinned(name))
         try:
-            if kind in SEALED_TYPES:
+            if twinned:
+                prove(self.home, names.untwinned(name), data)
+                self.whole[name] = sha256(data)
+            elif kind in SEALED_TYPES:
                 self.home.verify_sealed(name, data)
-            elif kind == "key":
-                self.home.verify(name, data, Slot)
             else:
                 self.home.verify_control(name, data)
         except VersionError as error:
             self.found("version", name, error.what)
         except DamageError as error:
-            if kind in {"key", "keyring", "writer", "wrap"} and of_other_vault(data, self.home.vault_id):
+            if (twinned or kind == "wrap") and of_other_vault(data, self.home.vault_id):
                 self.notes.append(f"object {name} is left from an attempt to make a vault that was not finished")
-                return
-            self.found("frame", name, error.what)
+            elif twinned:
+                self.spoilt[name] = error
+            else:
+                self.found("frame", name, f"{error.what}: {meaning_of(name)}")
+
+    def _kept_twice(self) -> None:
+        """Hold what opens the vault against its twins. Where one of the two is whole, nothing waits for a person."""
+        once = 0
+        for name in sorted({names.untwinned(each) for each in (*self.whole, *self.spoilt)}):
+            twin = names.twin(name)
+            if name in self.spoilt:
+                kept = "; its twin counts, and `holdfast repair` puts it back"
+                text = kept if twin in self.whole else f", and so is its twin, or it has none: {meaning_of(name)}"
+                self.found("frame", name, self.spoilt[name].what + text)
+            elif twin in self.spoilt:
+                lost = " and the object itself is lost" if name not in self.whole else ""
+                self.found("twin", name, f"the twin of object {name} is damaged{lost}; see `holdfast repair`")
+            elif name not in self.whole:
+                self._lost(name)
+            elif twin not in self.whole:
+                once += 1
+            elif self.whole[name] != self.whole[twin]:
+                self.found("twin", name, f"object {name} and its twin are not the same; see `holdfast repair`")
+        if once:
+            self.notes.append(
+                f"{once} objects that open the vault are kept once only: `holdfast repair` keeps them twice"
+            )
+
+    def _lost(self, name: str) -> None:
+        """Say that a twin alone is left, unless somebody made or withdrew a key meanwhile."""
+        store = self.home.store
+        if store.size(name) is None and store.size(names.twin(name)) is not None:
+            self.found("twin", name, f"object {name} is lost; its twin counts, and `holdfast repair` puts it back")
 
     def keyrings(self) -> None:
         """Check that every keyring is the one that its name says. Needs the root key: an older one may stand under a newer name."""
         for number in self.home.numbers("keyring"):
-            name = names.numbered("keyring", number)
-            try:
-                found = self.repository.keyring_number(name)
-            except (DamageError, VersionError, NotPermittedError):
-                continue  # found with the objects themselves, or nothing to be said without the key
-            if found != number:
-                self.found("keyring", name, f"object {name} is keyring {found}: it was exchanged")
+            for name in (names.numbered("keyring", number), names.twin(names.numbered("keyring", number))):
+                try:
+                    found = self.repository.keyring_number(name)
+                except (DamageError, VersionError, NotPermittedError):
+                    continue  # found with the objects themselves, or nothing to be said without the key
+                if found != number:
+                    self.found("keyring", name, f"object {name} is keyring {found}: it was exchanged")
 
     def snapshots(self, envelopes: Envelopes) -> None:
         """Check that what every envelope names is there."""

@@ -21,6 +21,7 @@ from holdfast.repository.bodies import (
     CommittedBody,
     DecisionBody,
     EnvelopeBody,
+    ForgottenBody,
     SessionBody,
 )
 from holdfast.repository.home import ROOT, Home, Read, Signer, create
@@ -163,6 +164,15 @@ def decide(home: Home, session: str, owner: str, body: DecisionBody, signer: Sig
     raise LimitError("a session's decision slots are all taken by invalid objects", limit=SLOTS_MAX)
 
 
+def is_forgotten(home: Home, snapshot: str) -> bool:
+    """Return whether a valid tombstone of a snapshot stands: one signed by root, or by a pruner."""
+    try:
+        read, _ = home.read(f"forgotten/{snapshot}", ForgottenBody)
+        return home.may(read.signer, PRUNE, read.name)
+    except DamageError:
+        return False
+
+
 def owner_of(home: Home, session: str) -> str:
     """Return the writer of a session, by its announcement or else its envelope; empty if neither can be read."""
     kinds: tuple[tuple[str, type[Body]], ...] = (
@@ -202,6 +212,8 @@ def open_sessions(home: Home) -> list[OpenSession]:
         except DamageError:
             owner, known = owner_of(home, session), None
         verdict = outcome(home, session, owner).verdict
+        if (known is None or verdict is Verdict.UNREADABLE) and is_forgotten(home, session):
+            continue  # whatever it was decided, and whatever its writer still does, it is no snapshot
         if verdict in {Verdict.OPEN, Verdict.UNREADABLE}:
             written = verdict is Verdict.UNREADABLE and home.store.size(f"snapshot/{session}") is not None
             found.append(OpenSession(session, owner, known, counts=written))

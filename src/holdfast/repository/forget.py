@@ -17,12 +17,12 @@ from holdfast.errors import (
 )
 from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, ForgottenBody
+from holdfast.repository.decisions import is_forgotten
 from holdfast.repository.enrolment import expire
 from holdfast.repository.floors import kept_until, read_floors
 from holdfast.repository.holds import read_hold
 from holdfast.repository.listing import (
     envelope_infos,
-    is_forgotten,
     list_snapshots,
     read_dropped,
     read_envelopes,

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.repository.decisions import Verdict, copied_bytes, open_sessions, outcome, owner_of
+from holdfast.repository.decisions import Verdict, copied_bytes, is_forgotten, open_sessions, outcome, owner_of
 from holdfast.repository.forget import remove_content
-from holdfast.repository.listing import is_forgotten
 from holdfast.repository.marking import SetReader, sound_envelopes
 from holdfast.repository.states import collect_states
 from holdfast.stores.protocol import delete_unless_retained

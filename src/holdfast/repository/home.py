@@ -8,7 +8,9 @@ lost reply the bytes are compared, as `docs/format/protocol.md` demands.
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import field, replace
 from datetime import datetime
 from typing import TypeVar
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from holdfast.base.environment import Environment, parse_time
 from holdfast.base.values import dataclass
-from holdfast.errors import DamageError, ObjectMissingError, StoreError
+from holdfast.errors import DamageError, ObjectMissingError, StoreError, StoreRefusedError, StoreRetainedError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, FormerKey, JoinedBody, WriterCertificate
 from holdfast.repository.objects import (
@@ -44,6 +46,7 @@ from holdfast.stores.protocol import Store
 
 ROOT = "root"
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
 _ANY_TIME = frozenset({"audit", "joined"})
 """Kinds that a replaced key may have signed at any time: what they say is signed by a key of its own, or was said once for all."""
 
@@ -100,6 +103,23 @@ def create(store: Store, name: str, data: bytes) -> bool:
     return store.get(name) == data
 
 
+def first_valid(store: Store, name: str, verify: Callable[[bytes], T]) -> T:
+    """Return what `verify` makes of an object or, where that is missing or damaged, of its twin, by the same rules.
+
+    What is right always speaks before its twin. If neither can be used, the object's own error is raised.
+    """
+    try:
+        return verify(store.get(name))
+    except DamageError as error:
+        if not names.is_twinned(name):
+            raise
+        first = error
+    try:
+        return verify(store.get(names.twin(name)))
+    except DamageError:
+        raise first from None
+
+
 def _any(keys: list[Ed25519PublicKey], check: Callable[[Ed25519PublicKey], None]) -> None:
     """Check a signature by the newest key, then by those before it. `DamageError` if it is none of theirs."""
     for key in keys[:-1]:
@@ -118,6 +138,7 @@ class Home:
         self.store = store
         self.env = env
         self.vault_id = vault_id
+        self.root_public = root_public
         self._root = Ed25519PublicKey.from_public_bytes(root_public)
         self._certificates: dict[str, WriterCertificate] = {}
 
@@ -135,15 +156,21 @@ class Home:
             return self._certificates[writer]
         if not names.ID.fullmatch(writer):
             return None
-        for info in reversed(list(self.store.list(f"writer/{writer}/"))):
+        for name in reversed(list(self.listed(f"writer/{writer}"))):
             try:
-                found, body = self.read(info.name, WriterCertificate)
+                body = first_valid(self.store, name, functools.partial(self.certificate_in, name))
             except (DamageError, ValueError):
                 continue
-            if found.signer == ROOT and body.id == writer:
-                self._certificates[writer] = self._joined(body)
-                return self._certificates[writer]
+            self._certificates[writer] = self._joined(body)
+            return self._certificates[writer]
         return None
+
+    def certificate_in(self, name: str, data: bytes) -> WriterCertificate:
+        """Verify the bytes of a certificate of the holder that its name says. `DamageError`."""
+        _, body = self.verify(name, data, WriterCertificate)
+        if body.id != names.middle(name):
+            raise damaged(name, "it certifies another")
+        return body
 
     def _joined(self, certificate: WriterCertificate) -> WriterCertificate:
         """Return the certificate with the key that the host made for itself when it joined, if it did."""
@@ -193,8 +220,8 @@ class Home:
         return [Ed25519PublicKey.from_public_bytes(public) for public in known]
 
     def read(self, name: str, kind: type[B]) -> tuple[Read, B]:
-        """Read and verify a control object. `ObjectMissingError`, `DamageError`, `VersionError`."""
-        return self.verify(name, self.store.get(name), kind)
+        """Read and verify a control object, or its twin. `ObjectMissingError`, `DamageError`, `VersionError`."""
+        return first_valid(self.store, name, lambda data: self.verify(name, data, kind))
 
     def verify(self, name: str, data: bytes, kind: type[B]) -> tuple[Read, B]:
         """Verify a control object's bytes."""
@@ -206,6 +233,9 @@ class Home:
         control = parse_control(data, name, self.vault)
         if name == names.VAULT or name.startswith("key/"):
             return control
+        if name.startswith("writer/") and control.signer != ROOT:
+            # Not looked up: a holder who certifies himself would be asked for by his own certificate, without end.
+            raise damaged(name, "root did not sign it")
         keys = self._keys_or_damage(control.signer, name)
         _any(keys, lambda key: check_signature(control, key, name))
         return control
@@ -257,6 +287,7 @@ class Home:
             name = f"{prefix}/{names.number(at)}"
             data = self.encode(name, body, signer)
             if create(self.store, name, data):
+                self.keep_twin(name, data)
                 return at, sha256(data)
 
     def next_number(self, prefix: str, signer: Signer) -> int:
@@ -276,12 +307,31 @@ class Home:
     def _is_of(self, name: str, signer: Signer) -> bool:
         """Return whether an object verifies and is signed by this signer."""
         try:
-            data = self.store.get(name)
-            if name.partition("/")[0] in SEALED_TYPES:
-                return self.verify_sealed(name, data).signer_name == signer.name
-            return self.verify_control(name, data).signer == signer.name
+            return first_valid(self.store, name, lambda data: self.signer_of(name, data)) == signer.name
         except DamageError:
             return False
+
+    def signer_of(self, name: str, data: bytes) -> str:
+        """Verify a control or sealed object's bytes and return who signed them."""
+        if name.partition("/")[0] in SEALED_TYPES:
+            return self.verify_sealed(name, data).signer_name
+        return self.verify_control(name, data).signer
+
+    def keep_twin(self, name: str, data: bytes) -> None:
+        """Keep the bytes of an object that was just put a second time, if it is one of those that open a vault.
+
+        What lies there counts for nobody: torn, or put by somebody who can only add. Where it cannot be deleted it stays.
+        """
+        if not names.is_twinned(name) or create(self.store, names.twin(name), data):
+            return
+        with suppress(StoreRefusedError, StoreRetainedError):
+            self.store.delete(names.twin(name))
+            create(self.store, names.twin(name), data)
+
+    def remove(self, name: str) -> None:
+        """Delete an object that is kept twice: its twin first, so that a crash in between brings nothing back."""
+        self.store.delete(names.twin(name))
+        self.store.delete(name)
 
     def newest(self, prefix: str, kind: type[B]) -> tuple[int, B] | None:
         """Return number and body of the highest `prefix/N`. `DamageError` if that one cannot be read."""
@@ -300,7 +350,9 @@ class Home:
         """Seal and put an object; a name that ends in `/` is completed by the object's hash. Return the hash."""
         data = seal(head, ikm, plaintext, signer.key)
         sha = sha256(data)
-        self.store.put(name + sha if name.endswith("/") else name, data)
+        full = name + sha if name.endswith("/") else name
+        self.store.put(full, data)
+        self.keep_twin(full, data)
         return sha
 
     def head(self, kind: int, class_id: int, generation: int, signer: Signer, envelope: bytes = b"") -> SealedHead:
@@ -309,8 +361,8 @@ class Home:
         return SealedHead(kind, self.vault_id, class_id, generation, nonce, signer.raw, envelope)
 
     def read_sealed(self, name: str) -> Sealed:
-        """Read a sealed object and verify its hash and signature; its content stays sealed."""
-        return self.verify_sealed(name, self.store.get(name))
+        """Read a sealed object, or its twin, and verify its hash and signature; its content stays sealed."""
+        return first_valid(self.store, name, lambda data: self.verify_sealed(name, data))
 
     def verify_sealed(self, name: str, data: bytes) -> Sealed:
         """Verify a sealed object's bytes."""
@@ -322,5 +374,12 @@ class Home:
         return sealed
 
     def listed(self, prefix: str) -> Iterator[str]:
-        """Yield the names under `prefix/` that the format knows; `check` reports others."""
-        return (info.name for info in self.store.list(prefix + "/") if names.is_known(info.name))
+        """Yield the names under `prefix/` that the format knows, sorted; `check` reports others.
+
+        Of what is kept twice also those of which the twin only is left.
+        """
+        found = (info.name for info in self.store.list(prefix + "/") if names.is_known(info.name))
+        if not names.is_twinned(prefix):
+            return found
+        twins = (info.name for info in self.store.list(names.twin(prefix) + "/") if names.is_known(info.name))
+        return iter(sorted({*found, *map(names.untwinned, twins)}))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 HEADER = "copy/vault"
 """The vault's header on the copy, where nobody takes it for a vault's."""
-NOT_COPIED = ("parity/", "data/", "probe/", "member/", "copy/", "home/")
+NOT_COPIED = ("parity/", "data/", "probe/", "member/", "copy/", "home/", "twin/vault")
 KEPT = (
     *("keyring", "writer", "decision", "forgotten", "dropped", "hold", "admission"),
     *("condemn", "plan", "closed"),
@@ -89,15 +89,22 @@ def withdrawn_keys(home: Store, copy: Store) -> tuple[str, ...]:
     newest = _newest_keyring(home)
     if newest is None:
         return ()
-    found = [info.name for info in copy.list("keyring/") if names.is_known(info.name) and _below(info.name, newest)]
+    found = [name for name in _either(copy, "keyring/") if _below(name, newest)]
     for kind in ("key/", "grant/"):
-        here = {info.name for info in home.list(kind)}
-        found += [info.name for info in copy.list(kind) if here and info.name not in here]
-    return tuple(sorted(name for name in found if home.size(name) is None))
+        here = set(_either(home, kind))
+        found += [name for name in _either(copy, kind) if here and name not in here]
+    gone = (name for name in found if home.size(name) is None and home.size(names.twin(name)) is None)
+    return tuple(sorted(each for name in gone for each in (name, names.twin(name)) if copy.size(each) is not None))
+
+
+def _either(store: Store, prefix: str) -> list[str]:
+    """Return the names under a prefix of what opens a vault, whether it or only its twin is there."""
+    listed = [info.name for each in (prefix, names.twin(prefix)) for info in store.list(each)]
+    return sorted({names.untwinned(name) for name in listed if names.is_known(name)})
 
 
 def _newest_keyring(home: Store) -> int | None:
-    return max((names.last_number(i.name) for i in home.list("keyring/") if names.is_known(i.name)), default=None)
+    return max((names.last_number(name) for name in _either(home, "keyring/")), default=None)
 
 
 def _below(name: str, newest: int | None) -> bool:
@@ -115,7 +122,10 @@ def plan_repair(home: Home, copy: Store) -> HomeRepair:
     beyond: list[str] = []
     for name in sorted(here):
         if not name.startswith("meta/") and not _verifies(home, name, home.store):
-            (damaged if _verifies(home, name, copy) else beyond).append(name)
+            if _verifies(home, name, copy):
+                damaged.append(name)
+            elif not _kept_twice(home, name):
+                beyond.append(name)
     lacking = (name for name in sorted(_sizes(copy)) if name != HEADER and name not in here and names.is_known(name))
     newest = _newest_keyring(home.store)
     lacking = (name for name in lacking if not _below(name, newest))
@@ -124,6 +134,12 @@ def plan_repair(home: Home, copy: Store) -> HomeRepair:
     if names.VAULT not in here and copy.size(HEADER) is not None:
         lost.append(names.VAULT)
     return HomeRepair(tuple(lost), tuple(damaged), tuple(beyond))
+
+
+def _kept_twice(home: Home, name: str) -> bool:
+    """Return whether the other of an object and its twin is whole: `repair` makes this one of it."""
+    own = names.untwinned(name)
+    return names.is_twinned(own) and _verifies(home, names.twin(own) if own == name else own, home.store)
 
 
 def apply_repair(home: Home, copy: Store, plan: HomeRepair) -> int:
@@ -204,6 +220,7 @@ def promote(home: Home, root: Signer, *, header: bytes) -> int:
         except DamageError:
             store.delete(names.VAULT)
             create(store, names.VAULT, header)
+    home.keep_twin(names.VAULT, header)
     return epoch.number
 
 
@@ -231,10 +248,11 @@ def _sizes(copy: Store) -> dict[str, int]:
 
 
 def _verifies(home: Home, name: str, store: Store) -> bool:
-    """Return whether an object is there and proves itself."""
-    kind = name.split("/")[0]
+    """Return whether an object is there and proves itself; a twin, by the rules of what it is a twin of."""
     try:
         data = store.get(copied_name(name) if store is not home.store else name)
+        name = names.untwinned(name)
+        kind = name.split("/")[0]
         if kind == "meta":
             return sha256(data) == name.rpartition("/")[2]
         if kind in SEALED_TYPES:
@@ -266,8 +284,7 @@ def _gone(home: Home) -> _Gone:
 
 def _is_lost(home: Home, name: str, gone: _Gone) -> bool:
     """Return whether an object that the home lacks should be there."""
-    from holdfast.repository.decisions import Verdict, outcome, owner_of
-    from holdfast.repository.listing import is_forgotten
+    from holdfast.repository.decisions import Verdict, is_forgotten, outcome, owner_of
 
     kind, _, rest = name.partition("/")
     if kind in KEPT or kind in KEPT_TOO:

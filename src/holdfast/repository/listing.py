@@ -10,8 +10,8 @@ from holdfast.base.data_classes import class_rank
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError
 from holdfast.repository import names
-from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass, ForgottenBody
-from holdfast.repository.decisions import Verdict, outcome, owner_of
+from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass
+from holdfast.repository.decisions import Verdict, is_forgotten, outcome, owner_of
 from holdfast.repository.holds import HoldState, read_holds
 from holdfast.repository.home import Home
 from holdfast.repository.hpke import part_info
@@ -101,15 +101,6 @@ def read_dropped(home: Home) -> dict[str, frozenset[int]]:
         if home.may(read.signer, PRUNE, name) and name.endswith(f"/{body.class_}"):
             found.setdefault(names.middle(name), set()).add(body.class_)
     return {snapshot: frozenset(classes) for snapshot, classes in found.items()}
-
-
-def is_forgotten(home: Home, snapshot: str) -> bool:
-    """Return whether a valid tombstone stands: one signed by root, or by a pruner."""
-    try:
-        read, _ = home.read(f"forgotten/{snapshot}", ForgottenBody)
-        return home.may(read.signer, PRUNE, read.name)
-    except DamageError:
-        return False
 
 
 def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed, str] | Problem | None:

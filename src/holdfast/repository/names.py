@@ -12,15 +12,26 @@ DATA_KIND = 1
 META_KINDS = (2, 3)
 
 _ID, _SHA, _N = "[0-9a-f]{32}", "[0-9a-f]{64}", f"[0-9]{{{NUMBER_DIGITS}}}"
+TWIN = "twin"
+_TWINNED = "|".join(
+    (
+        "vault",
+        f"key/{_ID}",
+        f"keyring/{_N}",
+        f"writer/{_ID}/{_N}",
+        f"grant/{_ID}/{_N}",
+    )
+)
+"""What a vault is opened by: kept twice."""
+TWINNED = ("vault", "key", "keyring", "writer", "grant")
+"""The kinds of it."""
 _GRAMMAR = re.compile(
     "|".join(
         (
-            "vault",
-            f"key/{_ID}",
-            f"keyring/{_N}",
-            f"writer/{_ID}/{_N}",
+            _TWINNED,
+            f"{TWIN}/(?:{_TWINNED})",
             f"(?:session|snapshot|committed|admission|forgotten|approval|joined)/{_ID}",
-            f"(?:checkpoint|ack|decision|hold|audit|compared|wrap|grant)/{_ID}/{_N}",
+            f"(?:checkpoint|ack|decision|hold|audit|compared|wrap)/{_ID}/{_N}",
             f"(?:part|dropped)/{_ID}/[0-9]{{1,5}}",
             f"(?:refs|index|countersign)/{_SHA}",
             f"state/{_ID}/{_ID}/{_N}",
@@ -55,10 +66,9 @@ def part(snapshot: str, class_id: int) -> str:
 
 def last_number(name: str) -> int:
     """Return the number that a name ends in. `ValueError` if it does not."""
-    tail = name.rpartition("/")[2]
-    if len(tail) != NUMBER_DIGITS or not tail.isdecimal():
+    if not is_numbered(name):
         raise ValueError(name)
-    return int(tail)
+    return int(name.rpartition("/")[2])
 
 
 def middle(name: str) -> str:
@@ -69,3 +79,24 @@ def middle(name: str) -> str:
 def is_known(name: str) -> bool:
     """Return whether a name is one of the format's."""
     return _GRAMMAR.fullmatch(name) is not None
+
+
+def is_twinned(name: str) -> bool:
+    """Return whether an object of this name is kept twice."""
+    return name.partition("/")[0] in TWINNED
+
+
+def twin(name: str) -> str:
+    """Return the name under which the bytes of an object are kept a second time."""
+    return f"{TWIN}/{name}"
+
+
+def untwinned(name: str) -> str:
+    """Return the name of the object that a twin is one of; any other name as it is."""
+    return name.removeprefix(f"{TWIN}/")
+
+
+def is_numbered(name: str) -> bool:
+    """Return whether a name ends in a number: the highest of its row counts."""
+    tail = name.rpartition("/")[2]
+    return len(tail) == NUMBER_DIGITS and tail.isdecimal()

@@ -159,11 +159,12 @@ def _protected(repository: Repository, table: PackTable, sessions: Sequence[Open
     """Return the packs that running sessions have stored or mean to go on from.
 
     Runs named by their checkpoints or by those of sessions they resume, and runs of their writers that no checkpoint
-    names yet.
+    names yet; of everybody's, while there is a session of which the writer is not known.
     """
     home = repository.home
     running = {s.id for s in sessions} | {r for s in sessions if s.body for r in s.body.resumes}
     owners = {s.owner for s in sessions}
+    anybody = "" in owners  # an announcement that cannot be read: whose it is is not known
     named: set[str] = set()
     chosen: set[str] = set()
     if sessions:
@@ -175,7 +176,7 @@ def _protected(repository: Repository, table: PackTable, sessions: Sequence[Open
             named.update(runs)
             if names.middle(name) in running:
                 chosen.update(runs)
-    chosen.update(run.sha for run in table.runs.values() if run.sha not in named and run.signer in owners)
+    chosen.update(run.sha for run in table.runs.values() if run.sha not in named and (anybody or run.signer in owners))
     return frozenset(p for sha in chosen if sha in table.runs for p in table.runs[sha].packs)
 
 
@@ -187,7 +188,8 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     made = _planned(repository, options, committed, broken)
     if broken and mend_index(repository, engine):
         made = _planned(repository, options, committed, [])
-    if not made.condemned:
+    stranded = _stranded(repository)
+    if not made.condemned and not stranded:
         return None, made
     repacked: list[str] = []
     kept: list[Rewrite] = []
@@ -197,7 +199,7 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
             repacked.append(name)
             kept.append(rewrite)
     made = replace(made, rewrites=tuple(kept))
-    if not made.condemned:
+    if not made.condemned and not stranded:
         return None, made
     home = repository.home
     number = home.next_number("condemn", repository.signer(PRUNE))
@@ -205,6 +207,14 @@ def _condemn(repository: Repository, options: PruneOptions, engine: EnginePort |
     home.create(names.numbered("condemn", number), body, repository.signer(PRUNE))
     # If another pruner was quicker, its round is the one to roll forward; our copies are found to be copies later.
     return number, made
+
+
+def _stranded(repository: Repository) -> bool:
+    """Return whether a session's announcement cannot be read and nothing decided about it: a round does, be its list empty.
+
+    Nobody else would: its writer is not known, and without a round a prune waits for nobody.
+    """
+    return any(session.body is None and not session.counts for session in open_sessions(repository.home))
 
 
 def _copy(repository: Repository, rewrite: Rewrite, engine: EnginePort) -> str | None:
@@ -340,7 +350,9 @@ def _mark_again(repository: Repository, current: Round, options: PruneOptions) -
     live = mark(repository, committed)
     table = read_packs(repository, read_rounds(home).deleted, [])
     condemned = current.condemned.packs if current.condemned else ()
-    body = PlanBody(plan_deletion(table, live, condemned), repository.env.now() + options.unsafe_undo_delay)
+    delete = plan_deletion(table, live, condemned)
+    # What deletes nothing need not wait for anybody to think better of it.
+    body = PlanBody(delete, repository.env.now() + (options.unsafe_undo_delay if delete else timedelta(0)))
 
     def stands() -> bool:
         made = _round(repository, current.number)

@@ -85,6 +85,14 @@ class Segments:
                 out[origin] = left
         return Segments(out)
 
+    def meets(self, other: Segments) -> bool:
+        """Return whether any segment is in both."""
+        for origin, ranges in self._ranges.items():
+            theirs = other._ranges.get(origin)
+            if theirs and any(_subtract([one], theirs) != [one] for one in ranges):
+                return True
+        return False
+
     def encode(self) -> bytes:
         """Return the plaintext of a full reference set."""
         return bytes((1, FULL)) + _list(self)

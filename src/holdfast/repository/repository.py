@@ -15,12 +15,9 @@ from holdfast.errors import (
     ErasedError,
     KeyReplacedError,
     NotPermittedError,
-    ObjectMissingError,
     StoreRefusedError,
     UsageError,
     VaultExistsError,
-    VaultMissingError,
-    VersionError,
     WrongKeyError,
 )
 from holdfast.repository import names, slots
@@ -39,10 +36,11 @@ from holdfast.repository.hpke import (
 )
 from holdfast.repository.keyring import KEY_BYTES, ClassGeneration, Keyring, newest, public_of
 from holdfast.repository.listing import Problem, list_snapshots, read_part
-from holdfast.repository.objects import KEYRING, b64, canonical, parse_control, unb64
-from holdfast.repository.opening import open_keyring, open_root, read_grant, replaced, require_newest
-from holdfast.repository.roles import NEEDED, ROOT_ROLE, WRITE, may
+from holdfast.repository.objects import KEYRING, b64, canonical, unb64
+from holdfast.repository.opening import keyring_in, open_home, open_root, read_grant, replaced, require_newest
+from holdfast.repository.roles import AUDITOR, NEEDED, ROOT_ROLE, WRITE, may
 from holdfast.repository.slots import SplitSecret
+from holdfast.repository.twins import keep_all
 from holdfast.repository.types import SealedPart, SnapshotInfo
 from holdfast.repository.wraps import LIVE, SLOT, WrapBody, write_wrap
 from holdfast.stores.protocol import Store
@@ -180,6 +178,11 @@ class Repository:
         store.create()
         if store.size(names.VAULT) is not None:
             raise VaultExistsError("there is a vault at this place already")
+        if store.size(names.twin(names.VAULT)) is not None:
+            raise VaultExistsError(
+                "there is a vault at this place already, whose header is lost",
+                next="open it: its header's twin counts; `holdfast repair` puts the header back.",
+            )
         probe_home(store, env)
         vault, root_key, keyring = env.random_bytes(16), env.random_bytes(ROOT_KEY_BYTES), Keyring.generate(env)
         root_public = public_of(keyring.root_signing)
@@ -194,31 +197,30 @@ class Repository:
         repository.put_certificate(keyring.own_id)
         for secret, slot, public in made:
             repository.put_slot(slot, public, method=slots.method_of(secret), label="")
-        if not create(store, names.VAULT, home.encode(names.VAULT, header, None)):
+        data = home.encode(names.VAULT, header, None)
+        if not create(store, names.VAULT, data):
             raise VaultExistsError("another process made a vault at this place at the same moment")
+        home.keep_twin(names.VAULT, data)
         return repository
 
     @classmethod
     def open(cls, store: Store, credential: Credential, env: Environment) -> Self:
         """Open a vault. `VaultMissingError`, `WrongKeyError`, `DamageError`, `VersionError`, `NotPermittedError` (revoked)."""
-        try:
-            data = store.get(names.VAULT)
-        except ObjectMissingError:
-            raise VaultMissingError("there is no vault at this place") from None
-        control = parse_control(data, names.VAULT, "")
-        header = VaultHeader.decode(control.body)
-        if header.format_ != 1:
-            raise VersionError(f"the vault has format {header.format_}; this release reads 1")
-        try:
-            home = Home(store, bytes.fromhex(str(control.body["vault"])), header.root_public, env)
-        except ValueError:
-            raise DamageError("the vault's header is malformed") from None
+        header, home = open_home(store, env)
         if isinstance(credential, RoleCredential):
             return cls._of_credential(home, header, credential)
         opened, keyring = open_root(home, credential)
         if public_of(keyring.root_signing) != header.root_public or opened.root_public not in {b"", header.root_public}:
             raise DamageError("the vault's header names another root than its keyring: it was exchanged")
         return cls._of_keyring(home, header, keyring, opened.root_key)
+
+    @classmethod
+    def without_key(cls, home: Home, header: VaultHeader) -> Self:
+        """Return the vault as whoever has no secret sees it: it opens nothing, and what it signs is worth nothing."""
+        nobody = Signer("", Ed25519PrivateKey.from_private_bytes(home.env.random_bytes(KEY_BYTES)))
+        made = cls(home, header, classes=(), writer=nobody, state_key=b"")
+        made.role = AUDITOR
+        return made
 
     @classmethod
     def _of_keyring(cls, home: Home, header: VaultHeader, keyring: Keyring, root_key: bytes) -> Self:
@@ -267,8 +269,8 @@ class Repository:
         return cls(home, header, classes=granted, writer=writer, state_key=state_key, certificate=certificate)
 
     def keyring_number(self, name: str) -> int:
-        """Return which keyring an object is. `NotPermittedError` without the root key, `DamageError`, `VersionError`."""
-        return open_keyring(self.home, name, self.root_key).number
+        """Return which keyring an object, or a twin, is. `NotPermittedError` without the root key, `DamageError`, `VersionError`."""
+        return keyring_in(self.home, names.untwinned(name), self.store.get(name), self.root_key).number
 
     @property
     def classes(self) -> dict[int, str]:
@@ -409,13 +411,16 @@ class Repository:
     def store_slot(self, slot_id: str, slot: Slot) -> None:
         """Store a slot object."""
         name = f"key/{slot_id}"
-        self.store.put(name, self.home.encode(name, slot, None))
+        data = self.home.encode(name, slot, None)
+        self.store.put(name, data)
+        self.home.keep_twin(name, data)
 
     def add_slot(self, secret: Secret | SplitSecret, *, label: str = "", method: str = "") -> str:
         """Wrap the root key once more; return the id of its entry in the ledger. `KeyRotationError` during a rotation."""
         root_public = public_of(self.require_keyring().root_signing)
         self.require_newest()
         slot, public = slots.make(secret, root_public, self.vault_id, self.env)
+        keep_all(self.home)
         return self.put_slot(slot, public, method=method or slots.method_of(secret), label=label)
 
 

@@ -19,8 +19,9 @@ from holdfast.errors import DamageError, KeyRotationError, UsageError
 from holdfast.repository import names, slots
 from holdfast.repository.bodies import Slot
 from holdfast.repository.keyring import KEY_BYTES, ClassGeneration, Keyring, WriterEntry, newest
-from holdfast.repository.opening import open_keyring, read_keyring
+from holdfast.repository.opening import is_of_other_key, read_keyring
 from holdfast.repository.roles import WRITER
+from holdfast.repository.twins import keep_all
 from holdfast.repository.wraps import REVOKED, SLOT, Wrap, WrapBody, read_wraps, write_wrap
 from holdfast.repository.writers import (
     change_keyring,
@@ -33,6 +34,7 @@ from holdfast.repository.writers import (
 
 if TYPE_CHECKING:
     from holdfast.repository.credentials import Secret
+    from holdfast.repository.home import Home
     from holdfast.repository.repository import Repository
 
 
@@ -78,7 +80,7 @@ def plan_root(
     listed = {names.middle(name) for name in home.listed("key")}
     resealed = [wrap for wrap in wraps if wrap.id not in drop]
     behind = [wrap for wrap in wraps if wrap.body.epoch < keyring.epoch]
-    old = [n for n in home.numbers("keyring") if n < keyring.number and _epoch_differs(repository, n)]
+    old = [n for n in home.numbers("keyring") if n < keyring.number and is_of_other_key(home, n, repository.root_key)]
     finish = keyring.epoch > 0 and bool(behind or old)
     if at_hand is not None:
         first = wrap_of(repository, resealed, at_hand)
@@ -92,15 +94,6 @@ def plan_root(
         raise UsageError("no key would be left that opens the vault", next="add one first: `holdfast key kit`.")
     dropped = tuple(wrap for wrap in wraps if wrap.id in drop)
     return RootPlan(finish, tuple(resealed), dropped, len(listed - known))
-
-
-def _epoch_differs(repository: Repository, number: int) -> bool:
-    """Return whether a keyring is sealed under another root key than the one at hand."""
-    try:
-        open_keyring(repository.home, names.numbered("keyring", number), repository.root_key)
-    except DamageError:
-        return True
-    return False
 
 
 def _refuse_split(repository: Repository, wraps: Sequence[Wrap], *, again: bool) -> None:
@@ -149,18 +142,34 @@ def rotate_root(repository: Repository, plan: RootPlan) -> RootRotation:
     resealed = sum(_reseal(repository, wrap, epoch) for wrap in plan.reseal)
     deleted = _drop_old_slots(repository)
     keyrings = drop_old_keyrings(repository)
+    keep_all(repository.home)
     return RootRotation(epoch, resealed, len(plan.drop), deleted, keyrings)
 
 
 def _reseal(repository: Repository, wrap: Wrap, epoch: int) -> bool:
     """Seal the root key to one entry's holder: the slot, then the ledger's word on it."""
     body = wrap.body
-    if body.epoch == epoch and repository.store.size(f"key/{body.slot}") is not None:
+    if body.epoch == epoch and slot_stands(repository.home, body.slot):
         return False
+    reseal(repository, wrap, epoch)
+    return True
+
+
+def reseal(repository: Repository, wrap: Wrap, epoch: int) -> None:
+    """Put a slot with the root key for an entry's holder, whose secret nobody needs to present, and tell the ledger."""
+    body = wrap.body
     (shape,) = body.shape
     slot_id = repository.env.random_id()
     repository.store_slot(slot_id, slots.seal(shape, body.public, repository.root_key, epoch, repository.vault_id))
     write_wrap(repository.home, repository.root, wrap.id, replace(body, slot=slot_id, epoch=epoch))
+
+
+def slot_stands(home: Home, slot: str) -> bool:
+    """Return whether a slot, or its twin, is there and whole."""
+    try:
+        home.read(f"key/{slot}", Slot)
+    except DamageError:
+        return False
     return True
 
 
@@ -170,7 +179,7 @@ def _drop_old_slots(repository: Repository) -> int:
     kept = {w.body.slot for w in read_wraps(home) if w.body.form == SLOT and w.live}
     gone = [name for name in home.listed("key") if names.middle(name) not in kept]
     for name in gone:
-        repository.store.delete(name)
+        home.remove(name)
     return len(gone)
 
 
@@ -179,7 +188,7 @@ def drop_old_keyrings(repository: Repository) -> int:
     present = repository.require_keyring().number
     gone = [number for number in repository.home.numbers("keyring") if number != present]
     for number in gone:
-        repository.store.delete(names.numbered("keyring", number))
+        repository.home.remove(names.numbered("keyring", number))
     return len(gone)
 
 

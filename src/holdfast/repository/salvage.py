@@ -13,8 +13,8 @@ from holdfast.base.environment import parse_time
 from holdfast.errors import DamageError, HoldfastError, ObjectMissingError
 from holdfast.repository import names
 from holdfast.repository.bodies import COMMIT, REVOKED, DecisionBody, EnvelopeBody, SessionBody
-from holdfast.repository.decisions import copied_commit
-from holdfast.repository.listing import is_forgotten, read_dropped, with_main_part
+from holdfast.repository.decisions import copied_commit, is_forgotten
+from holdfast.repository.listing import read_dropped, with_main_part
 from holdfast.repository.roles import PRUNE, WRITE, may
 from holdfast.repository.types import ClassPart, SnapshotInfo
 

@@ -23,6 +23,7 @@ from holdfast.repository.keyring import Keyring, generation_of, newest
 from holdfast.repository.listing import envelope_infos
 from holdfast.repository.marking import sound_envelopes
 from holdfast.repository.rotation import drop_old_keyrings, finish_renewal
+from holdfast.repository.twins import strange_twins
 from holdfast.repository.wraps import CREDENTIAL, DESTROYED, MEDIUM, Wrap, find_wrap, read_wraps, with_state, write_wrap
 from holdfast.repository.writers import change_keyring
 from holdfast.stores.protocol import Capability
@@ -189,7 +190,7 @@ def _drop_old_grants(repository: Repository) -> None:
         numbers = home.numbers(f"grant/{holder}")
         revoked = certificate is not None and certificate.revoked
         for number in numbers if revoked else numbers[:-1]:
-            repository.store.delete(names.numbered("grant", holder, number))
+            home.remove(names.numbered("grant", holder, number))
 
 
 def certify(repository: Repository, class_id: int, generation: int, *, elsewhere: Sequence[str] = ()) -> Certificate:
@@ -220,9 +221,11 @@ def account(repository: Repository, class_id: int, generation: int) -> tuple[tup
     known = generation_of(keyring.classes, class_id, generation)
     kept = len(home.numbers("keyring")) > 1 or known is None or not known.erased
     (open_ if kept else gone).append("the vault's keyring")
+    others = strange_twins(home)
+    (open_ if others else gone).append("the twins of keyring and grants")
     if Capability.RETAIN_UNTIL in repository.store.capabilities:
         open_.append(
-            "the home's store, which can keep deleted objects: see that no version of keyring/ and grant/ is left"
+            "the home's store, which can keep deleted objects: see that no version of keyring/, grant/ and their twins is left"
         )
     for wrap in read_wraps(home):
         if _had(wrap, class_id, generation):

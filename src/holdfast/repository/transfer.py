@@ -41,7 +41,7 @@ __all__ = [
     "write_receipt",
 ]
 
-FIRST = ("data", "meta", "refs", "part", "index", "countersign", "key", "keyring", "writer", "vault")
+FIRST = ("data", "meta", "refs", "part", "index", "countersign", "key", "keyring", "writer", "twin", "vault")
 """Kinds of objects that travel first; what relies on them (sessions, snapshots, decisions, rounds) follows."""
 LAST = ("admission", "hold", "forgotten", "dropped", "condemn", "plan", "closed", "decision", "committed")
 """These decide something, and travel last."""
@@ -101,10 +101,10 @@ class Receipt(Body):
 def in_order(listed: Iterable[ObjectInfo]) -> list[ObjectInfo]:
     """Return the objects of a set in the order in which they travel: what is relied on before what relies on it."""
 
-    def rank(info: ObjectInfo) -> tuple[int, str]:
-        kind = info.name.split("/", maxsplit=1)[0]
+    def rank(info: ObjectInfo) -> tuple[int, bool, str]:
+        kind = names.VAULT if info.name == names.twin(names.VAULT) else info.name.split("/", maxsplit=1)[0]
         place = FIRST.index(kind) if kind in FIRST else len(FIRST) + 1 + (LAST.index(kind) + 1 if kind in LAST else 0)
-        return place, info.name
+        return place, names.untwinned(info.name) != info.name, info.name
 
     return sorted((info for info in listed if not info.name.startswith("probe/")), key=rank)
 

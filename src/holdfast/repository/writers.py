@@ -28,6 +28,7 @@ from holdfast.repository.keyring import KEY_BYTES, Keyring, WriterEntry, newest,
 from holdfast.repository.objects import GRANT, KEYRING, b64, canonical, seal
 from holdfast.repository.opening import read_grant, read_keyring
 from holdfast.repository.roles import ISSUED, KEYS, READS_CONTENT, WRITER
+from holdfast.repository.twins import keep_all
 from holdfast.repository.wraps import CREDENTIAL, LIVE, WrapBody, write_wrap
 from holdfast.repository.wraps import REVOKED as WITHDRAWN
 
@@ -184,6 +185,7 @@ def change_keyring(repository: Repository, change: Callable[[Keyring], Keyring])
         keyring = replace(change(current), number=number)
         if put_keyring(repository, keyring, repository.root_key):
             repository.adopt(keyring)
+            keep_all(home)
             return keyring
     raise LimitError("the keyring changes too often to be changed once more", limit=KEYRING_TRIES_MAX)
 
@@ -192,9 +194,11 @@ def put_keyring(repository: Repository, keyring: Keyring, root_key: bytes) -> bo
     """Create a keyring under its number; return whether it is there as written."""
     root, home = repository.root, repository.home
     name = names.numbered("keyring", keyring.number)
-    return create(
-        home.store, name, seal(home.head(KEYRING, 0, 0, root), root_key, canonical(keyring.encode()), root.key)
-    )
+    data = seal(home.head(KEYRING, 0, 0, root), root_key, canonical(keyring.encode()), root.key)
+    if not create(home.store, name, data):
+        return False
+    home.keep_twin(name, data)
+    return True
 
 
 def find_writer(repository: Repository, writer: str) -> WriterInfo:

@@ -10,7 +10,7 @@ from holdfast.errors import DamageError, NotPermittedError
 from holdfast.repository.check import CheckOutcome, check
 from holdfast.repository.packs import list_packs
 from holdfast.repository.rounds import read_damaged
-from holdfast.runs.damage import attribute
+from holdfast.runs.damage import Cost, attribute
 from holdfast.runs.migrate import copy_problems
 from holdfast.runs.protection import parity_problems
 from holdfast.runs.results import CheckReport
@@ -19,7 +19,6 @@ from holdfast.runs.witness import older
 if TYPE_CHECKING:
     from holdfast.base.events import Events
     from holdfast.runs.assembly import OpenVault
-    from holdfast.runs.results import DamagedPack
 
 KNOWN = "known"
 """Why a pack counts as damaged that was not looked at: the list of damaged packs names it."""
@@ -37,7 +36,7 @@ def run_check(vault: OpenVault, *, show_paths: bool = False, events: Events = ig
         outcome = check(vault.repository, progress=progress)
         problems, notes = copy_problems(vault)
         parity, unprotected = parity_problems(vault)
-        damaged, unattributed = _damaged(vault, outcome, show_paths=show_paths)
+        cost, unattributed = _damaged(vault, outcome, show_paths=show_paths)
         missing = older(vault)
     if missing:
         problems = (*problems, f"the store shows an older state than this host has seen: {missing} objects are gone")
@@ -48,19 +47,18 @@ def run_check(vault: OpenVault, *, show_paths: bool = False, events: Events = ig
         snapshots=outcome.snapshots,
         problems=(*outcome.problems, *problems, *parity, *unattributed),
         notes=(*outcome.notes, *notes, *unprotected),
-        damaged=damaged,
+        damaged=cost.packs,
+        costs=cost.snapshots,
         seconds=vault.env.monotonic() - began,
     )
 
 
-def _damaged(
-    vault: OpenVault, outcome: CheckOutcome, *, show_paths: bool
-) -> tuple[tuple[DamagedPack, ...], tuple[str, ...]]:
+def _damaged(vault: OpenVault, outcome: CheckOutcome, *, show_paths: bool) -> tuple[Cost, tuple[str, ...]]:
     """Return what the packs cost that a check found bad, and those that are known to be; if that cannot be told, sentences."""
     bad = {f.object.rpartition("/")[2]: _REASONS[f.kind] for f in outcome.findings if f.kind in _REASONS}
     known = read_damaged(vault.repository.home)
     if not bad and not known:
-        return (), ()
+        return Cost(), ()
     try:
         rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
         wanted = dict.fromkeys(sorted(known & rows.keys()), KNOWN) | bad
@@ -68,4 +66,6 @@ def _damaged(
     except (DamageError, NotPermittedError):
         # Nothing says what they cost, so each that is still there counts.
         stored = list_packs(vault.repository)[0]
-        return (), tuple(f"pack {name} is known to be damaged" for name in sorted((known & stored.keys()) - bad.keys()))
+        return Cost(), tuple(
+            f"pack {name} is known to be damaged" for name in sorted((known & stored.keys()) - bad.keys())
+        )

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from holdfast.base.environment import format_time, parse_time
 from holdfast.base.events import Events, Note, Progress, ignore
 from holdfast.errors import DamageError, MediumError, ObjectMissingError, ReceiptError, UsageError
-from holdfast.repository.names import VAULT
+from holdfast.repository.names import untwinned
 from holdfast.repository.objects import sha256
+from holdfast.repository.opening import header_bytes
 from holdfast.repository.transfer import (
     Manifest,
     Receipt,
@@ -178,7 +179,7 @@ class Courier:
         record = self._open_medium(row, medium, marker)
         try:
             medium.carry(found, request.wheels)
-            medium.write(f"{COURIER}/{HEADER}", self._vault.store.get(VAULT))
+            medium.write(f"{COURIER}/{HEADER}", header_bytes(self._vault.store))
         except Full:
             raise MediumError("the medium is too small for anything", next="insert a larger one.") from None
         objects = self._plan_of(row.number)
@@ -218,7 +219,7 @@ class Courier:
         waiting = self._waiting()
         if not waiting:
             return None
-        if any(name.startswith("keyring/") for name, _ in waiting):
+        if any(untwinned(name).startswith("keyring/") for name, _ in waiting):
             self._enter_into_ledger(len(self._sets) + 1)
             waiting = self._waiting()
         row = _SetRecord(len(self._sets) + 1, self._vault.env.timestamp())

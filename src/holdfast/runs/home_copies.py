@@ -19,6 +19,7 @@ from holdfast.repository.home import Home
 from holdfast.repository.keyring import public_of
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.repository import Repository
+from holdfast.repository.twin_repair import mend_twins
 from holdfast.stores.layers import Wrapper
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from holdfast.stores.layers import CountingStore
     from holdfast.stores.protocol import Store
 
-__all__ = ["HomeRepaired", "copy_after", "copy_store", "opened_or_healed", "promote_copy", "run_repair_home"]
+__all__ = ["AsVault", "HomeRepaired", "copy_after", "copy_store", "opened_or_healed", "promote_copy", "run_repair_home"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ def run_repair_home(vault: OpenVault, *, dry_run: bool = False) -> HomeRepaired:
     if copy is None:
         raise UsageError("the vault's home has no copy", next="configure a second store; `vault.home_copy` names it.")
     vault.repository.root  # noqa: B018 - refused early without the root key
+    if not dry_run:
+        mend_twins(vault.repository)  # what has a second form at home needs no copy
     plan = home_copy.plan_repair(vault.repository.home, copy)
     copied = 0
     if not dry_run:
@@ -132,10 +135,11 @@ def run_repair_home(vault: OpenVault, *, dry_run: bool = False) -> HomeRepaired:
     return HomeRepaired(len(plan.lost), len(plan.damaged), len(plan.beyond), copied, dry_run)
 
 
-class _AsVault(Wrapper):
+class AsVault(Wrapper):
     """A copy read as the vault that it would be."""
 
     def get(self, name: str) -> bytes:
+        """Return an object; the header from where a copy has it."""
         return self.inner.get(home_copy.HEADER if name == names.VAULT else name)
 
 
@@ -146,7 +150,7 @@ def promote_copy(copy: CountingStore, secret: Credential, env: Environment, old:
     `VaultMissingError` if the store holds no copy, `WrongKeyError`.
     """
     header = home_copy.header_of(copy)
-    repository = Repository.open(_AsVault(copy), secret, env)
+    repository = Repository.open(AsVault(copy), secret, env)
     repository.home.store = copy
     root = repository.root
     epoch = home_copy.promote(repository.home, root, header=header)

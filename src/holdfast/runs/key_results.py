@@ -23,7 +23,8 @@ class KeyRow:
     label: str
     """What the operator called it."""
     state: str
-    """`live`, `revoked` or `destroyed`; of an enrolment nobody used yet `joining`."""
+    """`live`, `revoked` or `destroyed`; of an enrolment nobody used yet `joining`; of a slot that can be read in neither of its two
+    forms, and opens nothing, `damaged`: see `Vault.repair`."""
     made: datetime
     """When."""
     expires: datetime | None

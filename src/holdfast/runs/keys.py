@@ -111,6 +111,8 @@ def keys(vault: OpenVault) -> tuple[KeyRow, ...]:
         body, holder = wrap.body, known.get(wrap.id)
         classes = tuple(repository.classes.get(c, str(c)) for c in holder.classes) if holder else ()
         state = "joining" if holder and holder.joining and body.state == LIVE else body.state
+        if body.form == SLOT and wrap.live and not rotation.slot_stands(repository.home, body.slot):
+            state = "damaged"
         reads = tuple(_generation_name(vault, ref.class_, ref.generation) for ref in body.private)
         group = holder.group if holder and holder.group != holder.id else ""
         rows.append(

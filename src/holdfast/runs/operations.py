@@ -26,6 +26,7 @@ from holdfast.reliability.audit.log import Room
 from holdfast.reliability.audit.record import Fact, digest_of, this_actor
 from holdfast.repository import names
 from holdfast.repository.objects import parse_control
+from holdfast.repository.opening import header_bytes
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
@@ -185,7 +186,7 @@ def denials_noted(url: PathLike, env: Environment | None) -> Iterator[None]:
 
 def _note_denial(url: str, env: Environment, error: AccessError) -> None:
     """Append the denial to the log of the vault whose header lies there. Nothing is begun for a vault not seen before."""
-    header = parse_control(locate(url).get(names.VAULT), names.VAULT, "").body
+    header = parse_control(header_bytes(locate(url)), names.VAULT, "").body
     vault = str(header["vault"])
     folder = state_root() / vault / FOLDER
     if not _ID.fullmatch(vault) or not folder.exists():
@@ -231,6 +232,45 @@ def noted_by_all(kind: str, env: Environment, facts: Mapping[str, Fact]) -> None
         except AuditFailure as error:
             with suppress(HoldfastError):
                 keep_alert(Alert.of(error, AUDIT_LOG))
+
+
+@contextmanager
+def noted_unopened(vault: str, kind: str, env: Environment, *, subject: str) -> Iterator[None]:
+    """Record an operation about a vault that is not opened for it, in the log that this host has of the vault, if it has one.
+
+    A log that cannot be written becomes an alert in the book: nothing is destroyed, and what is done may be urgent.
+    """
+    folder, operation_id = state_root() / vault / FOLDER, env.random_id()
+
+    def note(phase: str, outcome: str = "", code: str = "") -> None:
+        if not _ID.fullmatch(vault) or not folder.is_dir():
+            return
+        record = AuditRecord(
+            kind=kind_of(kind).name,
+            phase=phase,
+            operation=operation_id,
+            time=env.now(),
+            actor=this_actor(os.uname().nodename),
+            vault=vault,
+            outcome=outcome,
+            subject=subject,
+            code=code,
+        )
+        try:
+            AuditLog.open(folder, env).append([record])
+        except AuditFailure as error:
+            from holdfast.runs.alerting import keep_alert
+
+            with suppress(HoldfastError):
+                keep_alert(Alert.of(error, "audit-log"))
+
+    note("begin")
+    try:
+        yield
+    except BaseException as error:
+        note("end", "failure", error.code if isinstance(error, HoldfastError) else "internal")
+        raise
+    note("end", "success")
 
 
 class _Holder(Protocol):

@@ -17,17 +17,19 @@ from holdfast.errors import DamageError, HoldfastError
 from holdfast.repository import names, rebuild
 from holdfast.repository.check import scrub
 from holdfast.repository.engine_port import parity_engine
+from holdfast.repository.leftovers import clear, plan_leftovers
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.parity.frame import parity_name
 from holdfast.repository.parity.plan import ParityPlan, beyond_parity
 from holdfast.repository.parity.work import Healed, apply_plan, heal, mirrored, patch_group
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rounds import read_damaged, read_rounds, unreadable_lists, write_damaged
+from holdfast.repository.twin_repair import mend_twins
 from holdfast.repository.upkeep import keep_decisions
 from holdfast.runs.catalog import run_update
 from holdfast.runs.check import KNOWN, run_check
 from holdfast.runs.copies import scrub_copies, within_reach
-from holdfast.runs.damage import attribute
+from holdfast.runs.damage import Cost, attribute
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.migrate import run_repair_copies
 from holdfast.runs.protection import parity_plan, reachable, rows_held_against_packs, shelf_of
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from holdfast.repository.parity.frame import Stored
     from holdfast.repository.parity.shelf import Broken, Shelf
     from holdfast.runs.assembly import OpenVault
-    from holdfast.runs.results import CheckReport, DamagedPack
+    from holdfast.runs.results import CheckReport
     from holdfast.runs.tier_results import CopyRepair
 
 MISSING, HASH = "missing", "hash"
@@ -246,7 +248,11 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
     progress, seconds = _progress(vault, events)
     with engine.translated():
         found = run_check(vault) if request.dry_run else None
+        opening = mend_twins(vault.repository, dry_run=request.dry_run)
         kept = keep_decisions(vault.repository, dry_run=request.dry_run)
+        left = plan_leftovers(vault.repository.home)
+        if not request.dry_run:
+            clear(vault.repository, left)
         plan = plan_repair(vault, request, progress)
         work = _Repair(vault, plan, shelf_of(vault))
         if request.dry_run:
@@ -270,9 +276,13 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
             PackRepair(name, reason, "" if name in plan.beyond else "parity", done=name in work.done)
             for name, reason in sorted(plan.bad.items())
         ),
-        lost=lost,
+        lost=lost.packs,
+        costs=lost.snapshots,
         decisions=kept.put_back + kept.kept,
         decisions_lost=kept.put_back,
+        opening_lost=opening.lost,
+        opening_kept=len(opening.kept),
+        leftovers=left.count,
         parity_groups=groups,
         parity_damaged=len(plan.broken),
         unprotected=unprotected,
@@ -288,7 +298,7 @@ def _others(found: CheckReport, work: _Repair) -> list[str]:
     """Return what a check finds, but for the packs that the report names anyway."""
     named = work.plan.bad.keys() - work.done
     others = [problem for problem in found.problems if named.isdisjoint(_SHA.findall(problem))]
-    unread = (pack.pack for pack in found.damaged if pack.reason == KNOWN and pack.snapshots)
+    unread = (pack.pack for pack in found.damaged if pack.reason == KNOWN and pack.needed_by)
     return others + [f"pack {name} is known to be damaged" for name in unread if name not in named | work.plan.whole]
 
 
@@ -318,14 +328,14 @@ def _catalog(vault: OpenVault, events: Events) -> str:
     return "current"
 
 
-def _lost(vault: OpenVault, work: _Repair, request: RepairRequest) -> tuple[DamagedPack, ...]:
+def _lost(vault: OpenVault, work: _Repair, request: RepairRequest) -> Cost:
     """Return what the packs cost that nothing brings back."""
     left = work.plan.beyond if request.dry_run else work.plan.bad.keys() - work.done
     if not left:
-        return ()
+        return Cost()
     try:
         rows = {row.name.hex(): row for row in vault.refresh_index().packs()}
         return attribute(vault, {n: work.plan.bad[n] for n in left}, rows, show_paths=request.show_paths)
     except HoldfastError as error:
         work.problems.append(f"what {len(left)} lost packs cost could not be read: {error.what}")
-        return ()
+        return Cost()

@@ -41,6 +41,7 @@ __all__ = [
     "RepairResult",
     "RestoreResult",
     "RetentionPolicy",
+    "SnapshotCost",
     "SnapshotInfo",
     "SnapshotSpace",
     "SourceSpace",
@@ -163,12 +164,41 @@ class DamagedPack:
     """`missing`, `hash`, `size`, `segment`, …"""
     class_name: str
     snapshots: tuple[str, ...] = ()
+    """Those that lose something by it."""
     files: int = 0
-    """Distinct file versions that need it; -1 if not counted: for want of a key, or because a tree is damaged itself."""
+    """Distinct file versions that do not come back; -1 if not counted: for want of a key, or of a part that names the tree."""
     paths: tuple[bytes, ...] = ()
     """The files, at most a thousand: only with permission to show paths."""
     key_missing: bool = False
     """The files were not counted for want of a key."""
+    bytes: int = 0
+    """Bytes of these files, lost or not: what is sound of a file comes back as `NAME.damaged`."""
+    unnamed: int = 0
+    """Entries whose names are lost, because they stand in parts of trees that were in this pack."""
+    segments_lost: int = 0
+    """Segments of it that no sound copy is left of; without a key, or while a store is away, all of them."""
+    needed_by: int = 0
+    """Snapshots that need anything in it, lost or sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotCost:
+    """What one data class of a snapshot loses by damaged packs."""
+
+    snapshot: str
+    class_name: str
+    files: int
+    """Files that do not come back whole; -1 if not counted, as in :class:`DamagedPack`."""
+    paths: tuple[bytes, ...] = ()
+    """The files, unlisted ones too, at most a thousand: only with permission to show paths."""
+    bytes: int = 0
+    """Bytes of these files, lost or not."""
+    unnamed: int = 0
+    """Entries of all kinds whose names are lost."""
+    unnamed_bytes: int = 0
+    """Bytes of files among them."""
+    unlisted: int = 0
+    """Further files that do not come back now, because no index run lists what they need: `holdfast repair index`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +215,13 @@ class CheckReport:
     seconds: float = 0.0
     damaged: tuple[DamagedPack, ...] = ()
     """Packs that are missing, of another size than the index says, or known to be damaged, and what they cost."""
+    costs: tuple[SnapshotCost, ...] = ()
+    """The same by snapshot and class."""
 
     @property
     def sound(self) -> bool:
         """Whether nothing is wrong. A damaged pack that no snapshot needs costs nothing."""
-        return not self.problems and not any(pack.snapshots for pack in self.damaged)
+        return not self.problems and not any(pack.needed_by for pack in self.damaged)
 
     @property
     def exit_code(self) -> int:
@@ -231,6 +263,8 @@ class VerifyReport:
     """Index runs that the other writers of their writer's group may deduplicate against from now on."""
     governor: GovernorRecord | None = None
     """What the run used against what it was allowed, over time."""
+    costs: tuple[SnapshotCost, ...] = ()
+    """What `damaged` costs, by snapshot and class."""
 
     @property
     def sound(self) -> bool:
@@ -312,10 +346,18 @@ class RepairReport:
     """Every pack that was damaged or missing."""
     lost: tuple[DamagedPack, ...] = ()
     """Packs beyond repair and what they cost: they stay as they are, listed; what is sound in them is still restored."""
+    costs: tuple[SnapshotCost, ...] = ()
+    """The same by snapshot and class."""
     decisions: int = 0
     """Decisions of snapshots that were lost and are back from their copies, and copies that were made anew."""
     decisions_lost: int = 0
     """Those of them that were lost."""
+    opening_lost: int = 0
+    """Objects that open the vault (header, key slots, keyrings, certificates, grants) that were lost or damaged, and are mended."""
+    opening_kept: int = 0
+    """Objects of these kinds of which a second form was missing or damaged, and was made."""
+    leftovers: int = 0
+    """Damaged objects of runs that have ended, cleared away."""
     parity_groups: int = 0
     """Parity groups made, or to be made."""
     parity_damaged: int = 0
@@ -342,7 +384,8 @@ class RepairReport:
         """0 all is whole; 4 something is damaged: after a dry run also what a repair would bring back."""
         left = [pack for pack in self.packs if not pack.done]
         lost_copies = self.copies is not None and self.copies.exit_code != 0
-        to_mend = self.dry_run and (self.index.runs_dropped or self.decisions_lost or self.parity_damaged)
+        small = self.decisions_lost + self.opening_lost + self.leftovers
+        to_mend = self.dry_run and (self.index.runs_dropped or small or self.parity_damaged)
         return 4 if left or self.lost or self.problems or lost_copies or self.index.packs_damaged or to_mend else 0
 
 

@@ -132,7 +132,7 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         parity = _parity(vault, request, ledger, steered, began, proof.bytes)
         ledger.forget(proof.damaged)
         ledger.save(live | parity.listed)
-        damaged = attribute(vault, proof.damaged, rows, show_paths=request.show_paths)
+        cost = attribute(vault, proof.damaged, rows, show_paths=request.show_paths, wrong=proof.wrong)
         listed = _publish(vault, proof, events) if request.mark_damaged else ""
         said = _sign(vault, request, ledger, events)
     classes = {row.class_id for row in rows.values()}
@@ -141,7 +141,8 @@ def _verified(vault: OpenVault, request: VerifyRequest, events: Events, steered:
         packs_total=len(live),
         bytes=proof.bytes,
         segments=proof.segments,
-        damaged=damaged,
+        damaged=cost.packs,
+        costs=cost.snapshots,
         problems=(*structure.problems, *further.problems, *parity.problems, *said.problems),
         parity=parity.objects,
         parity_bytes=parity.bytes,
@@ -227,6 +228,7 @@ class _Proof:
         self.sound: set[str] = set()
         self.unsaved: list[str] = []
         self.damaged: dict[str, str] = {}
+        self.wrong: set[tuple[bytes, int]] = set()
 
     def take(self, verdict: engine.PackVerdict) -> None:
         name = verdict.name.hex()
@@ -235,6 +237,7 @@ class _Proof:
         self.segments += verdict.segments
         if verdict.reason:
             self.damaged[name] = verdict.reason
+            self.wrong.update(verdict.damaged)
             return
         self.sound.add(name)
         self.unsaved.append(name)
@@ -306,7 +309,7 @@ def _publish(vault: OpenVault, proof: _Proof, events: Events) -> str:
     repository = vault.repository
     if not repository.may(VOUCH):
         return ""
-    if repository.store.size(names.VAULT) is None:
+    if all(repository.store.size(name) is None for name in (names.VAULT, names.twin(names.VAULT))):
         raise StoreUnreachableError(
             "the vault is not at its place any more, so what was found missing says nothing about its packs",
             safe="nothing was changed; no pack was listed as damaged.",

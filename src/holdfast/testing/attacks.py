@@ -35,7 +35,7 @@ ATTACKS: tuple[Attack, ...] = (
         "forged tombstone",
         "writer",
         "signs `forgotten/ID` of another's snapshot itself",
-        "`listing.is_forgotten`: root only",
+        "`decisions.is_forgotten`: root only",
     ),
     Attack(
         "squatted tombstone",
@@ -92,6 +92,18 @@ ATTACKS: tuple[Attack, ...] = (
     ),
     Attack(
         "revoked and still writing", "writer", "commits with a revoked credential", "`listing`: not one of its sessions"
+    ),
+    Attack(
+        "certified by itself",
+        "writer",
+        "certifies itself, signed by itself, under the next number",
+        "`Home.verify_control`: certificates are root's, no other signer is looked up",
+    ),
+    Attack(
+        "planted twins",
+        "writer",
+        "plants twins of keys, keyrings and certificates to come, and of its own",
+        "`first_valid`: a twin counts by the rules of its object, never before it",
     ),
     Attack(
         "replayed metadata",

@@ -147,6 +147,11 @@ def _flipped_middle(path: Path) -> None:
     _flip(path, path.stat().st_size // 2)
 
 
+def _flipped(path: Path) -> None:
+    if path.is_file():
+        _flipped_middle(path)
+
+
 def _first(pattern: str, change: Callable[[Path], object]) -> Callable[[Path], None]:
     def damage(vault: Path) -> None:
         change(sorted(vault.glob(pattern))[0])
@@ -176,6 +181,30 @@ def _kept_twice(pattern: str, change: Callable[[Path], object]) -> Callable[[Pat
         _of_latest(pattern, change)(vault)
 
     return damage
+
+
+def _with_twins(*patterns: str, change: Callable[[Path], object]) -> Callable[[Path], None]:
+    """A change of what opens the vault, after a repair has kept it twice."""
+
+    def damage(vault: Path) -> None:
+        from holdfast.base.environment import system
+        from holdfast.repository.credentials import KeyFile
+        from holdfast.repository.repository import Repository
+        from holdfast.repository.twin_repair import mend_twins
+        from holdfast.stores.local import LocalStore
+
+        key = KeyFile.read(Golden(vault.parent).key)
+        mend_twins(Repository.open(LocalStore(str(vault)), key, system()))
+        for pattern in patterns:
+            _every(pattern, change)(vault)
+
+    return damage
+
+
+def _of_a_forgotten_one(vault: Path) -> None:
+    """A bad sector in the decision of a snapshot that was forgotten."""
+    for path in sorted(vault.glob("forgotten/*"))[:1]:
+        _every(f"decision/{path.name}/*", _flipped_middle)(vault)
 
 
 def _stale_decision(vault: Path) -> None:
@@ -325,6 +354,43 @@ CASES: tuple[Case, ...] = (
     Case("keyring-newest-flipped", _newest("keyring/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (4, 0)),
     Case("keyring-rolled-back", _rolled_back_keyring, Diagnosis(4, 4, 0, 0), (4, 0)),
     Case("keyring-missing", _every("keyring/*", Path.unlink), Diagnosis("damage", "damage", "damage", 63), (4, 63)),
+    Case(
+        "key-slots-flipped",
+        _every("key/*", _flipped_middle),
+        Diagnosis("key-slots-damaged", "key-slots-damaged", "key-slots-damaged", 63),
+        (4, 63),
+    ),
+    Case(
+        "keyrings-flipped", _every("keyring/*", _flipped_middle), Diagnosis("damage", "damage", "damage", 63), (4, 63)
+    ),
+    # The same with twins, as every vault of this release has them and an older one gets by a repair.
+    *(
+        Case(f"{name}-with-twins", _with_twins(*patterns, change=change), Diagnosis(4, 4, 0, 0), (4, 0), "all", _SOUND)
+        for name, patterns, change in (
+            ("header-flipped", ("vault",), _flipped_middle),
+            ("header-missing", ("vault",), Path.unlink),
+            ("key-slots-flipped", ("key/*",), _flipped_middle),
+            ("key-slots-missing", ("key/*",), Path.unlink),
+            ("keyrings-flipped", ("keyring/*",), _flipped_middle),
+            ("keyrings-missing", ("keyring/*",), Path.unlink),
+            ("writer-flipped", ("writer/*/*",), _flipped_middle),
+            ("all-that-opens-flipped", ("vault", "key/*", "keyring/*", "writer/*/*"), _flipped_middle),
+        )
+    ),
+    Case(
+        "twins-flipped",
+        _with_twins("twin/*", "twin/*/*", change=_flipped),
+        Diagnosis(4, 4, 0, 0),
+        (0, 0),
+        "all",
+        _SOUND,
+    ),
+    Case(
+        "key-slots-and-twins-flipped",
+        _with_twins("key/*", "twin/key/*", change=_flipped_middle),
+        Diagnosis("key-slots-damaged", "key-slots-damaged", "key-slots-damaged", 63),
+        (4, 63),
+    ),
     Case("header-flipped", _first("vault", _flipped_middle), Diagnosis("damage", "damage", "damage", 63), (4, 0)),
     Case(
         "header-missing",
@@ -337,5 +403,7 @@ CASES: tuple[Case, ...] = (
     Case("state-flipped", _every("state/*/*/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (0, 0)),
     Case("plan-flipped", _every("plan/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (0, 0)),
     Case("closed-missing", _every("closed/*", Path.unlink), _SOUND, (0, 0)),
-    Case("checkpoint-flipped", _every("checkpoint/*/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (0, 0)),
+    Case("checkpoint-flipped", _every("checkpoint/*/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (0, 0), "all", _SOUND),
+    Case("session-flipped", _every("session/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (0, 0), "all", _SOUND),
+    Case("decision-of-a-forgotten-one-flipped", _of_a_forgotten_one, Diagnosis(4, 4, 0, 0), (0, 0), "all", _SOUND),
 )

@@ -182,14 +182,24 @@ def test_damage_is_an_error_and_the_rest_is_read(vault, tmp_path):
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
     failed = right = 0
-    with fuse.mounted(*options(tmp_path), "latest", place=tmp_path / "m"):
+    with fuse.mounted(*options(tmp_path), "latest", place=tmp_path / "m") as mount:
         inside = tmp_path / "m" / str(tmp_path / "source").lstrip("/")
         for name in ("big", "sparse", "deep/er/table", "empty"):
             found = attempt((inside / name).read_bytes)
             failed += found == "EIO"
             right += found == (tmp_path / "source" / name).read_bytes()
+        assert mount.end() == 4, "what applications were told is in the exit code, too"
+        (alert,) = [row for row in mount.records() if row.get("code") == "damage"]
+        result = mount.records()[-1]
     assert failed == 1
     assert right == 3
+    snapshot = vault.snapshots()[-1].id
+    assert snapshot in alert["text"]
+    assert result["unread"] >= 1
+    assert result["unread_snapshots"] == [snapshot]
+    (ended,) = [each for each in vault.audit.records() if each.record.kind == "mount" and each.record.phase == "end"]
+    assert ended.record.outcome == "failure"
+    assert ended.record.facts["unread"] == result["unread"]
 
 
 def refused(vault, place, error, **more):

@@ -246,8 +246,12 @@ def test_damage_below_costs_the_file_and_stops_the_switch_over(vault, tmp_path):
         os.truncate(inside(tmp_path) / lost, 0)
         assert (inside(tmp_path) / lost).read_bytes() == b""
         assert mount.end() == 4
+        assert mount.records()[-1]["unread"] >= 1
     with pytest.raises(MountNotWholeError):
         holdfast.finish_mount(tmp_path / "m")
+    listed = [each.record for each in vault.audit.records()]
+    found = [(each.phase, each.outcome, each.code) for each in listed if each.kind == "mount.finish"]
+    assert found == [("begin", "", ""), ("end", "failure", "mount-not-whole")]
 
 
 def test_upper_folders_that_are_refused(vault, tmp_path, monkeypatch):

@@ -370,3 +370,18 @@ def test_a_schedule_of_which_nobody_hears_is_known():
 def test_a_secret_that_stays_here_or_is_sealed_may_be_sent(text):
     settings = config.loads(HEAD + text, environ={}).settings
     assert settings.channels or settings.telemetry.endpoint
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ('vault = 3\n[contacts.anna]\nchannels = ["nope"]\n', 2),
+        (
+            '[vault]\nurl = "/v"\n[schedule."a b"]\nkind = "verify"\ncron = 3\n[schedule.c]\nkind = "defrag"\ncron = "0 1 * * *"\n',
+            3,
+        ),
+        ('[vault]\nurl = "/v"\n[channels.m]\nkind = 3\n[schedule.c]\nkind = "defrag"\ncron = "0 1 * * *"\n', 2),
+    ],
+)
+def test_what_takes_several_mends_is_looked_into_all_the_same(text, count):
+    assert len(problems_of(text)) == count

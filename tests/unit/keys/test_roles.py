@@ -26,8 +26,9 @@ from holdfast.repository.bodies import (
 from holdfast.repository.check import check
 from holdfast.repository.countersign import countersign, read_countersign
 from holdfast.repository.credentials import KeyFile, RoleCredential
+from holdfast.repository.decisions import is_forgotten
 from holdfast.repository.holds import read_hold
-from holdfast.repository.listing import is_forgotten, read_admissions, read_envelopes
+from holdfast.repository.listing import read_admissions, read_envelopes
 from holdfast.repository.prune import PruneOptions
 from holdfast.repository.repository import Repository
 from holdfast.repository.roles import ISSUED, PRUNE, VOUCH

@@ -63,7 +63,8 @@ def test_wrong_keys(repository: Repository, store: MemoryStore, env: Environment
 def test_damage_is_not_a_wrong_key(
     repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, kind: str
 ) -> None:
-    damage(store, next(name for name in store.objects if name.startswith(kind)))
+    for prefix in (kind, f"twin/{kind}"):
+        damage(store, next(name for name in store.objects if name.startswith(prefix)))
     with pytest.raises(DamageError):
         Repository.open(store, key, env)
 
@@ -76,7 +77,8 @@ def test_a_newer_vault(repository: Repository, store: MemoryStore, env: Environm
 
 
 def test_one_damaged_slot_leaves_the_others(repository: Repository, store: MemoryStore, env: Environment) -> None:
-    damage(store, next(name for name in store.objects if name.startswith("key/")))
+    for prefix in ("key/", "twin/key/"):
+        damage(store, next(name for name in store.objects if name.startswith(prefix)))
     second = KeyFile.new(env)
     repository.add_slot(second)
     assert Repository.open(store, second, env).is_root

@@ -13,8 +13,8 @@ use fuser::{
 use holdfast_engine::entry::EntryKind;
 use parking_lot::Mutex;
 
-use super::{KEPT, NAME_BYTES_MAX, ReadOnly, What, ask_for, give_xattr, seek_kind};
-use crate::attributes::errno;
+use super::{KEPT, NAME_BYTES_MAX, ReadOnly, What};
+use crate::kernel::{ask_for, give_xattr, seek_kind};
 
 impl Filesystem for ReadOnly {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -90,10 +90,10 @@ impl Filesystem for ReadOnly {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let read = self.file(fh).and_then(|lower| {
+        let read = self.file(fh).and_then(|(snapshot, lower)| {
             lower
                 .read(&self.segments, offset, size as usize)
-                .map_err(|error| errno(&error))
+                .map_err(|error| self.unread.told(snapshot, &error))
         });
         match read {
             Ok(bytes) => reply.data(&bytes),
@@ -110,7 +110,7 @@ impl Filesystem for ReadOnly {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let found = self.file(fh).and_then(|lower| {
+        let found = self.file(fh).and_then(|(snapshot, lower)| {
             let what = seek_kind(whence).ok_or(Errno::EINVAL)?;
             let offset = u64::try_from(offset)
                 .ok()
@@ -118,7 +118,7 @@ impl Filesystem for ReadOnly {
                 .ok_or(Errno::ENXIO)?;
             lower
                 .seek(&self.segments, offset, what)
-                .map_err(|error| errno(&error))?
+                .map_err(|error| self.unread.told(snapshot, &error))?
                 .ok_or(Errno::ENXIO)
         });
         match found {

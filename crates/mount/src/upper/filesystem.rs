@@ -15,7 +15,7 @@ use rustix::fs::{FallocateFlags, Mode, Stat};
 use super::overlay::{Core, bytes};
 use super::partial::Trouble;
 use crate::attributes::{device_parts, of_stat, os};
-use crate::read_only::{ask_for, give_xattr};
+use crate::kernel::{ask_for, give_xattr};
 
 /// Everything goes through the kernel: it may remember until it is the one that changes it.
 pub(super) const KEPT: Duration = Duration::from_mins(1);
@@ -105,7 +105,7 @@ impl Filesystem for Overlay {
         })();
         match done {
             Ok(()) => self.attr(ino, fh, reply),
-            Err(trouble) => reply.error(trouble.errno()),
+            Err(trouble) => reply.error(self.0.told(&trouble)),
         }
     }
 
@@ -208,7 +208,7 @@ impl Filesystem for Overlay {
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match self.0.open(ino.0, flags.0) {
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE),
-            Err(trouble) => reply.error(trouble.errno()),
+            Err(trouble) => reply.error(self.0.told(&trouble)),
         }
     }
 
@@ -235,7 +235,7 @@ impl Filesystem for Overlay {
                 FopenFlags::FOPEN_KEEP_CACHE,
             ),
             Ok((None, _)) => reply.error(Errno::EIO),
-            Err(trouble) => reply.error(trouble.errno()),
+            Err(trouble) => reply.error(self.0.told(&trouble)),
         }
     }
 
@@ -252,7 +252,7 @@ impl Filesystem for Overlay {
     ) {
         match self.0.read(fh.0, offset, size as usize) {
             Ok(bytes) => reply.data(&bytes),
-            Err(trouble) => reply.error(trouble.errno()),
+            Err(trouble) => reply.error(self.0.told(&trouble)),
         }
     }
 
@@ -270,7 +270,7 @@ impl Filesystem for Overlay {
     ) {
         match self.0.write(fh.0, offset, data) {
             Ok(()) => reply.written(data.len() as u32),
-            Err(trouble) => reply.error(trouble.errno()),
+            Err(trouble) => reply.error(self.0.told(&trouble)),
         }
     }
 
@@ -324,7 +324,7 @@ impl Filesystem for Overlay {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         match self.0.open_folder(ino.0) {
             Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
-            Err(trouble) => reply.error(trouble.errno()),
+            Err(trouble) => reply.error(self.0.told(&trouble)),
         }
     }
 
@@ -463,7 +463,7 @@ impl Filesystem for Overlay {
     ) {
         match self.seek(fh, offset, whence) {
             Ok(found) => reply.offset(found.cast_signed()),
-            Err(trouble) => reply.error(trouble.errno()),
+            Err(trouble) => reply.error(self.0.told(&trouble)),
         }
     }
 }

@@ -125,6 +125,19 @@ impl Core {
         self.counters.filled_bytes.load(Ordering::Relaxed)
     }
 
+    /// What of the snapshot could not be read, as it goes on.
+    pub fn unread(&self) -> Vec<(usize, u64)> {
+        self.counters.unread.counts()
+    }
+
+    /// What an application is told of trouble; damage below is counted.
+    pub(super) fn told(&self, trouble: &Trouble) -> fuser::Errno {
+        match trouble {
+            Trouble::Below(error) => self.counters.unread.told(0, error),
+            Trouble::Here(_) => trouble.errno(),
+        }
+    }
+
     /// The local tree.
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()

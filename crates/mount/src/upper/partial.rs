@@ -18,6 +18,7 @@ use super::map::{BLOCK_BYTES, BLOCK_LOG2, Boot, Map};
 use super::map_file::MapFile;
 use crate::content::Lower;
 use crate::segments::Segments;
+use crate::unread::Unread;
 
 /// A file of at most so many bytes is filled at once, and needs no map.
 pub const SMALL_BYTES: u64 = 1 << 20;
@@ -39,6 +40,8 @@ pub struct Counters {
     pub filled_bytes: AtomicU64,
     /// Files that are whole, of those that began in part.
     pub filled_files: AtomicU64,
+    /// What of the snapshot could not be read.
+    pub unread: Unread,
 }
 
 /// A file that is here in part.

@@ -6,7 +6,7 @@ use super::filesystem::{KEPT, Overlay};
 use super::partial::Trouble;
 use crate::attributes::{of_stat, os, timespec};
 use crate::content::Seek;
-use crate::read_only::seek_kind;
+use crate::kernel::seek_kind;
 
 impl Overlay {
     pub(super) fn attr(&self, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {

@@ -11,7 +11,9 @@ use rustix::io::Errno;
 use super::attributes::Attributes;
 use super::folders::Folder;
 use super::window::{FirstLink, Place};
+use crate::Error;
 use crate::local::{WRITEBACK_GENTLE_BYTES, start_writeback};
+use crate::reader::is_not_listed;
 
 /// Files of many pieces that are open at once.
 const OPEN_MAX: usize = 128;
@@ -49,6 +51,8 @@ struct State {
     /// Where they lie, about: pieces come nearly in order.
     unflushed_at: Option<(u64, u64)>,
     lost: Vec<(u64, u64)>,
+    /// More than a line in the index is missing.
+    is_lost: bool,
     refused: Option<Errno>,
 }
 
@@ -138,9 +142,20 @@ impl LargeFile {
         self.remaining.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
-    /// Notes bytes that cannot be restored.
-    pub fn lose(&self, offset: u64, len: u64) {
-        self.state.lock().lost.push((offset, len));
+    /// Notes bytes that cannot be restored: lost, or for all that is known only not listed.
+    pub fn lose(&self, offset: u64, len: u64, why: &Error) {
+        let mut state = self.state.lock();
+        state.lost.push((offset, len));
+        state.is_lost |= !is_not_listed(why);
+    }
+
+    /// What stands before the ranges that are not restored.
+    pub fn lost_word(&self) -> &'static str {
+        if self.state.lock().is_lost {
+            "lost bytes"
+        } else {
+            "bytes that no index run lists (`holdfast repair index` looks for them)"
+        }
     }
 
     /// Notes that the system refused: the file is given up.

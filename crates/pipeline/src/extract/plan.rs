@@ -85,16 +85,7 @@ impl<'a> Planner<'a> {
     /// Tells of parts of the trees that cannot be read.
     fn tell_lost(&mut self) -> Result<(), Error> {
         for lost in self.walk.take_lost() {
-            let detail = match (lost.entries, lost.bytes) {
-                (Some(entries), Some(bytes)) => format!(
-                    "{entries} entries from this path on ({bytes} bytes) are lost with the part of the tree that names them: {}",
-                    lost.why
-                ),
-                _ => format!(
-                    "all entries of this class are lost with the root of the tree that names them: {}",
-                    lost.why
-                ),
-            };
+            let detail = lost.detail();
             self.run
                 .find(lost.first_path, FindingKind::Damaged, detail, lost.class)?;
         }
@@ -237,7 +228,7 @@ impl<'a> Planner<'a> {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
                 Err(error) if is_of_one_segment(&error) => {
-                    file.lose(planned, file.size - planned);
+                    file.lose(planned, file.size - planned, &error);
                     break;
                 }
                 Err(error) => return Err(error),

@@ -9,7 +9,9 @@ use holdfast_engine::{Error as EngineError, Location};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::Error;
-use crate::reader::{CACHE_BYTES, Reader, SegmentCache, is_of_one_segment, unwrap_outside};
+use crate::reader::{
+    CACHE_BYTES, Reader, SegmentCache, is_not_listed, is_of_one_segment, unwrap_outside,
+};
 
 /// A part of a tree that cannot be read.
 pub struct Lost {
@@ -23,6 +25,29 @@ pub struct Lost {
     pub class: u16,
     /// Why.
     pub why: String,
+    /// It is only not listed: the packs may have it.
+    pub is_unlisted: bool,
+}
+
+impl Lost {
+    /// What a finding says of it.
+    pub fn detail(&self) -> String {
+        let so = if self.is_unlisted {
+            "not restored, for the index does not list"
+        } else {
+            "lost with"
+        };
+        match (self.entries, self.bytes) {
+            (Some(entries), Some(bytes)) => format!(
+                "{entries} entries from this path on ({bytes} bytes) are {so} the part of the tree that names them: {}",
+                self.why
+            ),
+            _ => format!(
+                "all entries of this class are {so} the root of the tree that names them: {}",
+                self.why
+            ),
+        }
+    }
 }
 
 /// A tree of one class.
@@ -202,6 +227,7 @@ impl Walk {
                     bytes: Some(0),
                     class: tree.class,
                     why: "the folder's owner and mode cannot be read".to_owned(),
+                    is_unlisted: false,
                 });
             }
             above.extend(found);
@@ -299,6 +325,7 @@ impl Tree {
                 bytes: lost.bytes,
                 class: self.class,
                 why: error.to_string(),
+                is_unlisted: is_not_listed(&error),
             });
         }
     }

@@ -16,7 +16,7 @@ use super::special;
 use super::window::{Batch, Direct, Need, Owner, Piece, Place, SmallFile, Window};
 use crate::Error;
 use crate::limits::Resource;
-use crate::reader::{Segment, is_of_one_segment};
+use crate::reader::{NOT_LISTED, Segment, is_not_listed, is_of_one_segment};
 use crate::source::object_name;
 
 /// Things without segments that are taken at once.
@@ -126,7 +126,7 @@ impl Worker<'_> {
             };
             match self.open(need, batch, bytes.as_deref()) {
                 Ok(segment) => self.segment(&segment, run)?,
-                Err(error) if is_of_one_segment(&error) => self.lost(run, &error.to_string())?,
+                Err(error) if is_of_one_segment(&error) => self.lost(run, &error)?,
                 Err(error) => return Err(error),
             }
         }
@@ -167,10 +167,7 @@ impl Worker<'_> {
     fn open(&mut self, need: &Need, batch: &Batch, bytes: Option<&[u8]>) -> Result<Segment, Error> {
         let first = match &need.place {
             Some(place) => self.open_first(place, batch, bytes),
-            None => Err(EngineError::Missing {
-                what: "no pack is known to hold a segment",
-            }
-            .into()),
+            None => Err(NOT_LISTED.into()),
         };
         match first {
             Ok(segment) => Ok(segment),
@@ -220,7 +217,7 @@ impl Worker<'_> {
             }
             match self.bytes_of(segment, piece, start) {
                 Ok(bytes) => self.deliver(piece, bytes)?,
-                Err(error) => self.lost(std::slice::from_ref(piece), &error.to_string())?,
+                Err(error) => self.lost(std::slice::from_ref(piece), &error.into())?,
             }
         }
         Ok(())
@@ -303,7 +300,7 @@ impl Worker<'_> {
     }
 
     /// Notes that pieces cannot be restored.
-    fn lost(&mut self, pieces: &[Piece], why: &str) -> Result<(), Error> {
+    fn lost(&mut self, pieces: &[Piece], why: &Error) -> Result<(), Error> {
         for piece in pieces {
             match piece.owner {
                 Owner::Small(file) => {
@@ -313,8 +310,13 @@ impl Worker<'_> {
                         .get(file as usize)
                         .ok_or(Error::Internal("a piece of no file"))?;
                     let detail = format!(
-                        "all {} bytes are lost ({why}); nothing was written",
-                        piece.len
+                        "all {} bytes are {} ({why}); nothing was written",
+                        piece.len,
+                        if is_not_listed(why) {
+                            "not restored"
+                        } else {
+                            "lost"
+                        }
                     );
                     self.run.find(
                         file.place.path(),
@@ -329,7 +331,7 @@ impl Worker<'_> {
                         .large
                         .get(file as usize)
                         .ok_or(Error::Internal("a piece of no file"))?;
-                    file.lose(piece.offset, piece.len);
+                    file.lose(piece.offset, piece.len, why);
                     self.piece_done(file)?;
                 }
             }
@@ -480,7 +482,8 @@ pub fn finish_large(
                 "nothing was written"
             };
             let detail = format!(
-                "lost bytes (offset+length): {}{more}; {kept}",
+                "{} (offset+length): {}{more}; {kept}",
+                file.lost_word(),
                 shown.join(", ")
             );
             run.find(place.path(), FindingKind::Damaged, detail, place.class)

@@ -61,6 +61,7 @@ KINDS = {
         Kind("restore.break-glass", ALERT, "E", "restore", detail=_EMERGENCY),
         Kind("read", EXPORT, "R", "access"),
         Kind("mount", EXPORT, "R", "access"),
+        Kind("mount.finish", IMPORT, "C", "restore"),
         Kind("browse", QUERY, "R", "access"),
         Kind("drill", IMPORT, "C", "restore"),
         Kind("migrate", EXPORT, "R", "transmit"),

@@ -108,11 +108,12 @@ def mount_snapshots(
         )
     except OSError as error:
         raise mounting(error) from error
-    if first is not None:
-        lost.update(_tell_lost(infos[0], first, events))
     notes = [*_notes(missing, unreadable), Note("mounted read-only", "mounted")]
-    with governed(vault, None, kind="restore", events=events, stop=stop) as steered:
-        _watch(vault, mount, steered, events, None, totals, notes)
+    unread = _Unread([info.id for info in infos], events)
+    with _detached(mount), governed(vault, None, kind="restore", events=events, stop=stop) as steered:
+        if first is not None:
+            lost.update(_tell_lost(infos[0], first, events))
+        _watch(vault, mount, steered, events, None, totals, notes, unread)
     return MountResult(
         len(infos),
         writable=False,
@@ -120,6 +121,8 @@ def mount_snapshots(
         classes_missing=missing,
         classes_lost=len(lost),
         snapshots_lost=len(unreadable),
+        unread=unread.total,
+        unread_snapshots=unread.snapshots,
     )
 
 
@@ -201,7 +204,8 @@ def mount_writable(
             notes.insert(
                 0, Note(f"{trees.missing} data classes need a key that is not at hand: they are not there", "partial")
             )
-        _watch(vault, mount, steered, events, folder, totals, notes)
+        unread = _Unread([chosen.id], events)
+        _watch(vault, mount, steered, events, folder, totals, notes, unread)
         found = mount.progress()
     return MountResult(
         1,
@@ -212,6 +216,8 @@ def mount_writable(
         fetched_bytes=found.fetched_bytes,
         whole=found.whole,
         lost_files=found.lost_files,
+        unread=unread.total,
+        unread_snapshots=unread.snapshots,
     )
 
 
@@ -284,13 +290,20 @@ def _writable(
             )
         except OSError as error:
             raise mounting(error) from error
-        try:
+        with _detached(mount):
             yield mount
-        finally:
-            if not mount.over:
-                with suppress(OSError):
-                    mount.unmount(lazily=True)
-            mount.join()
+
+
+@contextmanager
+def _detached(mount: engine.Mount) -> Iterator[None]:
+    """Let nobody's mount stand: what is not over in the end is detached, and goes when the last file of it is closed."""
+    try:
+        yield
+    finally:
+        if not mount.over:
+            with suppress(OSError):
+                mount.unmount(lazily=True)
+        mount.join()
 
 
 def _chosen(
@@ -373,6 +386,7 @@ def _watch(
     folder: UpperFolder | None,
     totals: tuple[int, int],
     notes: Sequence[Note],
+    unread: _Unread,
 ) -> None:
     """Wait until it is unmounted, by whomever; unmount when told to stop, as soon as nothing is open any more.
 
@@ -382,38 +396,66 @@ def _watch(
     began = vault.env.monotonic()
     told = False
     was_whole = folder is not None and folder.whole.exists()
-    try:
-        for note in notes:
-            events(note)
-        while not mount.over:
-            if steered.is_over():
-                told = _end(mount, folder, events, told=told)
-            found = mount.progress()
-            if folder is not None and found.whole and not was_whole:
-                was_whole = True
-                mark_whole(folder)
-                events(Note("everything is on the local disk: `holdfast mount finish` switches over", "mount-whole"))
-            if folder is not None and not found.whole:
-                events(
-                    Progress(
-                        phase="fill",
-                        seconds=vault.env.monotonic() - began,
-                        files=found.files,
-                        bytes=found.bytes,
-                        stored_bytes=found.fetched_bytes,
-                        bytes_total=totals[1] or None,
-                        findings=found.lost_files,
-                    )
+    for note in notes:
+        events(note)
+    while not mount.over:
+        if steered.is_over():
+            told = _end(mount, folder, events, told=told)
+        found = mount.progress()
+        unread.take(found)
+        if folder is not None and found.whole and not was_whole:
+            was_whole = True
+            mark_whole(folder)
+            events(Note("everything is on the local disk: `holdfast mount finish` switches over", "mount-whole"))
+        if folder is not None and not found.whole:
+            events(
+                Progress(
+                    phase="fill",
+                    seconds=vault.env.monotonic() - began,
+                    files=found.files,
+                    bytes=found.bytes,
+                    stored_bytes=found.fetched_bytes,
+                    bytes_total=totals[1] or None,
+                    findings=found.lost_files,
                 )
-            vault.env.sleep(LOOK_SECONDS)
-    except BaseException:
-        # Nobody watches it any more: it goes when the last file of it is closed.
-        with suppress(OSError):
-            mount.unmount(lazily=True)
-        raise
+            )
+        vault.env.sleep(LOOK_SECONDS)
     mount.join()
-    if folder is not None and mount.progress().whole and not folder.whole.exists():
+    found = mount.progress()
+    unread.take(found)
+    if folder is not None and found.whole and not folder.whole.exists():
         mark_whole(folder)
+
+
+class _Unread:
+    """What could not be read of each snapshot in a mount, told once for each: what an application does with `EIO` nobody sees."""
+
+    def __init__(self, ids: Sequence[str], events: Events) -> None:
+        self._ids = ids
+        self._events = events
+        self.counts: dict[int, int] = {}
+
+    def take(self, found: engine.MountProgress) -> None:
+        """Take in what the mount counted so far."""
+        counts = dict(found.unread)
+        for position in counts.keys() - self.counts.keys():
+            snapshot = self._ids[position]
+            error = DamageError(
+                f"snapshot {snapshot}: something that was read in a mount of it is damaged; who read it was told",
+                next="`holdfast verify` says what is lost; the result of the mount counts what could not be read.",
+            )
+            self._events(Alert.of(error, f"mount:{snapshot}"))
+        self.counts = counts
+
+    @property
+    def total(self) -> int:
+        """How many answers damage did not allow."""
+        return sum(self.counts.values())
+
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """In which snapshots that was."""
+        return tuple(self._ids[position] for position in sorted(self.counts))
 
 
 def _end(mount: engine.Mount, folder: UpperFolder | None, events: Events, *, told: bool) -> bool:

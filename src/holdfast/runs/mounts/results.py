@@ -31,10 +31,16 @@ class MountResult:
     snapshots_lost: int = 0
     """Of a mount of all snapshots: those that were not there, because they cannot be read."""
 
+    unread: int = 0
+    """Answers that damage did not allow: reads, lookups and listings that ended with an input/output error."""
+
+    unread_snapshots: tuple[str, ...] = ()
+    """The snapshots in which that was."""
+
     @property
     def exit_code(self) -> int:
         """0; 3 a class could not be read; 4 damage found."""
-        lost = self.lost_files or self.classes_lost or self.snapshots_lost
+        lost = self.lost_files or self.classes_lost or self.snapshots_lost or self.unread
         return EXIT_DAMAGED if lost else EXIT_PARTIAL if self.classes_missing else 0
 
 

@@ -24,6 +24,7 @@ from holdfast.errors import (
 from holdfast.runs.mounts.layout import UpperFolder, upper_of
 from holdfast.runs.mounts.place import is_dead, is_mount, unmount
 from holdfast.runs.mounts.results import MountFinished
+from holdfast.runs.operations import noted_unopened
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -111,7 +112,8 @@ def finish_mount(
     """Turn a writable mount whose data is all here into a plain folder: unmount, and rename. No byte is copied.
 
     The folder takes the mount's place, or `to` (on the same file system). Stop the application first; it can start again
-    on the folder when this returns. Interrupted anywhere, it is done again and goes on. Needs no vault and no key.
+    on the folder when this returns. Interrupted anywhere, it is done again and goes on. Needs no vault and no key; it is recorded
+    in the log that this host has of the vault.
 
     `MountMissingError`, `MountNotWholeError`, `MountBusyError`.
     """
@@ -123,6 +125,12 @@ def finish_mount(
     record = recorded(folder)
     if record is None:
         raise MountMissingError("no writable mount was made there")
+    with noted_unopened(record["vault"], "mount.finish", env, subject=record["snapshot"]):
+        _finish(folder, at, target, env)
+    return MountFinished(record["snapshot"], env.monotonic() - began)
+
+
+def _finish(folder: UpperFolder, at: Path, target: Path, env: Environment) -> None:
     if not folder.whole.exists():
         raise MountNotWholeError("not everything of the snapshot is on the local disk yet")
     dead = is_dead(at)
@@ -133,7 +141,6 @@ def finish_mount(
         if folder.tree.exists():
             _move(folder.tree, target)
         shutil.rmtree(folder.root)
-    return MountFinished(record["snapshot"], env.monotonic() - began)
 
 
 def _drop_links(folder: UpperFolder) -> None:

@@ -17,13 +17,14 @@ from unittest.mock import patch
 import holdfast
 from holdfast.base.environment import ManualClock
 from holdfast.classes.policy import HEALTHCARE, HOME, ClassPolicy, Move, PolicyBook, StoreFacts
+from holdfast.errors import HoldfastError
 from holdfast.repository.repository import Repository
 from holdfast.runs.assembly import STATE_VARIABLE, OpenVault
 from holdfast.runs.options import BackupOptions, ClassRule
 from holdfast.runs.tiering import Tiers
 from holdfast.testing.sweep.strike import Strike, SweptStore
 
-__all__ = ["Ground", "Kept", "Layout", "ground", "opened", "repository_of"]
+__all__ = ["Ground", "Kept", "Layout", "files_in", "ground", "opened", "repository_of"]
 
 OTHERS = ("second", "cold")
 MEMORY = "/dev/shm"  # noqa: S108 - folders of a random name are made in it
@@ -80,6 +81,8 @@ class Ground:
         book = _twice() if layout == "copied" else _book(cold=layout == "cold")
         self._tiers = Tiers(book, urls, None, 1 << 24) if others else None
         self.acknowledged: dict[str, dict[str, bytes]] = {}
+        self.left_whole: bool | None = None
+        """Whether what the last restore left when it failed was whole, all of it that had its name."""
         self.days = 0.0
         self.options = BackupOptions(
             class_rules=(ClassRule(f"{self.source}/imaging/", "imaging"),),
@@ -139,7 +142,7 @@ class Ground:
 
     def content(self) -> dict[str, bytes]:
         """Return what is in the source."""
-        return {str(p.relative_to(self.source)): p.read_bytes() for p in self.source.rglob("*") if p.is_file()}
+        return files_in(self.source)
 
     def backup(self, vault: holdfast.Vault) -> holdfast.BackupResult:
         """Back the source up; what is acknowledged is remembered."""
@@ -158,7 +161,12 @@ class Ground:
                 chosen.thaw()
             chosen.restore(target)
             inside = target / str(self.source).lstrip("/")
-            return {str(p.relative_to(inside)): p.read_bytes() for p in inside.rglob("*") if p.is_file()}
+            return files_in(inside)
+        except HoldfastError:
+            left = files_in(target / str(self.source).lstrip("/"))
+            named = {name: data for name, data in left.items() if not name.endswith((".damaged", ".damaged.map"))}
+            self.left_whole = any(named.items() <= content.items() for content in self.acknowledged.values())
+            raise
         finally:
             shutil.rmtree(target)
 
@@ -181,6 +189,7 @@ class Ground:
     def put_back(self, kept: Kept) -> None:
         """Make everything as it was."""
         self.strike(None)
+        self.left_whole = None
         for name, objects in kept.objects.items():
             self.stores[name].objects.clear()
             self.stores[name].objects.update(objects)
@@ -188,6 +197,11 @@ class Ground:
         shutil.rmtree(self.live)
         shutil.copytree(kept.folder, self.live, symlinks=True)
         self.acknowledged = {s: dict(c) for s, c in kept.acknowledged.items()}
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Return the files in a folder and below, with what is in them."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def opened(vault: holdfast.Vault) -> OpenVault:

@@ -43,6 +43,31 @@ def _index_torn(ground: Ground) -> None:
     objects[name] = objects[name][: len(objects[name]) // 2]
 
 
+def _rotten(ground: Ground, *prefixes: str) -> None:
+    """Change the last byte of every object of some kinds."""
+    objects = ground.stores["home"].objects
+    for name in [name for name in objects if name.startswith(prefixes)]:
+        objects[name] = objects[name][:-1] + bytes([objects[name][-1] ^ 1])
+
+
+def _opening_rotten(ground: Ground) -> None:
+    """Spoil whatever opens the vault, and lose one twin of it."""
+    with ground.open() as vault:
+        vault.enroll_writer("host-1")
+    _rotten(ground, "vault", "key/", "keyring/", "writer/")
+    del ground.stores["home"].objects[_first(ground, "twin/grant/")]
+
+
+def _leftovers_rotten(ground: Ground) -> None:
+    """Spoil what ended runs said of themselves, and the decision of a forgotten one."""
+    with ground.open() as vault:
+        ground.backup(vault)
+        first = next(iter(ground.acknowledged))
+        vault.forget(snapshots=[first])
+    del ground.acknowledged[first]
+    _rotten(ground, "session/", "checkpoint/", f"decision/{first}/")
+
+
 def _copy_lost(ground: Ground) -> None:
     """Spoil a copy of a pack that the home has, too."""
     both = ground.stores["home"].objects.keys() & ground.stores["second"].objects.keys()
@@ -120,6 +145,14 @@ REPAIRS: tuple[Command, ...] = (
         lambda g: _spoil(g, _first(g, "meta/")),
         heals=True,
     ),
+    Command(
+        "repair of what opens",
+        lambda _g, v: v.repair(),
+        sound,
+        _opening_rotten,
+        heals=True,
+    ),
+    Command("repair of leftovers", lambda _g, v: v.repair(), sound, _leftovers_rotten, heals=True),
     Command("repair of parity", lambda _g, v: v.repair(), _parity_whole, _parity_spoiled),
     Command(
         "repair from the source",

@@ -7,16 +7,18 @@ and `check` finds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.errors import HoldfastError, Safety
+from holdfast.testing.claims import State, Tally, row_of, said_by, same
 from holdfast.testing.faults import Crash
 from holdfast.testing.sweep.command import Command
 from holdfast.testing.sweep.ground import Ground, ground
 from holdfast.testing.sweep.strike import WAYS, Strike
 
-__all__ = ["CLAIMS", "SweepReport", "SweptError", "sweep", "ways_of"]
+__all__ = ["SweepReport", "SweptError", "sweep", "ways_of"]
 
 OPERATIONS_MAX = 2_000
 
@@ -39,7 +41,8 @@ class SweepReport:
     """Strikes after which the run ended with an error, of which the `SAFE:` line was then proved."""
     carried_on: int = 0
     """Strikes that the run got over: it did what was asked."""
-    claims: set[str] = field(default_factory=set)
+    claims: Counter[str] = field(default_factory=Counter)
+    """What was said after `SAFE:`, and how often; all of it was so."""
     restores: int = 0
 
 
@@ -171,17 +174,19 @@ class _Try:
 
     def _claims(self, error: HoldfastError, after: Mapping[str, bytes]) -> None:
         """Prove what the error said is safe. What was acknowledged is restored by who called this."""
-        said = str(error).splitlines()[1].removeprefix("SAFE: ")
+        said = said_by(error)
         if error.safety not in {Safety.UNTOUCHED, Safety.INTACT}:
             raise SweptError(f"damage is told where there is none: {error.what}")
-        proof = CLAIMS.get(said)
-        if proof is None:
+        if row_of(said) is None:
             raise SweptError(f"nothing proves the claim: {said}")
-        self.report.claims.add(said)
-        if not proof(self.before, after):
-            raise SweptError(f"the claim is not true: {said}")
-        if error.safety is Safety.UNTOUCHED and not _unchanged(self.before, after):
+        if error.safety is Safety.UNTOUCHED and not same(self.before, after):
             raise SweptError("the error says that nothing was touched, and something was")
+        # That snapshots are as they were is proved by who called this, that what was uploaded is kept by the next run.
+        tally = Tally()
+        tally.take(error, State(self.before), State(after, restored=True, whole=self.place.left_whole))
+        if tally.broken:
+            raise SweptError(f"the claim is not true: {'; '.join(tally.broken)}")
+        self.report.claims += tally.said
 
     def _again(self) -> None:
         """Do it once more without a fault: it completes, and leaves a sound vault."""
@@ -212,33 +217,3 @@ class _Try:
         if self.strike.way != "torn":
             return False
         return self.strike.log[self.strike.at].split()[1].rpartition("/")[2] in problem
-
-
-def _unchanged(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
-    """Nothing but anchors of the audit log was written."""
-    return {n: d for n, d in after.items() if "/audit/" not in n} == {
-        n: d for n, d in before.items() if "/audit/" not in n
-    }
-
-
-def _kept(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
-    """No snapshot that was there is gone; whether each is as it was, a restore shows."""
-    del before, after
-    return True
-
-
-def _nothing_committed(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> bool:
-    """No decision was added."""
-    return not {n for n in after.keys() - before.keys() if "/decision/" in n}
-
-
-Proof = Callable[[Mapping[str, bytes], Mapping[str, bytes]], bool]
-CLAIMS: dict[str, Proof] = {
-    "every snapshot acknowledged before is as it was.": _kept,
-    "every snapshot acknowledged before is as it was; what was uploaded is kept and used again.": _kept,
-    "every snapshot acknowledged before is as it was; packs uploaded meanwhile are used again.": _kept,
-    "nothing was read or written.": _unchanged,
-    "nothing was committed; every snapshot acknowledged before is as it was.": _nothing_committed,
-}
-"""Every sentence that follows `SAFE:` in a sweep, with its proof over the stores before and after. That snapshots are as they were
-is proved by restoring all of them after every strike, and that what was uploaded is kept by the next run."""

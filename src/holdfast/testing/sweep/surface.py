@@ -61,7 +61,15 @@ OPERATIONS: dict[str, tuple[str, ...] | str] = {
     # soundness
     "Vault.check": ("check",),
     "Vault.verify": ("verify", "verify, countersigning"),
-    "Vault.repair": ("repair by parity", "repair of trees by parity", "repair of parity", "repair by copies"),
+    "check_without_key": READS,
+    "Vault.repair": (
+        "repair by parity",
+        "repair of trees by parity",
+        "repair of what opens",
+        "repair of leftovers",
+        "repair of parity",
+        "repair by copies",
+    ),
     "Vault.repair_index": ("repair index", "repair index, torn", "repair index, everything"),
     "Vault.repair_copies": ("repair copies",),
     "Vault.repair_home": ("repair home",),
@@ -113,7 +121,9 @@ OPERATIONS: dict[str, tuple[str, ...] | str] = {
     "AuditTrail.verify": READS,
     "AuditTrail.prove": READS,
     "AuditTrail.prove_growth": READS,
+    "AuditTrail.examine": READS,
     "AuditTrail.export": READS,
+    "AuditTrail.messages": READS,
     "AuditTrail.daily": READS,
     "AuditTrail.send": "reads the log, and writes to a collector",
     # what is read back

@@ -1,0 +1,188 @@
+"""Repair of what opens the vault: from its twin, as a twin, from the ledger, or by leaving it anew. Plan, then apply.
+
+Nothing is guessed about who may read what: a slot comes back from its own twin, or is sealed to whom root's ledger names; a
+certificate that is damaged twice stays for a person, for the one before it may give back what it took away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.errors import DamageError, KeyRotationError, ObjectMissingError, VersionError
+from holdfast.repository import names
+from holdfast.repository.bodies import Slot
+from holdfast.repository.home import create
+from holdfast.repository.objects import damaged, of_other_vault
+from holdfast.repository.opening import grant_in, keyring_in
+from holdfast.repository.rotation import reseal
+from holdfast.repository.twins import originals, prove, twins
+from holdfast.repository.wraps import SLOT, Wrap, readable_wraps
+from holdfast.repository.writers import put_grant
+
+if TYPE_CHECKING:
+    from holdfast.repository.keyring import WriterEntry
+    from holdfast.repository.repository import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class TwinRepair:
+    """What is to be done for the objects that open the vault. Names are those of the objects, not of their twins."""
+
+    back: tuple[str, ...] = ()
+    """Lost or damaged; they come back from their twins."""
+    kept: tuple[str, ...] = ()
+    """Whole; their twins are missing or damaged and are made anew."""
+    reseal: tuple[tuple[str, Wrap], ...] = ()
+    """Slots that are damaged twice, and the entries of the ledger to whose holders the root key is sealed once more."""
+    leave: tuple[tuple[str, WriterEntry], ...] = ()
+    """Grants that are damaged twice, and who is left his keys anew."""
+    drop: tuple[str, ...] = ()
+    """Damaged twice, or a twin without its object, and superseded: nobody needs them any more."""
+    beyond: tuple[str, ...] = ()
+    """Damaged twice: only another copy of the home has them."""
+
+    @property
+    def lost(self) -> int:
+        """Objects that are lost or damaged themselves, and are mended."""
+        return len(self.back) + len(self.reseal) + len(self.leave) + len(self.drop)
+
+
+class _Plan:
+    """A plan in the making."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.home = repository.home
+        self.keyring = repository.require_keyring()
+        self.back: list[str] = []
+        self.kept: list[str] = []
+        self.reseal: list[tuple[str, Wrap]] = []
+        self.leave: list[tuple[str, WriterEntry]] = []
+        self.drop: list[str] = []
+        self.beyond: list[str] = []
+        wraps, bad = readable_wraps(self.home)
+        live = (wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT and wrap.body.shape)
+        self.holders = {} if bad else {wrap.body.slot: wrap for wrap in live}
+        self.entries = {entry.id: entry for entry in self.keyring.writers}
+        try:
+            repository.require_newest()
+        except KeyRotationError:  # somebody else is at the keys: nothing is sealed to anybody beside him
+            self.holders, self.entries = {}, {}
+        self.superseded: dict[str, int] = {}
+        """Of each row of numbers the highest that counts: what is below is needed by nobody."""
+
+    def counts(self, name: str, data: bytes) -> bool:
+        """Return whether bytes are what their name says, by all that root knows."""
+        try:
+            prove(self.home, name, data)
+            kind = name.partition("/")[0]
+            if kind == "keyring":
+                self._is_keyring(name, data)
+            elif kind == "grant":
+                key = self.keyring.state_key(names.middle(name))
+                if key is not None:
+                    grant_in(self.home, name, key, data)
+        except DamageError:
+            return False
+        except VersionError:
+            return True
+        return True
+
+    def _is_keyring(self, name: str, data: bytes) -> None:
+        try:
+            number = keyring_in(self.home, name, data, self.repository.root_key).number
+        except DamageError:
+            return  # root signed it, and another root key seals it: a rotation is under way
+        if number != names.last_number(name):
+            raise damaged(name, f"it is keyring {number}")
+
+    def _bytes(self, name: str) -> bytes | None:
+        try:
+            return self.home.store.get(name)
+        except ObjectMissingError:
+            return None
+
+    def look(self, name: str) -> None:
+        """Say what is to be done about one object."""
+        data, twin = self._bytes(name), self._bytes(names.twin(name))
+        if data is not None and self.counts(name, data):
+            row, _, number = name.rpartition("/")
+            if names.is_numbered(name):
+                self.superseded[row] = max(int(number), self.superseded.get(row, -1))
+            if twin != data:
+                self.kept.append(name)
+        elif twin is not None and self.counts(name, twin):
+            (self.drop if data is None and self._given_up(name, twin) else self.back).append(name)
+            row, _, number = name.rpartition("/")
+            if names.is_numbered(name) and self.back[-1:] == [name]:
+                self.superseded[row] = max(int(number), self.superseded.get(row, -1))
+        elif not any(found is not None and of_other_vault(found, self.home.vault_id) for found in (data, twin)):
+            self.beyond.append(name)
+
+    def _given_up(self, name: str, twin: bytes) -> bool:
+        """Return whether a twin alone is of a key that was replaced: who did that knew nothing of twins. It stays gone."""
+        kind = name.partition("/")[0]
+        if kind == "key":
+            return self.home.verify(name, twin, Slot)[1].epoch < self.keyring.epoch
+        if kind == "keyring" and names.last_number(name) < self.keyring.number:
+            try:
+                keyring_in(self.home, name, twin, self.repository.root_key)
+            except DamageError:
+                return True
+        return False
+
+    def second_look(self) -> None:
+        """Find another way for what is damaged twice."""
+        beyond, self.beyond = self.beyond, []
+        for name in beyond:
+            row, _, number = name.rpartition("/")
+            if names.is_numbered(name) and int(number) < self.superseded.get(row, -1):
+                self.drop.append(name)
+            elif name.startswith("key/") and names.middle(name) in self.holders:
+                self.reseal.append((name, self.holders[names.middle(name)]))
+            elif name.startswith("grant/") and names.middle(name) in self.entries:
+                self.leave.append((name, self.entries[names.middle(name)]))
+            else:
+                self.beyond.append(name)
+
+
+def plan_twins(repository: Repository) -> TwinRepair:
+    """Look at everything that opens the vault, and say what is to be done. Nothing changes. Needs the root key."""
+    made = _Plan(repository)
+    for name in sorted({*originals(repository.home), *twins(repository.home)}):
+        made.look(name)
+    made.second_look()
+    return TwinRepair(
+        tuple(made.back), tuple(made.kept), tuple(made.reseal), tuple(made.leave), tuple(made.drop), tuple(made.beyond)
+    )
+
+
+def apply_twins(repository: Repository, plan: TwinRepair) -> int:
+    """Carry a plan out; return how many objects are whole again, twins aside. Idempotent; a crash leaves no less than before."""
+    home = repository.home
+    for name in plan.back:
+        data = home.store.get(names.twin(name))
+        home.store.delete(name)
+        create(home.store, name, data)
+    for name in plan.kept:
+        home.keep_twin(name, home.store.get(name))
+    for name, wrap in plan.reseal:
+        reseal(repository, wrap, repository.require_keyring().epoch)
+        home.remove(name)
+    for name, entry in plan.leave:
+        certificate = home.certificate(entry.id, fresh=True)
+        if certificate is not None and not certificate.revoked:
+            put_grant(repository, repository.require_keyring(), entry)
+        home.remove(name)
+    for name in plan.drop:
+        home.remove(name)
+    return plan.lost
+
+
+def mend_twins(repository: Repository, *, dry_run: bool = False) -> TwinRepair:
+    """Plan and, unless it is a dry run, apply; return what was to be done. `NotPermittedError` without the root key."""
+    plan = plan_twins(repository)
+    if not dry_run:
+        apply_twins(repository, plan)
+    return plan
