@@ -56,6 +56,8 @@ DRILL_FACT = "drill"
 _DAY = 86400.0
 _UNSCHEDULED = "job:"
 """What a job is called in the schedule's book that the schedule does not start."""
+_SEEN = "source:"
+"""What a source without a good snapshot is called there: its silence counts from when it was first seen."""
 _PEM_BYTES_MAX = 1 << 20
 
 
@@ -85,7 +87,12 @@ def source_facts(
         found[job] = SourceFacts(job, source.last_good if source else None, rpo, since)
     silent = settings.monitoring.host_silent_days * _DAY
     others = (
-        SourceFacts(each.name, each.last_good, silent_seconds=silent)
+        SourceFacts(
+            each.name,
+            each.last_good,
+            silent_seconds=silent,
+            watched_since=None if each.last_good else book.since(f"{_SEEN}{each.name}"),
+        )
         for each in facts.sources
         if each.name not in found
     )

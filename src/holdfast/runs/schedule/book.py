@@ -98,8 +98,13 @@ class ScheduleBook:
                         "INSERT OR IGNORE INTO entry (name, since) VALUES (?, ?)", (name, format_time(self._env.now()))
                     )
                 row = self._connection.execute("SELECT since FROM entry WHERE name = ?", (name,)).fetchone()
-            # A clock that was ahead when the entry was first seen must not keep it from starting ever after.
-            return min(parse_time(row[0]), self._env.now())
+            now = self._env.now()
+            if parse_time(row[0]) <= now:
+                return parse_time(row[0])
+            # A clock that was ahead when the entry was first seen must not keep it from starting ever after, nor its wait young.
+            with self._change() as db:
+                db.execute("UPDATE entry SET since = ? WHERE name = ?", (format_time(now), name))
+            return now
 
     def recent(self, name: str) -> dict[datetime, RunRecord]:
         """Return an entry's newest runs by their slots."""
