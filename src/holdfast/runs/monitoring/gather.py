@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from holdfast.base.calendar import next_opening
 from holdfast.base.events import Alert
 from holdfast.classes.policy import HOME
 from holdfast.config import Settings
@@ -28,7 +29,7 @@ from holdfast.reliability.objectives import (
 )
 from holdfast.runs.monitoring.facts import VAULT_STORE, ClassFacts, VaultFacts
 from holdfast.runs.monitoring.report import ClassStatus, EntryStatus, SourceStatus, StatusReport, StoreStatus
-from holdfast.runs.schedule.decide import due_slot
+from holdfast.runs.schedule.decide import blocked, due_slot
 from holdfast.runs.schedule.records import Entry, RunState
 
 if TYPE_CHECKING:
@@ -100,16 +101,19 @@ def source_facts(
 
 
 def start_facts(entries: Iterable[Entry], book: ScheduleBook, now: datetime) -> tuple[StartFacts, ...]:
-    """Return, for each entry, whether its newest slot has begun."""
+    """Return, for each entry, whether its newest slot has begun; also of those that follow others, once nothing holds them."""
     newest = book.newest()
-    found = []
+    due: list[tuple[Entry, datetime]] = []
     for entry in entries:
-        if entry.slots is None:
-            continue
         slot = due_slot(entry, book.recent(entry.name), newest, now, book.since(entry.name))
         if slot is not None:
-            found.append(StartFacts(entry.name, slot, entry.grace_seconds + entry.jitter_seconds, started=False))
-    return tuple(found)
+            due.append((entry, slot if entry.slots is not None else next_opening(entry.windows, slot, entry.zone)))
+    pending = frozenset(entry.name for entry, _ in due)
+    return tuple(
+        StartFacts(entry.name, slot, entry.grace_seconds + entry.jitter_seconds, started=False)
+        for entry, slot in due
+        if entry.slots is not None or not blocked(entry, newest, pending)
+    )
 
 
 def host_facts(

@@ -107,8 +107,17 @@ class ScheduleBook:
             return now
 
     def recent(self, name: str) -> dict[datetime, RunRecord]:
-        """Return an entry's newest runs by their slots."""
-        return {record.slot: record for record in self.runs(name, _RECENT)}
+        """Return an entry's newest runs by their slots, those of now and before, and all that are not over.
+
+        Slots to come are of a clock that was ahead; a hundred of them must not hide the runs of today.
+        """
+        with self._reading():
+            rows = self._connection.execute(
+                f"SELECT * FROM (SELECT {_FIELDS} FROM run WHERE name = :name AND slot <= :now ORDER BY slot DESC LIMIT {_RECENT})"  # noqa: S608 - constants
+                f" UNION SELECT {_FIELDS} FROM run WHERE name = :name AND state IN ('running', 'waiting')",
+                {"name": name, "now": format_time(self._env.now())},
+            ).fetchall()
+            return {record.slot: record for record in map(_record, rows)}
 
     def runs(self, name: str = "", limit: int = 100) -> tuple[RunRecord, ...]:
         """Return the newest runs (of one entry), newest first."""
@@ -121,10 +130,12 @@ class ScheduleBook:
             return tuple(map(_record, rows))
 
     def newest(self) -> dict[str, RunRecord]:
-        """Return the newest run of each entry."""
+        """Return the newest run of each entry. One of a slot to come, by a clock that was ahead, is none."""
         with self._reading():
             rows = self._connection.execute(
-                f"SELECT {_FIELDS} FROM run JOIN (SELECT name AS n, max(slot) AS s FROM run GROUP BY name) ON name = n AND slot = s"  # noqa: S608 - constants
+                f"SELECT {_FIELDS} FROM run JOIN (SELECT name AS n, max(slot) AS s FROM run WHERE slot <= ? GROUP BY name)"  # noqa: S608 - constants
+                " ON name = n AND slot = s",
+                (format_time(self._env.now()),),
             ).fetchall()
             return {record.name: record for record in map(_record, rows)}
 
@@ -257,8 +268,8 @@ class ScheduleBook:
         with self._change() as db:
             db.execute(
                 "DELETE FROM run WHERE state NOT IN ('running', 'waiting') AND slot < ?"
-                " AND slot < (SELECT max(slot) FROM run AS other WHERE other.name = run.name)",
-                (before,),
+                " AND slot < (SELECT max(slot) FROM run AS other WHERE other.name = run.name AND other.slot <= ?)",
+                (before, format_time(self._env.now())),
             )
             db.execute("DELETE FROM room WHERE at < ?", (before,))
 
