@@ -151,6 +151,7 @@ def explain_command(*, code: str | None, out: Output) -> int:
     """
     from holdfast.base.alert_codes import ALERT_CODES
 
+    code = code.lower() if code is not None else None
     errors = {cls.code: cls for cls in error_classes()}
     if code is not None and code not in errors and code not in ALERT_CODES:
         raise UsageError(f"no error and no alert has the code {code}", next="`holdfast explain` lists all.")

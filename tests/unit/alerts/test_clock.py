@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from holdfast import Alert
 from holdfast.errors import ChannelError, Retry, Safety
 from holdfast.reliability.alerts import AlertBook, AlertState
+from holdfast.reliability.alerts.messages import reference
 from unit.alerts.test_desk import DAMAGE, RISK, Site
 
 AHEAD = [timedelta(hours=1), timedelta(hours=2), timedelta(days=1), timedelta(days=400)]
@@ -101,6 +102,16 @@ def test_what_was_answered_and_resolved_ahead_is_told_when_it_is_back(ahead, lat
     assert told_of(site, DAMAGE.code)
 
 
+def test_a_channel_that_fails_from_then_on_is_an_alert_after_an_hour(ahead):
+    site, by = ahead
+    site.channels["log"].error = ChannelError("dead")
+    site.desk.test("log")
+    site.clock._now -= by
+    rounds(site, timedelta(hours=1) + 4 * ROUND)
+    (record,) = site.book.live()
+    assert record.retry is Retry.EXHAUSTED
+
+
 def test_what_was_taken_on_ahead_is_open_again_after_a_day(ahead):
     site, by = ahead
     number = site.desk.report(DAMAGE)
@@ -124,11 +135,13 @@ def test_a_book_that_is_opened_heeds_the_clock(tmp_path, ahead):
     env = site.clock.environment()
     book = AlertBook(tmp_path / "book", env)
     number = book.report(DAMAGE)
+    told = reference(book.get(number))
     book.close()
     site.clock._now -= by
     book = AlertBook(tmp_path / "book", env)
     record = book.get(number)
-    assert record.opened == record.waiting_since == record.last_seen == site.clock.now()
+    assert record.waiting_since == record.last_seen == site.clock.now()
+    assert reference(record) == told, "whoever was told of it then can still answer"
     assert not book.heed_clock()
     book.close()
 

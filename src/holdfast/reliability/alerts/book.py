@@ -46,10 +46,11 @@ _FIELDS = (
     " acknowledged_by, acknowledged_at, note, resolved_at"
 )
 _TIMES = {
-    "alert": ("state != 'resolved'", ("opened", "waiting_since", "last_seen", "acknowledged_at")),
+    "alert": ("state != 'resolved'", ("waiting_since", "last_seen", "acknowledged_at")),
     "telling": ("1", ("tried_at", "told_at")),
 }
-"""Times that something is waited for by. What is over, and receipts, keep the times that the clock had."""
+"""Times that something is waited for by. What is over, receipts, and when an alert was opened (its reference is made of that) keep
+the times that the clock had."""
 _TEXT_MAX = 4000
 _BUSY_SECONDS = 30.0
 

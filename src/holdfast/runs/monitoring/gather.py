@@ -29,7 +29,7 @@ from holdfast.reliability.objectives import (
 )
 from holdfast.runs.monitoring.facts import VAULT_STORE, ClassFacts, VaultFacts
 from holdfast.runs.monitoring.report import ClassStatus, EntryStatus, SourceStatus, StatusReport, StoreStatus
-from holdfast.runs.schedule.decide import blocked, due_slot
+from holdfast.runs.schedule.decide import blocked, due_slot, newest_run
 from holdfast.runs.schedule.records import Entry, RunState
 
 if TYPE_CHECKING:
@@ -259,7 +259,8 @@ def _class_status(each: ClassFacts, settings: Settings) -> ClassStatus:
 
 def entry_status(entry: Entry, book: ScheduleBook, now: datetime) -> EntryStatus:
     """Return how an entry of the schedule stands."""
-    runs = book.runs(entry.name, 1)
+    newest = newest_run(book.recent(entry.name), now)
+    runs = (newest,) if newest is not None else book.runs(entry.name, 1)
     done, failed, attempts = book.counts(entry.name)
     run = runs[0] if runs else None
     return EntryStatus(

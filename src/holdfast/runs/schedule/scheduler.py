@@ -88,6 +88,14 @@ class Scheduler:
             self._running[record.name] = record
             launcher.adopt(record)
 
+    def renewed(self) -> None:
+        """Go on with a new book: runs that are under way are noted in it, and no slot of the past is due."""
+        for record in self._running.values():
+            self._book.take_up(record)
+        self._since = {name: self._book.since(name) for name in self.entries}
+        self._known = {name: self._book.recent(name) for name in self.entries}
+        self._wake.clear()
+
     @property
     def running(self) -> Mapping[str, RunRecord]:
         """The runs that are under way, by entry."""
