@@ -12,6 +12,7 @@ from holdfast.base import environment
 from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
+from holdfast.config.notes import channel_notes
 from holdfast.errors import HoldfastError, KitNotRehearsedError, LocalStateError
 from holdfast.reliability.alerts.configured import make_desk
 from holdfast.runs.alerting import book_path, open_book, open_desk, tell_by
@@ -154,6 +155,8 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
         )
         service.run(stop)
 
+    for note in channel_notes(settings, os.environ):
+        log.say("warning", "channel-lacks", note)
     said = Said(env)
     while True:
         try:
