@@ -45,10 +45,11 @@ SPOKEN: tuple[tuple[str, ...], ...] = (
     ("init", "--vault", "{root}/other", "--key-file", "{root}/other-key"),
     ("backup", "--job", "ehr"), ("backup", "--job", "ehr", "--dry-run"),
     ("snapshots",), ("ls", "latest"), ("find", "*"), ("restore", "latest", "--to", "{root}/r"),
-    ("mount", "nothing", "{root}/none"),
+    ("mount", "nothing", "{root}/none"), ("host", "inventory", "latest"),
+    ("host", "restore", "latest", "--into", "{root}/none", "--dry-run"),
     ("hold", "set", "latest", "--reason", "x"), ("hold", "release", "latest", "--reason", "x"),
     ("findings", "lock"), ("findings", "release", "latest", "--reason", "x"),
-    ("check",), ("verify",), ("repair",), ("repair", "index"), ("classify", "{root}/data"), ("migrate",),
+    ("check",), ("check", "--no-key"), ("verify",), ("repair",), ("repair", "index"), ("classify", "{root}/data"), ("migrate",),
     ("policy", "check"), ("policy", "explain", "phi"), ("policy", "show"),
     ("courier", "export", "{root}/medium"), ("courier", "import", "{root}/medium", "--into", "{root}/far"),
     ("courier", "receipt", "{root}/none"), ("courier", "status"),
@@ -90,9 +91,9 @@ LISTINGS = (
 )  # fmt: skip
 """Those that have nothing to list here."""
 FAIL = frozenset({
-    "mount", "findings release", "migrate", "courier receipt", "connectors check", "recover", "wal get", "wal push", "wal receive",
-    "wal store", "key add-service", "key revoke", "key revoke-writer", "key rotate writer", "key destroyed", "schedule now",
-    "alerts receive", "approval sign", "audit send", "explain none", "demo",
+    "mount", "host inventory", "host restore", "findings release", "migrate", "courier receipt", "connectors check", "recover",
+    "wal get", "wal push", "wal receive", "wal store", "key add-service", "key revoke", "key revoke-writer", "key rotate writer",
+    "key destroyed", "schedule now", "alerts receive", "approval sign", "audit send", "explain none", "demo",
 })  # fmt: skip
 """What says an error here, as the thing that it is about is not there; all others answer."""
 REFUSED = (("status", "--check"), ("status", "--metrics"))

@@ -25,6 +25,7 @@ CASES: dict[str, tuple[str, object]] = {
     "jobs.*.detect": (HEAD + "[jobs.a]\ndetect = false", False),
     "jobs.*.paranoid": (HEAD + "[jobs.a]\nparanoid = true", True),
     "jobs.*.audit_files": (HEAD + "[jobs.a]\naudit_files = 99", 99),
+    "jobs.*.host_root": (HEAD + '[jobs.a]\nhost_root = "/"', "/"),
     "jobs.*.tags": (HEAD + '[jobs.a]\ntags = ["nightly"]', ("nightly",)),
     "jobs.*.streams.*.path": (HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["true"]', "/d"),
     "jobs.*.streams.*.command": (HEAD + '[[jobs.a.streams]]\npath = "/d"\ncommand = ["a", "b"]', ("a", "b")),

@@ -32,6 +32,7 @@ CODES = {
     "run-missing": 5, "steering": 1, "enrolment": 6, "key-erased": 6, "key-replaced": 6, "key-rotation": 6,
     "key-service": 1, "key-share": 6, "key-slots-damaged": 4, "kit-not-rehearsed": 2, "shred-refused": 6,
     "fuse-missing": 1,
+    "host": 1, "host-inventory": 5, "host-program": 1, "host-refused": 2,
     "mount": 1,
     "mount-busy": 1,
     "mount-missing": 5,

@@ -45,6 +45,8 @@ __all__ = ["backup_command", "summary"]
     "--stdin-command", "streams", multiple=True, metavar="NAME=CMD", help="Store a command's output as the file NAME."
 )
 @click.option("--stdin-env", "variables", multiple=True, metavar="NAME", help="Let those commands inherit a variable.")
+@click.option("--host-root", default="", metavar="DIR", type=click.Path(),
+              help="Store an inventory of the host whose root this is (/): a whole host is restored by it.")  # fmt: skip
 @click.option("--limit-read", type=Size(), help="Read at most so many bytes per second.")
 @click.option("--limit-write", type=Size(), help="Write at most so many bytes per second.")
 @click.option("--dry-run", is_flag=True, help="Say what would be read, and store nothing.")
@@ -138,6 +140,7 @@ def _options(base: BackupOptions, given: dict[str, Any], out: Output) -> BackupO
         paranoid=base.paranoid or given["paranoid"],
         tags=(*base.tags, *given["tags"]),
         streams=(*base.streams, *streams),
+        host_root=given["host_root"] or base.host_root,
         show_stream_errors=out.show_paths,
         limits=limits,
     )

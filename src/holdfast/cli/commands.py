@@ -27,6 +27,7 @@ COMMANDS = {
     "find": Entry("browse", "Find files by name over all snapshots, or the versions of one."),
     "diff": Entry("browse", "Show what changed between two snapshots."),
     "restore": Entry("restore", "Restore a snapshot, or parts of it; every byte is verified."),
+    "host": Entry("host", "Restore a whole host to empty disks."),
     "mount": Entry("mount", "Mount snapshots as a file system, read-only or to work on."),
     "forget": Entry("retention", "Forget snapshots by retention rules, or by id."),
     "prune": Entry("retention", "Give back the space that no snapshot needs."),

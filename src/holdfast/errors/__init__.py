@@ -16,6 +16,7 @@
     │  ├─ SnapshotMissingError
     │  ├─ PathMissingError
     │  ├─ DrillMissingError     no drill has this id
+    │  ├─ HostInventoryError       the snapshot does not say what its host is made of
     │  ├─ MountMissingError        no writable mount was made there
     │  └─ AlertMissingError     no alert has this number
     │  └─ RunMissingError          no run of that id on this machine
@@ -80,6 +81,9 @@
     │  ├─ DrillSpaceError          its place has no room
     │  ├─ IsolationError           the system gives it no namespaces
     │  └─ DrillProgramError        a program of the application is missing
+    ├─ HostError                   a step of a restore to whole disks failed
+    │  ├─ HostProgramError         a program is missing that the restore needs
+    │  └─ HostRefusedError         a disk is too small, in use, not empty, or not named
     ├─ MountError                  a snapshot could not be mounted
     │  ├─ FuseMissingError         the machine has no FUSE
     │  ├─ MountBusyError           the place is in use
@@ -187,6 +191,7 @@ from holdfast.errors.drills import (
     IsolationError,
 )
 from holdfast.errors.governor import PausedError, ProbeUnusableError, RunMissingError, SteeringError
+from holdfast.errors.hosts import HostError, HostInventoryError, HostProgramError, HostRefusedError
 from holdfast.errors.keys import (
     EnrolmentError,
     ErasedError,
@@ -266,6 +271,10 @@ __all__ = [
     "HeldError",
     "HoldfastError",
     "HomeReplacedError",
+    "HostError",
+    "HostInventoryError",
+    "HostProgramError",
+    "HostRefusedError",
     "InternalError",
     "Interrupted",
     "IsolationError",

@@ -36,7 +36,7 @@ from holdfast.runs.placing import begin, outages_told, packs_pending, retain_unt
 from holdfast.runs.protection import Protection
 from holdfast.runs.raising import RaisedFolders, detectable
 from holdfast.runs.results import BackupResult, BackupStats, ClassCount, DetectedCount
-from holdfast.runs.streams import engine_stream
+from holdfast.runs.streams import engine_streams, with_inventory
 from holdfast.runs.suspicion import facts_of, judged
 from holdfast.runs.uploads import Uploads
 
@@ -102,7 +102,8 @@ def run_backup(
     stop: Cancel | None = None,
 ) -> BackupResult:
     """Back up and commit; see `Vault.backup`. A revoked session is begun again once."""
-    request = replace(request, paths=backup_checks.absolute(request.paths))
+    options = with_inventory(request.options, events)
+    request = replace(request, paths=backup_checks.absolute(request.paths), options=options)
     backup_checks.check(vault, request)
     source = continuity.identify(vault.repository, request.paths, request.label)
     with governed(
@@ -258,7 +259,7 @@ def _ingest(run: _Run, index: engine.Index, class_ids: Sequence[int]) -> engine.
     return engine.Ingest(
         plan=_plan(vault, run.request, run.raised),
         classes=[_ingest_class(vault, class_id) for class_id in class_ids],
-        streams=[engine_stream(vault, stream, options) for stream in options.streams],
+        streams=engine_streams(vault, options),
         index=index,
         cache_in=run.caches.current_or_none(),
         cache_out=str(run.caches.next),

@@ -137,6 +137,7 @@ def backup_options(settings: Settings, name: str) -> BackupOptions:
         audit_files=job.audit_files,
         tags=job.tags,
         streams=tuple(Stream(row.path, row.command, row.class_name, row.environment) for row in job.streams),
+        host_root=job.host_root,
         checkpoint_bytes=backup.checkpoint_bytes,
         checkpoint_seconds=float(backup.checkpoint_seconds),
         pack_bytes=backup.pack_bytes,

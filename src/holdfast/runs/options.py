@@ -103,6 +103,8 @@ class BackupOptions:
     """Take the new snapshot into the catalog, where a key to read it is at hand."""
     tags: tuple[str, ...] = ()
     streams: tuple[Stream, ...] = ()
+    host_root: str = ""
+    """The root of a system whose inventory (disks, boot, packages) is stored too: `/`, or where a guest is mounted; empty: none."""
     show_stream_errors: bool = False
     """Let the commands of streams write to our standard error: it may hold names. Else it is counted and hashed only."""
     checkpoint_bytes: int = 1024 * MIB

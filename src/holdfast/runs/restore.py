@@ -74,7 +74,7 @@ def _restored(
     if info.dropped and not classes:
         gone = ", ".join(sorted(part.class_name for part in info.dropped))
         events(Note(f"this snapshot has no {gone} any more: forgotten by retention; the rest is restored"))
-    _authorise(vault, info, request, classes, events)
+    authorise_restore(vault, info, request, classes, events)
     if not request.dry_run:
         refuse_cold(vault, info, request.include, classes)
     cut: list[bytes] = []
@@ -158,7 +158,7 @@ def _lost(info: SnapshotInfo, trees: Trees, cut: list[bytes]) -> list[Finding]:
     return found
 
 
-def _authorise(
+def authorise_restore(
     vault: OpenVault, info: SnapshotInfo, request: RestoreRequest, classes: frozenset[int] | None, events: Events
 ) -> None:
     """Ask for the approvals that classes need, unless the glass is broken: then nothing is asked, and a person is told."""

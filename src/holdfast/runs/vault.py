@@ -18,6 +18,7 @@ from holdfast.runs.assembly import create_vault, open_vault
 from holdfast.runs.backup import BackupRequest, run_backup
 from holdfast.runs.drill.surface import DrillSurface
 from holdfast.runs.governed import governed
+from holdfast.runs.host_surface import HostSurface
 from holdfast.runs.key_surface import KeySurface
 from holdfast.runs.mount_surface import MountSurface
 from holdfast.runs.operations import audited, browsed, denials_noted, operation
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from holdfast.runs.tiering import Tiers
 
 
-class Vault(DrillSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurface, TierSurface):
+class Vault(DrillSurface, HostSurface, KeySurface, MountSurface, RepairSurface, SuspicionSurface, TierSurface):
     """An open vault: its store, the keys it was opened with, and this host's local state. Use as a context manager.
 
     Every method may raise `StoreUnreachableError`, `StoreRefusedError`, `StoreFullError`, `DamageError` (an object the

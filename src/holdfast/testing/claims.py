@@ -166,6 +166,7 @@ _ADDED = Row((Claim.KEPT, Claim.NOTHING_DELETED))
 _APPLICATION = "the suite for connectors and the tests of the watchdog ask the application itself"
 _OBJECTIVE = "it speaks of an objective: nothing is done to a vault"
 _LOCAL = "it speaks of this host's own files, which the tests of the area read"
+_DISKS = "tests of whole hosts look at the disks and what is mounted"
 _ELSEWHERE = "it speaks of a server or a person outside the vault"
 
 SENTENCES: dict[str, Row] = {
@@ -181,6 +182,7 @@ SENTENCES: dict[str, Row] = {
     "every pack is whole where it was or where it goes; nothing is lost.": _KEPT,
     "nothing was committed; every snapshot acknowledged before is as it was.": Row((Claim.NOT_COMMITTED, Claim.KEPT)),
     "nothing was read or written.": _UNCHANGED,
+    "nothing was read, and nothing was changed.": _UNCHANGED,
     "nothing was read or written here; the vault goes on in its new home.": _UNCHANGED,
     "nothing was written.": _UNCHANGED,
     "nothing was written; every snapshot is as it was.": _UNCHANGED,
@@ -239,10 +241,18 @@ SENTENCES: dict[str, Row] = {
     "services that are complete are marked and whole; the rest goes on when called again.": Row(
         (Claim.KEPT,), apart=_LOCAL
     ),
+    # Whole hosts.
+    "nothing is mounted any more, and what was done so far is kept.": Row((Claim.UNCHANGED,), apart=_DISKS),
+    "nothing was written anywhere; the files of the snapshot are as restorable as ever.": _UNCHANGED,
+    "nothing was written to any disk.": Row((Claim.UNCHANGED,), apart=_DISKS),
+    "the vault was only read; nothing is mounted any more, and what was done so far is kept for the next call.": Row(
+        (Claim.UNCHANGED,), apart=_DISKS
+    ),
     # Keys.
     "every snapshot is as it was, and every key that opened the vault before still opens it.": Row(
         (Claim.KEPT, Claim.KEYS_KEPT)
     ),
+    "every snapshot is as it was; what is damaged is only the way from this secret to the keys.": _KEPT,
     "no key was destroyed.": Row((Claim.KEYS_KEPT,)),
     "what is sealed under other generations is as it was.": _KEPT,
     "the credential just written opens nothing.": _ADDED,

@@ -56,7 +56,7 @@ class ServiceSettings(Section):
     paths: Texts = option((), "The part of the snapshot that is the service; empty: all of it.")
     application: Name = option(
         "files",
-        "What runs on it: `files`, `postgresql`, `mariadb`, `sqlite`, `orthanc`, `command`, or a name that a plug-in brings.",
+        "What runs on it: `files`, `postgresql`, `mariadb`, `sqlite`, `orthanc`, `command`, `host`, or a name that a plug-in brings.",
     )
     data: Optional = option("", "The folder or file of the application's data, as in the snapshot.")
     recovers: Optional = option(

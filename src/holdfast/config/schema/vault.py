@@ -111,6 +111,11 @@ class JobSettings(Section):
         le=1_000_000,
     )
     tags: Texts = option((), "Tags of the snapshots, sealed with them.")
+    host_root: Annotated[StrictStr, StringConstraints(pattern=r"^(/.*)?$", max_length=4096)] = option(
+        "",
+        "The root of the system (`/`, or where a guest's disk is mounted) whose inventory is stored, too: disks, boot, packages;"
+        " a whole host is restored by it. Empty: none.",
+    )
     rpo_seconds: Seconds | None = option(
         None,
         "How old its newest good snapshot may become; older is an alert. None: the least `rpo` of the services it backs up.",

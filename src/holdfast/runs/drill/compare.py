@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from holdfast.runs.results import EntryInfo
     from holdfast.runs.trees import Trees
 
-__all__ = ["Compared", "compare", "sample"]
+__all__ = ["Compared", "base_backup", "compare", "sample"]
 
 CONTENT_FILES_MAX = 20_000
 SMALL = 8 << 20
 PIECE = 1 << 20
 DIFFERENCES_MAX = 1000
+RECOVERY_FILES = frozenset(
+    {b"postgresql.auto.conf", b"tablespace_map", b"postmaster.pid", b"postmaster.opts", b"standby.signal"}
+)
 _TESTS: dict[str, Callable[[int], bool]] = {
     "file": stat.S_ISREG,
     "folder": stat.S_ISDIR,
@@ -63,6 +66,15 @@ class Compared:
         )
         parts = [f"{count} {what}" for count, what in words if count]
         return f"restored files differ from the snapshot: {', '.join(parts)}" if parts else ""
+
+
+def base_backup(entries: Callable[[], Iterator[EntryInfo]], data: bytes) -> Iterator[EntryInfo]:
+    """Yield what is compared of a recovered PostgreSQL: its base backup, without what the recovery itself writes."""
+    return (
+        entry
+        for entry in entries()
+        if entry.path.startswith(data + b"/") and entry.path.rpartition(b"/")[2] not in RECOVERY_FILES
+    )
 
 
 def sample(entries: Iterable[EntryInfo], count: int, env: Environment) -> list[EntryInfo]:

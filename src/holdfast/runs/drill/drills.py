@@ -168,6 +168,10 @@ def _check_questions(service: Service, options: DrillOptions) -> None:
                 f"the service {service.name} has no check of that name",
                 next=f"its checks are: {', '.join(known) or 'none'}.",
             )
+    if options.kind == "mounted" and service.application == "host":
+        raise UsageError(
+            "a whole host is restored to disks: it cannot be drilled on a mount", next="hold a full drill."
+        )
     if options.kind == "partial" and options.checks:
         raise UsageError("a sample of files answers no question", next="ask with a mounted drill instead.")
     if options.kind == "mounted" and options.at is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,8 +29,9 @@ from holdfast.errors import (
 )
 from holdfast.repository.opening import read_keyring
 from holdfast.runs.assembly import STATE_VARIABLE, open_vault
-from holdfast.runs.drill.compare import compare
+from holdfast.runs.drill.compare import base_backup, compare
 from holdfast.runs.drill.data import give, move_data, open_way
+from holdfast.runs.drill.hosts import HostDrill, is_host
 from holdfast.runs.drill.options import DrillOptions, Setting
 from holdfast.runs.drill.place import (
     DRILL_VARIABLE,
@@ -58,16 +59,13 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.options import Cancel
-    from holdfast.runs.results import EntryInfo, RestoreResult
+    from holdfast.runs.results import RestoreResult
     from holdfast.services.catalogue import Service
 
 __all__ = ["hold"]
 
 THAW_DAYS = 1
 THAW_LOOK_SECONDS, THAW_LOOK_SECONDS_MAX = 0.5, 60.0
-RECOVERY_FILES = frozenset(
-    {b"postgresql.auto.conf", b"tablespace_map", b"postmaster.pid", b"postmaster.opts", b"standby.signal"}
-)
 
 
 @dataclass(slots=True)
@@ -109,6 +107,9 @@ class _Drill:
     recovery: tuple[tuple[str, str], ...] = ()
     newest: datetime | None = None
     """When the newest data that came back was stored, where that is later than the snapshot."""
+    host: HostDrill | None = None
+    """The disks of a whole host, made as images."""
+    until_end: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     isolation: str = "none needed"
     weaker: tuple[str, ...] = ()
 
@@ -156,6 +157,7 @@ def hold(
     deadline = _Deadline(began + settings.drill.seconds_max, vault, stop)
     with open_folder(place, env) as folder, contextlib.ExitStack() as stack:
         drill = _Drill(vault, settings, service, options, history, events, deadline, env.monotonic())
+        stack.enter_context(drill.until_end)
         with drill.phase("keys"):
             drill.vault = stack.enter_context(_working(vault, options, folder))
             # A recovery fetches and unwraps the keyring; an open vault has done so, and does it again to be timed.
@@ -293,10 +295,15 @@ def _fetch(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
     if drill.service.recovers and drill.options.kind != "partial":
         _recover(drill, folder, selected, passed_on)
         return
-    request = RestoreRequest(to=os.fsencode(folder.restored), include=selected.include)
-    result: RestoreResult = run_restore(
-        drill.vault, selected.info, request, events=passed_on, limits=drill.options.limits, stop=drill.deadline
-    )
+    result: RestoreResult
+    if is_host(drill.service) and drill.options.kind != "partial":
+        drill.host = HostDrill(drill.vault, folder, drill.until_end)
+        result = drill.host.restore(selected, drill.outcomes.append, passed_on, drill.options.limits, drill.deadline)
+    else:
+        request = RestoreRequest(to=os.fsencode(folder.restored), include=selected.include)
+        result = run_restore(
+            drill.vault, selected.info, request, events=passed_on, limits=drill.options.limits, stop=drill.deadline
+        )
     if result.damaged:
         drill.fail("fetch", f"{len(result.findings)} entries are damaged in the vault and did not come back")
     elif result.classes_missing:
@@ -337,14 +344,6 @@ def _recover(drill: _Drill, folder: DrillFolder, selected: Selected, events: Eve
     drill.outcomes.append(Outcome("recovery-prepared", "drill", "passed", "a base backup and its WAL", text))
 
 
-def _base_backup(entries: Callable[[], Iterator[EntryInfo]], data: bytes) -> Iterator[EntryInfo]:
-    return (
-        entry
-        for entry in entries()
-        if entry.path.startswith(data + b"/") and entry.path.rpartition(b"/")[2] not in RECOVERY_FILES
-    )
-
-
 def _inject(drill: _Drill, stage: str, setting: Setting) -> None:
     injection = drill.options.injection
     action = getattr(injection, stage, None)
@@ -359,7 +358,7 @@ def _compare(drill: _Drill, folder: DrillFolder, selected: Selected) -> None:
     entries = selected.entries
     if drill.recovery:
         # Only the base backup is compared, without what the recovery itself writes: WAL proves itself by its checksums.
-        entries = partial(_base_backup, selected.entries, os.fsencode(drill.data.strip("/")))
+        entries = partial(base_backup, selected.entries, os.fsencode(drill.data.strip("/")))
     found = compare(selected.trees, folder.restored, entries, drill.vault.env, owners=os.geteuid() == 0)
     drill.compared = (found.entries, found.bytes)
     seconds = drill.vault.env.monotonic() - began
@@ -381,7 +380,7 @@ def _with_application(drill: _Drill, folder: DrillFolder, selected: Selected) ->
     programs = [service.programs] if service.programs else []
     with contextlib.ExitStack() as stack:
         with setup:
-            give(folder, data, user, group)
+            give(folder, folder.run if drill.host else data, user, group)  # a host's files keep their owners
             required = settings.drill.isolation == "required"
             cell = stack.enter_context(
                 open_cell(
@@ -407,6 +406,7 @@ def _ground(drill: _Drill, folder: DrillFolder, data: str, cell: Cell) -> Ground
         run=folder.run,
         recovery=drill.recovery,
         environ={DRILL_VARIABLE: folder.id},
+        file_systems=drill.host.file_systems if drill.host else frozenset(),
     )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from holdfast.base.environment import Environment
 from holdfast.engine import unmount_place
 from holdfast.errors import DrillRefusedError, DrillSpaceError
+from holdfast.services.hosts.disks import detach_idle
 from holdfast.services.keeper import parse_mounts
 
 __all__ = [
@@ -231,6 +232,7 @@ def _remove(path: str) -> None:
     for point in _mounts_below(path):
         with contextlib.suppress(OSError):
             unmount_place(point, lazily=True)
+    detach_idle(path)
     for name in sorted(os.listdir(path), key=lambda name: (name in (LOCK, MARKER), name)):
         inner = os.path.join(path, name)
         if os.path.isdir(inner) and not os.path.islink(inner):

@@ -154,6 +154,8 @@ def _ready(vault_url: str) -> Steps:
 
 
 def _steps(service: Service, vault_url: str, last: DrillRecord | None) -> Steps:
+    if service.application == "host":
+        return Steps(tuple(_host_steps(service, vault_url, last)))
     target = f"{TARGET}/{service.name}"
     paths = "".join(f" {shlex.quote(path)}" for path in service.paths)
     took = (
@@ -177,6 +179,37 @@ def _steps(service: Service, vault_url: str, last: DrillRecord | None) -> Steps:
         *_questions(service, target),
     ]
     return Steps(tuple(steps))
+
+
+def _host_steps(service: Service, vault_url: str, last: DrillRecord | None) -> Iterator[Step]:
+    """Yield how a whole host is made again: looked at, tried, done."""
+    snapshot = f"{shlex.quote('latest:' + service.source)} {_open(vault_url)}"
+    took = f"in the last drill {format_seconds(last.rto_achieved)}" if last else "never drilled"
+    yield Step(
+        f"Look what disks {service.shown} needs",
+        "Start the new machine from a rescue system, be root, and have empty disks at least as large.",
+        (f"holdfast host inventory {snapshot}", "lsblk"),
+        "the host's disks by name, and the new machine's",
+    )
+    restore = f"holdfast host restore {snapshot} --disk NAME=/dev/DISK"
+    yield Step(
+        "Try it without writing",
+        "For each disk of the host write NAME as shown above, and /dev/DISK as the new machine calls it.",
+        (f"{restore} --dry-run",),
+        "what each disk would become, and `Nothing was written`; a reason if a disk is not fit",
+    )
+    yield Step(
+        f"Restore {service.shown}",
+        "What is on the disks goes. If it is interrupted, type the same again: it goes on where it stopped.",
+        (restore,),
+        f"each check `passed`, and exit code 0 ({took})",
+    )
+    yield Step(
+        "Start it",
+        "Take the rescue system out. It has the name and addresses of the old one.",
+        ("reboot",),
+        "its login",
+    )
 
 
 def _start(service: Service, target: str, last: DrillRecord | None) -> Iterator[Step]:

@@ -23,6 +23,7 @@ KNOWN = {
     "sqlite": "sqlite:SQLite",
     "orthanc": "orthanc:Orthanc",
     "command": "command:Command",
+    "host": "host:Host",
 }
 
 

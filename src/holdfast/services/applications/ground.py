@@ -57,6 +57,8 @@ class Ground:
     recovery: tuple[tuple[str, str], ...] = ()
     """Settings that recover a base backup with its WAL to a target; empty: the data is started as it is."""
     environ: Mapping[str, str] = field(default_factory=dict)
+    file_systems: frozenset[str] = frozenset()
+    """Of a whole host: the names of the file systems that were made for it."""
 
     def program(self, name: str, *folders: str) -> str:
         """Return the path of one of the application's programs. `DrillProgramError`."""
