@@ -71,7 +71,7 @@ ALERT_CODES: dict[str, AlertCode] = {
         ),
         AlertCode(
             "clock-stepped",
-            "The machine's clock was set by a great step, or stood still.",
+            "The machine's clock was set by a great step, or stood still; or the vault has snapshots of a time that has not come.",
             "see that the time service works: `timedatectl`.",
         ),
         AlertCode(
@@ -179,6 +179,11 @@ ALERT_CODES: dict[str, AlertCode] = {
             "schedule-book-lost",
             "The schedule's book was damaged; it was set aside and a new one begun.",
             "look into the file that ends in `.damaged`, and at the disk it lies on.",
+        ),
+        AlertCode(
+            "snapshot-ahead",
+            "The newest snapshot of a source is of a time that has not come: the clock of the host that made it was ahead.",
+            "see that the time service works on the host that made it (`timedatectl`), then back up again.",
         ),
         AlertCode(
             "source-silent",

@@ -174,7 +174,7 @@ def _scheduled(settings: Settings | None, now: datetime) -> frozenset[str]:
     if settings is None or not settings.schedule or not schedule_path().exists():
         return frozenset()
     backups = {name: entry.job for name, entry in settings.schedule.items() if entry.kind == "backup"}
-    with suppress(LocalStateError), open_schedule_book() as book:
+    with suppress(LocalStateError), open_schedule_book(access="read") as book:
         return frozenset(
             job
             for name, job in backups.items()
