@@ -383,7 +383,11 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     secret.add_argument("--share", action="append", help="a sheet of shares; give as many as it says are needed")
     secret.add_argument("--passphrase-file", help="file that holds the passphrase")
     parser.add_argument("--no-index", action="store_true", help="do not trust the index: look at every pack instead")
-    parser.add_argument("--all", action="store_true", help="also snapshots that were never committed, or forgotten")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also snapshots never committed, or forgotten, or of an unknown signer",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the snapshots")
     ls = commands.add_parser("ls", help="what is in a snapshot")
@@ -420,7 +424,9 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="surrogateescape")
     voice = Voice()
     try:
-        COMMANDS[options.command](open_vault(options, voice), options, voice)
+        vault = open_vault(options, voice)
+        vault.unsigned = options.all
+        COMMANDS[options.command](vault, options, voice)
     except Stop as stop:
         return finish(stop.code, str(stop))
     except f.WrongKey as failure:

@@ -66,7 +66,23 @@ def status_of(vault: Vaultlike, snapshot_id: str, sha: str, writer: str, problem
         return "committed"
     if committed_by_copy(vault, snapshot_id, sha, writer, problems):
         return "committed"
+    if not slots and sha and is_admitted(vault, snapshot_id):
+        problems.append(
+            f"decision/{snapshot_id}: is lost, and so is its copy; the snapshot was admitted, so it was committed"
+        )
+        return "committed"
     return "committed" if slots and sha else "uncommitted"
+
+
+def is_admitted(vault: Vaultlike, snapshot_id: str) -> bool:
+    """Whether root or a pruner noted when the snapshot came: only what was committed is admitted."""
+    name = f"admission/{snapshot_id}"
+    if not os.path.exists(os.path.join(vault.root, name)):
+        return False
+    try:
+        return vault.signers.may_prune(vault.control(name).body["signer"], name)
+    except f.Damage:
+        return False
 
 
 def is_forgotten(vault: Vaultlike, snapshot_id: str, problems: list[str]) -> bool:

@@ -29,6 +29,7 @@ ACTS: dict[str, Callable[[Path], None]] = {
     "revoked and still writing": by_writers.revoked_and_still_writing,
     "certified by itself": by_writers.certified_by_itself,
     "planted twins": by_writers.planted_twins,
+    "stopped revocation": by_writers.stopped_revocation,
     "replayed metadata": by_stores.replayed_metadata,
     "lost decision": by_stores.lost_decision,
     "truncated metadata": by_stores.truncated_metadata,

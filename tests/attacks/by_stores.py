@@ -75,6 +75,12 @@ def lost_decision(_folder: Path) -> None:
             del objects[name]
         shutil.rmtree(place.live / "state")
         with place.open() as vault:
+            # Its admission speaks of it: it is there, and what it lost is named.
+            assert first in {row.id for row in vault.snapshots()}
+            assert any("no decision of it is left" in problem for problem in vault.check().problems)
+        del objects[f"admission/{first}"]
+        shutil.rmtree(place.live / "state")
+        with place.open() as vault:
             assert first not in {row.id for row in vault.snapshots()}
             assert any("no decision is left" in problem for problem in vault.check().problems)
 

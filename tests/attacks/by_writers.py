@@ -9,7 +9,7 @@ from tests.attacks.scene import FILES, NOW, Scene, refused
 
 import holdfast
 from holdfast.errors import RevokedError
-from holdfast.repository import forget, names, writers
+from holdfast.repository import forget, names, rotation, writers
 from holdfast.repository.access import AccessPolicy, put_policy, read_policy
 from holdfast.repository.bodies import (
     COMMIT,
@@ -31,6 +31,7 @@ from holdfast.repository.credentials import CREDENTIAL_FORMAT, RoleCredential
 from holdfast.repository.decisions import Verdict, decide, outcome
 from holdfast.repository.holds import read_hold, set_hold
 from holdfast.repository.indexes import Indexes
+from holdfast.repository.leftovers import unreadable
 from holdfast.repository.objects import INDEX_RUN, seal
 from holdfast.repository.packs import list_packs
 from holdfast.repository.prune import prune
@@ -40,6 +41,7 @@ from holdfast.repository.repository import Repository
 from holdfast.repository.retention import RetentionPolicy
 from holdfast.repository.rounds import read_damaged, read_rounds
 from holdfast.repository.twin_repair import mend_twins
+from holdfast.repository.wraps import newest_word
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.sweep.ground import Ground, ground
 
@@ -304,6 +306,39 @@ def planted_twins(folder: Path) -> None:
     mend_twins(fresh)
     for name in [name for name in scene.names("twin/") if name.removeprefix("twin/") in scene.store.objects]:
         assert scene.store.get(name) == scene.store.get(name.removeprefix("twin/"))
+    scene.all_is_well()
+
+
+def stopped_revocation(folder: Path) -> None:
+    """Whatever it plants under what a revocation reads, its key is taken away; root clears the rest by name, and goes on."""
+    scene = Scene(folder)
+    thief, victim = scene.thief.repository, scene.victim.repository.writer_id
+    last = names.number(10**names.NUMBER_DIGITS - 1)
+    planted = [
+        "access/00000000",
+        *(f"{kind}/{who}/{last}" for kind in ("wrap", "writer") for who in (thief.writer_id, victim)),
+    ]
+    for name in (*planted, f"twin/writer/{thief.writer_id}/{last}"):
+        scene.plant(name, thief.env.random_bytes(300))
+    # The others go on, with newer keys, too; and the thief ends.
+    rotation.renew(scene.root, rotation.plan_renewal(scene.root, [1]))
+    assert scene.root.home.certificate(victim, fresh=True).newest
+    writers.revoke(scene.root, thief.writer_id)
+    assert refused(lambda: Repository.open(scene.store, scene.credentials[1], scene.env)) == "not-permitted"
+    word, unread = newest_word(scene.root.home, thief.writer_id)
+    assert word is not None
+    assert (word.body.state, unread) == ("revoked", True)
+    # Nobody guesses what an unreadable policy or entry said: root says that it goes.
+    assert refused(lambda: read_policy(scene.root.home)) == "damage"
+    assert refused(lambda: rotation.plan_root(scene.root, at_hand=scene.key)) == "damage"
+    assert refused(lambda: unreadable(scene.root.home, [f"writer/{victim}/00000000"])) == "usage"
+    assert refused(lambda: unreadable(scene.root.home, ["vault"])) == "usage"
+    cleared = unreadable(scene.root.home, planted)
+    assert sorted(cleared) == sorted([*planted, f"twin/writer/{thief.writer_id}/{last}"])
+    for name in cleared:
+        scene.store.delete(name)
+    assert read_policy(scene.root.home) == AccessPolicy()
+    rotation.rotate_root(scene.root, rotation.plan_root(scene.root, at_hand=scene.key))
     scene.all_is_well()
 
 

@@ -168,8 +168,8 @@ def test_a_kill_at_every_operation_of_a_promotion(tmp_path: Path, monkeypatch: p
     env = ManualClock().environment()
     key = KeyFile.new(env)
     home, start = MemoryStore(), MemoryStore()
-    Repository.create(home, env, secrets=[key])
-    home_copy.copy_home(home, start)
+    made = Repository.create(home, env, secrets=[key])
+    home_copy.copy_home(made.home, start)
     for after in (False, True):
         for k in range(200):
             copy = MemoryStore()

@@ -30,7 +30,7 @@ CODES = {
     "application-changed": 1, "capture": 1, "freeze-overrun": 1, "still-frozen": 1, "watchdog": 1,
     "driver-missing": 2, "wal-conflict": 1, "wal-missing": 5, "recovery": 1, "paused": 9, "probe-unusable": 2,
     "run-missing": 5, "steering": 1, "enrolment": 6, "key-erased": 6, "key-replaced": 6, "key-rotation": 6,
-    "key-service": 1, "key-share": 6, "key-slots-damaged": 4, "kit-not-rehearsed": 2, "shred-refused": 6,
+    "key-service": 1, "key-share": 6, "key-slots-damaged": 4, "keyring-lost": 4, "kit-not-rehearsed": 2, "shred-refused": 6,
     "fuse-missing": 1,
     "host": 1, "host-inventory": 5, "host-program": 1, "host-refused": 2,
     "mount": 1,

@@ -126,6 +126,13 @@ ALERT_CODES: dict[str, AlertCode] = {
         ),
         AlertCode("key-expiring", "A credential ends soon, or has ended.", "issue a new one: `holdfast key issue`."),
         AlertCode(
+            "keyring-behind",
+            "A backup by the root key was sealed under keys that are not the newest: the newest keyring is lost, or a key was taken"
+            " back and no new keys were made. Whoever was to lose his key may read what was stored.",
+            "put the objects under `keyring/` back from a copy of the home (`holdfast repair home`); if none was lost,"
+            " run `holdfast key rotate class CLASS`.",
+        ),
+        AlertCode(
             "lock-not-extended",
             "The store did not extend the locks of the last good snapshot before a suspicious one.",
             "let a credential that may set retention do it: `holdfast findings lock`; the next run tries again, too.",

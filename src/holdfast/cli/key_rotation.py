@@ -72,9 +72,10 @@ def rotate_root_command(*, drop: Sequence[str], again: bool, dry_run: bool, plac
 
 @rotate_command.command("class")
 @click.argument("classes", nargs=-1, required=True)
+@click.option("--again", is_flag=True, help="Although the newest keyring is lost: what it held is given up.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @vault_options
-def rotate_class_command(*, classes: Sequence[str], dry_run: bool, place: Place, out: Output) -> int:
+def rotate_class_command(*, classes: Sequence[str], again: bool, dry_run: bool, place: Place, out: Output) -> int:
     """Make new keys for data classes. What is stored from now on is sealed under them; what is there stays readable.
 
     Hosts find their new keys in the vault; each one's next backup stores these classes anew.
@@ -82,7 +83,7 @@ def rotate_class_command(*, classes: Sequence[str], dry_run: bool, place: Place,
     Example: holdfast key rotate class phi phi-restricted
     """
     with place.open() as vault:
-        done = vault.rotate_classes(classes, dry_run=dry_run)
+        done = vault.rotate_classes(classes, again=again, dry_run=dry_run)
     names = ", ".join(done.generations) or "nothing new (an interrupted rotation was finished)"
     text = [
         f"{'Would write' if dry_run else 'Written'} to from now on: {names}. {done.holders} credentials have new keys."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,12 @@ EXIT_DAMAGE = 4
 @click.argument("what", required=False, type=click.Choice(["index", "copies", "home", "promote"]))
 @click.option("--everything", is_flag=True, help="With `index`: read all packs, not only those that no run lists.")
 @click.option("--known-only", is_flag=True, help="Read no packs but those known to be damaged by `holdfast verify`.")
+@click.option(
+    "--clear",
+    multiple=True,
+    metavar="OBJECT",
+    help="Clear away an object of `access/`, `wrap/` or `writer/` that nobody can read, with what it said.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
 @click.option("--old", metavar="URL", help="With `promote`: the lost home, to be told if it still answers.")
 @vault_options
@@ -34,6 +41,7 @@ def repair_command(
     what: str | None,
     everything: bool,
     known_only: bool,
+    clear: Sequence[str],
     dry_run: bool,
     old: str | None,
     place: Place,
@@ -62,7 +70,9 @@ def repair_command(
         if what == "index":
             index = vault.repair_index(everything=everything, dry_run=dry_run, events=events)
             return out.result("repair", index, EXIT_DAMAGE if index.packs_damaged else 0, _summary(index))
-        report = vault.repair(known_only=known_only, show_paths=out.show_paths, dry_run=dry_run, events=events)
+        report = vault.repair(
+            known_only=known_only, show_paths=out.show_paths, clear=clear, dry_run=dry_run, events=events
+        )
     return out.result("repair-all", report, report.exit_code, _report_summary(report))
 
 
@@ -103,6 +113,7 @@ def _small_things(report: RepairReport) -> list[str]:
         )
     if report.leftovers:
         lines.append(f"{report.leftovers} damaged objects of runs that have ended {would or 'were '}cleared away.")
+    lines += [f"object {name} verifies for nobody, and {would or 'was '}cleared away." for name in report.cleared]
     if report.parity_damaged:
         lines.append(f"{report.parity_damaged} parity objects were damaged: their groups {would or 'were '}made anew.")
     if report.unprotected:

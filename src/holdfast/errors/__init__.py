@@ -29,6 +29,7 @@
     │  ├─ ShredRefusedError        something that must be kept rests on the keys
     │  ├─ EnrolmentError           an enrolment file serves no more
     │  ├─ NotPermittedError
+    │  │  └─ KeyringLostError      the newest keys are lost: damage, and no wrong key
     │  ├─ HeldError                a legal hold forbids it
     │  ├─ RetentionError           the minimum retention forbids it
     │  ├─ PinnedError              a suspicious snapshot pins the last good one
@@ -196,6 +197,7 @@ from holdfast.errors.keys import (
     EnrolmentError,
     ErasedError,
     KeyReplacedError,
+    KeyringLostError,
     KeyRotationError,
     KeyServiceError,
     KeySlotsDamagedError,
@@ -282,6 +284,7 @@ __all__ = [
     "KeyRotationError",
     "KeyServiceError",
     "KeySlotsDamagedError",
+    "KeyringLostError",
     "KitNotRehearsedError",
     "LimitError",
     "LocalStateError",

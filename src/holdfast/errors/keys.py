@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from holdfast.errors.core import AccessError, DamageError, HoldfastError, Retry, Safety, UsageError, WrongKeyError
+from holdfast.errors.core import (
+    AccessError,
+    DamageError,
+    HoldfastError,
+    NotPermittedError,
+    Retry,
+    Safety,
+    UsageError,
+    WrongKeyError,
+)
 
 __all__ = [
     "EnrolmentError",
@@ -11,6 +20,7 @@ __all__ = [
     "KeyRotationError",
     "KeyServiceError",
     "KeySlotsDamagedError",
+    "KeyringLostError",
     "KitNotRehearsedError",
     "ShareError",
     "ShredRefusedError",
@@ -60,6 +70,23 @@ class KeyRotationError(AccessError):
     )
     safe = "every snapshot is as it was, and every key that opened the vault before still opens it."
     next = "run `holdfast key rotate root` again: it finishes what was begun."
+
+
+class KeyringLostError(NotPermittedError):
+    """The keyring that holds the newest keys is lost: no key is missing on the side of whoever asks."""
+
+    code = "keyring-lost"
+    exit_code = 4
+    safety = Safety.INTACT
+    meaning = (
+        "The keyring with the newest keys of the vault is lost or damaged, and so is its twin. It is damage, and no wrong key: what"
+        " is sealed under older keys restores, and no key is changed before it is back."
+    )
+    safe = "every snapshot acknowledged before is as it was."
+    next = (
+        "put the objects under `keyring/` back from a copy of the home (`holdfast repair home`) or of the store; only if there is"
+        " none, `holdfast key rotate class CLASS --again` makes new keys, and what was sealed under the lost ones is given up."
+    )
 
 
 class KeyReplacedError(AccessError):

@@ -9,17 +9,19 @@ What is wrong is a finding, never an exception: a check always goes through.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, HoldfastError, NotPermittedError, ObjectMissingError, VersionError
 from holdfast.repository import names
-from holdfast.repository.decisions import copied_bytes, is_kept
+from holdfast.repository.decisions import copied_bytes, is_kept, spoken_of
+from holdfast.repository.home import UNKNOWN_SIGNER
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
-from holdfast.repository.meanings import meaning_of
-from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
+from holdfast.repository.meanings import SIGNER, meaning_of
+from holdfast.repository.objects import SEALED_TYPES, of_other_vault, parse_control, parse_sealed, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
@@ -36,7 +38,7 @@ class CheckFinding:
 
     kind: str
     """`frame`, `twin`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
-    `pack-hash`, `index`, `version`."""
+    `pack-hash`, `index`, `signer`, `version`."""
     object: str
     text: str
 
@@ -72,6 +74,10 @@ class _Check:
         """What opens the vault, and its twins, as far as it is as written: name to SHA-256."""
         self.spoilt: dict[str, DamageError] = {}
         """The rest of it."""
+        self.unproved: Counter[str] = Counter()
+        """Of each signer whose certificate, or joining, is there and cannot be read, how many objects nobody can prove."""
+        self.counted: set[str] = set()
+        """These objects."""
 
     def found(self, kind: str, name: str, text: str) -> None:
         self.findings.append(CheckFinding(kind, name, text))
@@ -88,6 +94,12 @@ class _Check:
                 continue
             self._read(info.name)
         self._kept_twice()
+        for signer, count in sorted(self.unproved.items()):
+            self.found(
+                "signer",
+                f"writer/{signer}",
+                f"{count} objects are signed by {signer}, whose certificate is damaged: {SIGNER}",
+            )
 
     def _read(self, name: str) -> None:
         kind = name.split("/")[0]
@@ -111,8 +123,23 @@ class _Check:
                 self.notes.append(f"object {name} is left from an attempt to make a vault that was not finished")
             elif twinned:
                 self.spoilt[name] = error
+            elif error.what.endswith(UNKNOWN_SIGNER) and (signer := self._certified_once(name, data)):
+                self.unproved[signer] += 1
+                self.counted.add(name)
             else:
                 self.found("frame", name, f"{error.what}: {meaning_of(name)}")
+
+    def _certified_once(self, name: str, data: bytes) -> str:
+        """Return who signed an object, if root certified him by what cannot be read now; empty if he is a stranger."""
+        try:
+            if name.split("/")[0] in SEALED_TYPES:
+                signer = parse_sealed(data, name, self.home.vault_id).signer_name
+            else:
+                signer = parse_control(data, name, self.home.vault).signer
+        except DamageError:
+            return ""
+        known = names.ID.fullmatch(signer) and next(iter(self.home.listed(f"writer/{signer}")), None)
+        return signer if known else ""
 
     def _kept_twice(self) -> None:
         """Hold what opens the vault against its twins. Where one of the two is whole, nothing waits for a person."""
@@ -158,6 +185,8 @@ class _Check:
         """Check that what every envelope names is there."""
         self.notes += envelopes.notes
         for problem in envelopes.problems:
+            if problem.by_signer and self.unproved:
+                continue  # the one finding for its signer counts it
             self.found("snapshot", f"snapshot/{problem.id}", problem.text)
         for snapshot in envelopes.committed:
             for part in snapshot.body.classes:
@@ -192,6 +221,9 @@ class _Check:
                     f"the copy of the decision of snapshot {snapshot} does not hold it; `holdfast repair` makes it anew"
                 )
                 self.found("decision", f"committed/{snapshot}", text)
+        for snapshot in sorted(spoken_of(self.home) - decided - kept - forgotten):
+            text = f"snapshot {snapshot} was admitted, held or compared, and no decision of it is left: it was lost"
+            self.found("decision", f"decision/{snapshot}", text)
         for follower in envelopes.committed:
             parent = follower.body.parent
             if parent and parent not in decided | kept | forgotten:
@@ -256,7 +288,7 @@ def check(
     except DamageError as error:
         run.found("index", "index", error.what)
     else:
-        for sha in broken:
+        for sha in (sha for sha in broken if f"index/{sha}" not in run.counted):
             run.found(
                 "index", f"index/{sha}", f"index run {sha} cannot be read; the next prune or repair makes it anew"
             )

@@ -17,6 +17,7 @@ from holdfast.repository import names
 from holdfast.repository.bodies import (
     COMMIT,
     REVOKED,
+    AdmissionBody,
     Body,
     CommittedBody,
     DecisionBody,
@@ -25,7 +26,7 @@ from holdfast.repository.bodies import (
     SessionBody,
 )
 from holdfast.repository.home import ROOT, Home, Read, Signer, create
-from holdfast.repository.roles import PRUNE
+from holdfast.repository.roles import PRUNE, VOUCH
 
 SLOTS_MAX = 1_000
 
@@ -38,7 +39,7 @@ class Verdict(Enum):
     COMMIT = "commit"
     REVOKED = "revoked"
     UNREADABLE = "unreadable"
-    """There are decisions and none can be read: counts as committed for marking."""
+    """There are decisions and none can be read, or it was admitted and none is left: counts as committed for marking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,31 @@ def outcome(home: Home, session: str, owner: str) -> Outcome:
     copied = copied_commit(home, session)
     if copied is not None and counts(copied[1], copied[0].signer, owner):
         return Outcome(Verdict.COMMIT, copied[1].snapshot, copied[0].name, by_copy=True)
-    return Outcome(Verdict.UNREADABLE if numbers else Verdict.OPEN)
+    return Outcome(Verdict.UNREADABLE if numbers or is_admitted(home, session) else Verdict.OPEN)
+
+
+def is_admitted(home: Home, snapshot: str) -> bool:
+    """Return whether root or a pruner noted when a snapshot came: only what was committed is admitted, whatever is left of it."""
+    try:
+        read, _ = home.read(f"admission/{snapshot}", AdmissionBody)
+        return home.may(read.signer, PRUNE, read.name)
+    except DamageError:
+        return False
+
+
+def spoken_of(home: Home) -> set[str]:
+    """Return the snapshots of which somebody who may says that they were there: root, a pruner, a verifier."""
+    found: set[str] = set()
+    for kind in ("admission", "hold", "compared"):
+        for name in home.listed(kind):
+            snapshot = names.middle(name)
+            try:
+                signer = "" if snapshot in found else home.verify_control(name, home.store.get(name)).signer
+            except DamageError:
+                continue
+            if signer and (home.may(signer, PRUNE, name) or home.may(signer, VOUCH, name)):
+                found.add(snapshot)
+    return found
 
 
 def copied_commit(home: Home, session: str) -> tuple[Read, DecisionBody] | None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from holdfast.errors import EnrolmentError, ObjectMissingError, WrongKeyError
+from holdfast.errors import EnrolmentError, WrongKeyError
+from holdfast.repository import names
 from holdfast.repository.bodies import JoinedBody, WriterCertificate
 from holdfast.repository.credentials import RoleCredential
-from holdfast.repository.home import Home, Signer
+from holdfast.repository.home import Home, Signer, create
 from holdfast.repository.keyring import KEY_BYTES, public_of
 from holdfast.repository.objects import b64, unb64
 from holdfast.repository.roles import WRITER
@@ -76,11 +77,14 @@ def join(
     made = RoleCredential(old.vault, old.id, old.role, {**old.body, "signing_seed": b64(seed)})
     if begun is None:
         keep(made)
-    if not home.create(f"joined/{old.id}", JoinedBody(public_of(seed)), signer):
+    name = f"joined/{old.id}"
+    data = home.encode(name, JoinedBody(public_of(seed)), signer)
+    if not create(home.store, name, data):
         raise EnrolmentError(
             "another host joined with this enrolment file at the same moment",
             safe="the credential just written opens nothing.",
         )
+    home.keep_twin(name, data)
     return made
 
 
@@ -93,21 +97,19 @@ def _joined_as(home: Home, begun: RoleCredential) -> bool:
 
 def _certificate(home: Home, credential: RoleCredential, env: Environment) -> WriterCertificate:
     """Return the certificate as root stated it. `EnrolmentError` if it lets nobody join."""
-    newest = home.newest(f"writer/{credential.id}", WriterCertificate)
-    if newest is None:
+    found = home.certified(credential.id)
+    if found is None:
         raise WrongKeyError(
             "the vault knows nothing of this enrolment", next="check that file and vault belong together."
         )
-    found = newest[1]
     if found.revoked:
         raise EnrolmentError("the enrolment was withdrawn")
     if not found.joining:
         raise EnrolmentError("this is no enrolment, but a credential: it is used as it is")
     if found.join_until is not None and found.join_until <= env.now():
         raise EnrolmentError(f"the time to join ended at {found.join_until:%Y-%m-%d %H:%M} UTC")
-    try:
-        home.store.get(f"joined/{credential.id}")
-    except ObjectMissingError:
+    joined = f"joined/{credential.id}"
+    if home.store.size(joined) is None and home.store.size(names.twin(joined)) is None:
         return found
     raise EnrolmentError("a host joined with this enrolment file already")
 

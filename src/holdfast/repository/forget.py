@@ -17,7 +17,7 @@ from holdfast.errors import (
 )
 from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, ForgottenBody
-from holdfast.repository.decisions import is_forgotten
+from holdfast.repository.decisions import is_admitted, is_forgotten
 from holdfast.repository.enrolment import expire
 from holdfast.repository.floors import kept_until, read_floors
 from holdfast.repository.holds import read_hold
@@ -32,7 +32,6 @@ from holdfast.repository.roles import PRUNE
 from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
-    from holdfast.repository.home import Home
     from holdfast.repository.repository import Repository
     from holdfast.repository.types import SnapshotInfo
 
@@ -47,19 +46,10 @@ def admit(repository: Repository) -> int:
     home, signer = repository.home, repository.signer(PRUNE)
     return sum(
         home.create_or_replace(
-            f"admission/{s.id}", AdmissionBody(times[s.id]), signer, functools.partial(_is_admitted, home, s.id)
+            f"admission/{s.id}", AdmissionBody(times[s.id]), signer, functools.partial(is_admitted, home, s.id)
         )
         for s in waiting
     )
-
-
-def _is_admitted(home: Home, snapshot: str) -> bool:
-    """Return whether somebody admitted a snapshot, whom it was for to do so."""
-    try:
-        read, _ = home.read(f"admission/{snapshot}", AdmissionBody)
-    except DamageError:
-        return False
-    return home.may(read.signer, PRUNE, read.name)
 
 
 def plan(

@@ -51,6 +51,9 @@ _ANY_TIME = frozenset({"audit", "joined"})
 """Kinds that a replaced key may have signed at any time: what they say is signed by a key of its own, or was said once for all."""
 
 
+UNKNOWN_SIGNER = "its signer is not known to the vault"
+
+
 @dataclass(frozen=True, slots=True)
 class Signer:
     """Somebody who signs: `root`, or a writer by its id."""
@@ -142,6 +145,10 @@ class Home:
         self._root = Ed25519PublicKey.from_public_bytes(root_public)
         self._certificates: dict[str, WriterCertificate] = {}
 
+    def on(self, store: Store) -> Home:
+        """Return the same vault's objects as another store has them."""
+        return Home(store, self.vault_id, self.root_public, self.env)
+
     @property
     def vault(self) -> str:
         """The vault's id in hex."""
@@ -156,13 +163,17 @@ class Home:
             return self._certificates[writer]
         if not names.ID.fullmatch(writer):
             return None
+        body = self.certified(writer)
+        if body is None:
+            return None
+        self._certificates[writer] = self._joined(body)
+        return self._certificates[writer]
+
+    def certified(self, writer: str) -> WriterCertificate | None:
+        """Return the newest readable certificate of a writer as root stated it."""
         for name in reversed(list(self.listed(f"writer/{writer}"))):
-            try:
-                body = first_valid(self.store, name, functools.partial(self.certificate_in, name))
-            except (DamageError, ValueError):
-                continue
-            self._certificates[writer] = self._joined(body)
-            return self._certificates[writer]
+            with suppress(DamageError, ValueError):
+                return first_valid(self.store, name, functools.partial(self.certificate_in, name))
         return None
 
     def certificate_in(self, name: str, data: bytes) -> WriterCertificate:
@@ -174,19 +185,33 @@ class Home:
 
     def _joined(self, certificate: WriterCertificate) -> WriterCertificate:
         """Return the certificate with the key that the host made for itself when it joined, if it did."""
-        name = f"joined/{certificate.id}"
         if not certificate.joining:
             return certificate
+        name = f"joined/{certificate.id}"
         try:
-            control = parse_control(self.store.get(name), name, self.vault)
-            check_signature(control, Ed25519PublicKey.from_public_bytes(certificate.signing_public), name)
-            body = JoinedBody.decode(control.body)
+            body = first_valid(self.store, name, lambda data: self._joined_by(certificate, name, data))
         except (DamageError, ValueError):
             return certificate
         before = FormerKey(certificate.signing_public, (), (), ())
         return replace(
             certificate, signing_public=body.signing_public, joining=False, former=(*certificate.former, before)
         )
+
+    def _joined_by(self, certificate: WriterCertificate, name: str, data: bytes) -> JoinedBody:
+        """Verify the bytes by which a host joined: the enrolment's key, or one replaced since, signed them."""
+        control = parse_control(data, name, self.vault)
+        keys = [certificate.signing_public] if certificate.joining else [each.public for each in certificate.former]
+        if control.signer != certificate.id or not keys:
+            raise damaged(name, "no enrolment's key signed it")
+        _any([Ed25519PublicKey.from_public_bytes(key) for key in keys], lambda key: check_signature(control, key, name))
+        return JoinedBody.decode(control.body)
+
+    def joined_in(self, name: str, data: bytes) -> JoinedBody:
+        """Verify the bytes by which the host that a name says joined. `DamageError`."""
+        certificate = self.certified(names.middle(name))
+        if certificate is None:
+            raise damaged(name, UNKNOWN_SIGNER)
+        return self._joined_by(certificate, name, data)
 
     def may(self, signer: str, power: str, name: str) -> bool:
         """Return whether a signature under an object is worth something for what it says: root's always is.
@@ -243,7 +268,7 @@ class Home:
     def _keys_or_damage(self, signer: str, name: str) -> list[Ed25519PublicKey]:
         keys = self.public_keys(signer, name)
         if not keys:
-            raise damaged(name, "its signer is not known to the vault")
+            raise damaged(name, UNKNOWN_SIGNER)
         return keys
 
     def written(self, name: str) -> datetime:

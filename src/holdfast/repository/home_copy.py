@@ -3,8 +3,8 @@
 The copy has every object of the home under its own name, data packs aside (they have copies by their class's policy), but
 the vault's header, which lies under `copy/vault`: so nobody opens it as a vault. What others rely on is copied before what
 relies on it, so that a copy that was interrupted is the vault at an earlier moment. Of the copy only keys are deleted that
-were withdrawn from the home (a rotation, an erasure): what a prune or a forget took from the home is harmless there, for
-tombstones, decisions and plans are copied, too.
+root took back (a rotation, an erasure), as ledger and certificates say: what a prune or a forget took from the home is
+harmless there, for tombstones, decisions and plans are copied, too.
 
 Promotion (root): first `home/ID`, a new id of its own, then `epoch/N` that names it, then the header. A store that holds an epoch and
 not the `home/ID` that the newest epoch names is no home any more: the old one is refused wherever the new one is known.
@@ -29,6 +29,7 @@ from holdfast.repository.bodies import EpochBody, Slot
 from holdfast.repository.home import ROOT, create
 from holdfast.repository.objects import SEALED_TYPES, sha256
 from holdfast.repository.transfer import in_order
+from holdfast.repository.wraps import SLOT, Wrap, readable_wraps
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home, Signer
@@ -43,6 +44,9 @@ KEPT = (
 )
 KEPT_TOO = ("damaged", "access", "approval", "audit", "epoch", "wrap", "joined", "shred", "floor", "rehearsal")
 """Kinds that no step of the protocol deletes: one that the home lacks is lost."""
+WITHDRAWN = ("key", "grant")
+"""Kinds that root takes back: one that the home lacks is lost if it was not."""
+ABOVE_ALL = 10**names.NUMBER_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +64,16 @@ def copied_name(name: str) -> str:
     return HEADER if name == names.VAULT else name
 
 
-def copy_home(home: Store, copy: Store) -> int:
+def copy_home(home: Home, copy: Store) -> int:
     """Bring the copy up to date; return how many objects were copied. A crash leaves an earlier moment of the vault."""
     there = _sizes(copy)
     copied = 0
-    for info in in_order(_home_objects(home)):
+    for info in in_order(_home_objects(home.store)):
         name = copied_name(info.name)
         if there.get(name) == info.size:
             continue
         try:
-            data = home.get(info.name)
+            data = home.store.get(info.name)
         except ObjectMissingError:
             continue  # forgotten or pruned meanwhile
         if name in there:
@@ -81,20 +85,59 @@ def copy_home(home: Store, copy: Store) -> int:
     return copied
 
 
-def withdrawn_keys(home: Store, copy: Store) -> tuple[str, ...]:
-    """Return the wrapped keys on the copy that the home has given up: below its newest keyring, or replaced there.
+def withdrawn_keys(home: Home, copy: Store) -> tuple[str, ...]:
+    """Return the wrapped keys on the copy that the vault has given up, and that the home lacks: by what it says, not by its lack.
 
-    A home that lost its keyrings or slots has given up nothing.
+    A keyring below the home's newest; a slot that the ledger names as nobody's present one; a grant below the holder's newest,
+    or of a holder who was revoked. What the home lost it has not given up: it stays, and comes back by `repair home`.
     """
-    newest = _newest_keyring(home)
+    newest = _newest_keyring(home.store)
     if newest is None:
         return ()
-    found = [name for name in _either(copy, "keyring/") if _below(name, newest)]
-    for kind in ("key/", "grant/"):
-        here = set(_either(home, kind))
-        found += [name for name in _either(copy, kind) if here and name not in here]
-    gone = (name for name in found if home.size(name) is None and home.size(names.twin(name)) is None)
-    return tuple(sorted(each for name in gone for each in (name, names.twin(name)) if copy.size(each) is not None))
+    gone = [name for name in _either(copy, "keyring/") if _below(name, newest)]
+    taken = [name for kind in WITHDRAWN for name in _either(copy, f"{kind}/")]
+    lacking = [name for name in (*gone, *taken) if all(home.store.size(n) is None for n in (name, names.twin(name)))]
+    if any(name in taken for name in lacking):
+        kept = _Kept.read(home, copy)
+        lacking = [name for name in lacking if name not in taken or kept.given_up(name)]
+    return tuple(sorted(each for name in lacking for each in (name, names.twin(name)) if copy.size(each) is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Which slots and grants are in force, as root said: in the ledger and in certificates, either store may lack some."""
+
+    slots: frozenset[str] | None
+    """Ids of the slots of live entries; None if that is not known: a word is damaged, or the vault is older than its ledger."""
+    grants: Mapping[str, int]
+    """By holder the number of his newest grant on the home; above all for one who was revoked."""
+
+    @classmethod
+    def read(cls, home: Home, copy: Store) -> _Kept:
+        newest: dict[str, Wrap] = {}
+        (here, bad), (there, worse) = readable_wraps(home), readable_wraps(home.on(copy))
+        for wrap in (*here, *there):
+            if wrap.id not in newest or wrap.number > newest[wrap.id].number:
+                newest[wrap.id] = wrap
+        live = frozenset(w.body.slot for w in newest.values() if w.body.form == SLOT and w.live)
+        grants = {holder: max(home.numbers(f"grant/{holder}"), default=0) for holder in home.ids("grant")}
+        for holder in {names.middle(name) for name in _either(copy, "grant/")}:
+            certificate = home.certificate(holder, fresh=True)
+            if certificate is not None and certificate.revoked:
+                grants[holder] = ABOVE_ALL
+        return cls(None if bad or worse or not live else live, grants)
+
+    def given_up(self, name: str) -> bool:
+        """Return whether root took a slot or a grant back."""
+        if name.startswith("key/"):
+            return self.slots is not None and names.middle(name) not in self.slots
+        return names.last_number(name) < self.grants.get(names.middle(name), 0)
+
+    def in_force(self, name: str) -> bool:
+        """Return whether the vault needs a slot or a grant: what is not known is not put back."""
+        if name.startswith("key/"):
+            return self.slots is not None and names.middle(name) in self.slots
+        return not self.given_up(name)
 
 
 def _either(store: Store, prefix: str) -> list[str]:
@@ -129,7 +172,7 @@ def plan_repair(home: Home, copy: Store) -> HomeRepair:
     lacking = (name for name in sorted(_sizes(copy)) if name != HEADER and name not in here and names.is_known(name))
     newest = _newest_keyring(home.store)
     lacking = (name for name in lacking if not _below(name, newest))
-    gone = _gone(home)
+    gone = _gone(home, copy)
     lost = [name for name in lacking if _is_lost(home, name, gone) and _verifies(home, name, copy)]
     if names.VAULT not in here and copy.size(HEADER) is not None:
         lost.append(names.VAULT)
@@ -273,13 +316,14 @@ class _Gone:
     packs: frozenset[str]
     parts: Mapping[str, frozenset[int]]
     """Classes that snapshots have no more."""
+    keys: _Kept
 
 
-def _gone(home: Home) -> _Gone:
+def _gone(home: Home, copy: Store) -> _Gone:
     from holdfast.repository.listing import read_dropped
     from holdfast.repository.rounds import read_rounds
 
-    return _Gone(read_rounds(home).deleted, read_dropped(home))
+    return _Gone(read_rounds(home).deleted, read_dropped(home), _Kept.read(home, copy))
 
 
 def _is_lost(home: Home, name: str, gone: _Gone) -> bool:
@@ -289,6 +333,8 @@ def _is_lost(home: Home, name: str, gone: _Gone) -> bool:
     kind, _, rest = name.partition("/")
     if kind in KEPT or kind in KEPT_TOO:
         return True
+    if kind in WITHDRAWN:
+        return gone.keys.in_force(name)
     if kind == "committed":
         return outcome(home, rest, owner_of(home, rest)).verdict is not Verdict.REVOKED
     if kind in {"snapshot", "part"}:

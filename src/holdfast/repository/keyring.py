@@ -162,6 +162,18 @@ class Keyring:
         except (KeyError, TypeError, ValueError):
             raise DamageError("the keyring is malformed") from None
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a generation below the newest of its class is not in it: its keyring was lost when the next was made."""
+        listed = {(c.id, c.generation) for c in self.classes}
+        return any((c.id, c.generation - 1) not in listed for c in self.classes if c.generation)
+
+    def with_lost(self, others: Iterable[ClassGeneration]) -> Self:
+        """Return it with generations that another keyring holds and it does not; what it says of one, erased or not, counts."""
+        listed = {(c.id, c.generation) for c in self.classes}
+        found = tuple(c for c in others if (c.id, c.generation) not in listed and not c.erased)
+        return replace(self, classes=tuple(sorted((*self.classes, *found), key=lambda c: (c.id, c.generation))))
+
     def state_key(self, writer: str) -> bytes | None:
         """Return a writer's state key."""
         return next((w.state_key for w in self.writers if w.id == writer), None)

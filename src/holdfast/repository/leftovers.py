@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, ObjectMissingError, VersionError
+from holdfast.errors import DamageError, ObjectMissingError, UsageError, VersionError
 from holdfast.repository import names
 from holdfast.repository.bodies import REVOKED, DecisionBody
 from holdfast.repository.decisions import (
@@ -26,7 +26,7 @@ from holdfast.repository.objects import SEALED_TYPES
 from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from holdfast.repository.home import Home
     from holdfast.repository.repository import Repository
@@ -88,6 +88,43 @@ def clear(repository: Repository, plan: Leftovers) -> int:
         elif delete_unless_retained(repository.store, name):
             done += home.create(name, DecisionBody(REVOKED, ""), repository.root)
     return done
+
+
+CLEARABLE = ("access", "wrap", "writer")
+"""Kinds of which one that cannot be read keeps root from something. Whoever can add objects can plant one."""
+
+
+def unreadable(home: Home, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the objects that root wants cleared away, their twins with them. Nothing changes.
+
+    They must be of a kind whose unreadable objects stop something, and verify for nobody: `UsageError` otherwise. Nobody can tell
+    one that rotted from one that was planted: what it said, if it ever said anything, is given up, so it is asked for by name.
+    """
+    found: list[str] = []
+    for given in wanted:
+        name = names.untwinned(given)
+        forms = [each for each in (name, names.twin(name)) if home.store.size(each) is not None]
+        if not names.is_known(name) or name.partition("/")[0] not in CLEARABLE or not forms:
+            raise UsageError(
+                "no such object, or none that is cleared by its name",
+                next="`holdfast check` names what cannot be read.",
+            )
+        if not all(_verifies_for_nobody(home, name, home.store.get(each)) for each in forms):
+            raise UsageError(
+                "the object, or its twin, can be read: it is not cleared away", next="`holdfast repair` mends it."
+            )
+        found += forms
+    return tuple(dict.fromkeys(found))
+
+
+def _verifies_for_nobody(home: Home, name: str, data: bytes) -> bool:
+    try:
+        home.verify_control(name, data)
+    except VersionError:
+        return False
+    except DamageError:
+        return True
+    return False
 
 
 def _going_on(home: Home) -> set[str]:

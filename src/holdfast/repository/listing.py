@@ -13,9 +13,9 @@ from holdfast.repository import names
 from holdfast.repository.bodies import AdmissionBody, DroppedBody, EnvelopeBody, EnvelopeClass
 from holdfast.repository.decisions import Verdict, is_forgotten, outcome, owner_of
 from holdfast.repository.holds import HoldState, read_holds
-from holdfast.repository.home import Home
+from holdfast.repository.home import UNKNOWN_SIGNER, Home
 from holdfast.repository.hpke import part_info
-from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, unb64, unseal
+from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, parse_control, unb64, unseal
 from holdfast.repository.retention import counted_times
 from holdfast.repository.roles import PRUNE, WRITE, may
 from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo
@@ -56,6 +56,8 @@ class Problem:
 
     id: str
     text: str
+    by_signer: bool = False
+    """Its envelope may be whole: whose signature it bears is not known now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,11 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
         read, body = home.read(f"snapshot/{snapshot}", EnvelopeBody)
     except DamageError as error:
         return _read_without_envelope(
-            home, snapshot, missing=isinstance(error, ObjectMissingError), tombstone=tombstone
+            home,
+            snapshot,
+            missing=isinstance(error, ObjectMissingError),
+            tombstone=tombstone,
+            unproved=error.what.endswith(UNKNOWN_SIGNER),
         )
     result = outcome(home, snapshot, read.signer)
     if result.verdict in {Verdict.OPEN, Verdict.REVOKED}:
@@ -125,16 +131,37 @@ def _read_one(home: Home, snapshot: str, *, tombstone: bool) -> tuple[Committed,
     return Committed(snapshot, read.sha, read.signer, body, by_copy=result.by_copy), note
 
 
-def _read_without_envelope(home: Home, snapshot: str, *, missing: bool, tombstone: bool) -> Problem | None:
+def _read_without_envelope(
+    home: Home, snapshot: str, *, missing: bool, tombstone: bool, unproved: bool
+) -> Problem | None:
     result = outcome(home, snapshot, owner_of(home, snapshot))
     if result.verdict in {Verdict.OPEN, Verdict.REVOKED} or (missing and tombstone):
         return None
     if result.verdict is Verdict.UNREADABLE and missing and home.store.size(f"session/{snapshot}") is not None:
         # An envelope is put before its decision: this session is still running and somebody squats on its slots.
         return None
+    if unproved:
+        return Problem(snapshot, f"snapshot {snapshot} was committed; its signer is not known now", by_signer=True)
     return Problem(
         snapshot, f"snapshot {snapshot} was committed; its envelope is {'missing' if missing else 'damaged'}"
     )
+
+
+def claimed_source(home: Home, snapshot: str) -> str:
+    """Return the source that an envelope names which is whole and whose signature nobody can check; empty if there is none such.
+
+    Only where root enrolled its signer, and by which key that host joined cannot be read: nothing else is taken for a claim.
+    """
+    name = f"snapshot/{snapshot}"
+    try:
+        control = parse_control(home.store.get(name), name, home.vault)
+        certificate = home.certificate(control.signer)
+        unknown = (
+            certificate is not None and certificate.joining and home.store.size(f"joined/{control.signer}") is not None
+        )
+        return EnvelopeBody.decode(control.body).source if unknown else ""
+    except DamageError:
+        return ""
 
 
 def read_admissions(home: Home) -> dict[str, AdmissionBody]:
@@ -232,7 +259,9 @@ def read_part(repository: Repository, info: SnapshotInfo, class_id: int) -> Seal
     if entry is None:
         raise ObjectMissingError(f"snapshot {info.id} has no part of data class {class_id}")
     known = repository.generation(class_id, entry.generation)
-    if known is None or known.private is None:
+    if known is None:
+        raise repository.lacks(class_id, entry.generation)
+    if known.private is None:
         raise NotPermittedError(f"the key that reads data class {entry.class_name} is not at hand")
     name = f"part/{info.id}/{class_id}"
     sealed = repository.home.read_sealed(name)

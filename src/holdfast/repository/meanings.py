@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from holdfast.repository import names
 
-__all__ = ["MEANINGS", "Meaning", "meaning_of"]
+__all__ = ["MEANINGS", "SIGNER", "Meaning", "meaning_of"]
 
 REPAIR = "`holdfast repair`"
 PRUNE = "`holdfast prune`"
@@ -40,7 +40,9 @@ MEANINGS: dict[str, Meaning] = {
     "vault": Meaning("the vault's header: without it and its twin the vault does not open", ALL, _OPENS),
     "key": Meaning("the key that this slot is for opens nothing", f"{ALL}; other keys open the vault", _OPENS),
     "keyring": Meaning(
-        "the keyring of this number counts for nobody: what was changed with it is not known", READS, _OPENS
+        "the keyring of this number counts for nobody: what was changed with it is not known; without the newest no key is changed",
+        "nothing is gone: what is sealed under the keys of older keyrings restores, what is under newer ones when it is back",
+        _OPENS,
     ),
     "writer": Meaning(
         "this word of root on a holder of a credential counts for nobody: an older one speaks, or his snapshots are not shown",
@@ -72,7 +74,7 @@ MEANINGS: dict[str, Meaning] = {
     "joined": Meaning(
         "the host that joined with this enrolment is not known by its key: it can store nothing, its snapshots are not shown",
         "nothing that it stored is gone",
-        f"{COPY}; else withdraw the enrolment (`holdfast key revoke`) and enrol the host anew",
+        f"{_OPENS}; else withdraw the enrolment (`holdfast key revoke`) and enrol the host anew",
     ),
     "rehearsal": Meaning(
         "one rehearsal of a recovery kit is not on record", ALL, "rehearse it: `holdfast key rehearse`"
@@ -98,9 +100,13 @@ MEANINGS: dict[str, Meaning] = {
     "decision": Meaning(
         "whether a run's snapshot exists: without its copy it counts as committed, and nothing is pruned by it",
         "the snapshot restores",
-        f"{REPAIR} puts it back from its copy; of a forgotten snapshot it says again that it is gone",
+        f"{REPAIR} puts it back from its copy, if that is whole; else {COPY}. Of a forgotten snapshot it says again that it is gone",
     ),
-    "committed": Meaning("the second form of a decision", "the decision itself counts", REPAIR),
+    "committed": Meaning(
+        "the second form of a decision",
+        "the decision itself counts; if that is damaged, too, the snapshot counts as committed as long as its envelope can be read",
+        f"{REPAIR} makes it anew from a decision that is whole; if both are damaged, {COPY}",
+    ),
     "snapshot": Meaning(
         "a snapshot's envelope: its time and source are not known, and nothing is pruned",
         "its content is restored by its id, as far as its parts can be read; every other snapshot is as it was",
@@ -145,6 +151,14 @@ MEANINGS: dict[str, Meaning] = {
     "parity": Meaning("what lost packs would come back from", ALL, f"{REPAIR} makes it anew"),
 }
 """By kind: the first component of a name."""
+
+
+SIGNER = Meaning(
+    "nobody knows his key now, so that nothing which he signed can be proved: what he stored is not shown",
+    "nothing that he stored is gone; forget none of it while this stands",
+    f"{REPAIR} where his certificate, or by which key his host joined, has a whole twin; else {COPY}",
+)
+"""What it means that somebody's signatures cannot be checked, because what root said of him is damaged."""
 
 
 def meaning_of(name: str) -> Meaning:

@@ -20,17 +20,18 @@ _TWINNED = "|".join(
         f"keyring/{_N}",
         f"writer/{_ID}/{_N}",
         f"grant/{_ID}/{_N}",
+        f"joined/{_ID}",
     )
 )
-"""What a vault is opened by: kept twice."""
-TWINNED = ("vault", "key", "keyring", "writer", "grant")
+"""What a vault is opened by, and whose signatures are known by: kept twice."""
+TWINNED = ("vault", "key", "keyring", "writer", "grant", "joined")
 """The kinds of it."""
 _GRAMMAR = re.compile(
     "|".join(
         (
             _TWINNED,
             f"{TWIN}/(?:{_TWINNED})",
-            f"(?:session|snapshot|committed|admission|forgotten|approval|joined)/{_ID}",
+            f"(?:session|snapshot|committed|admission|forgotten|approval)/{_ID}",
             f"(?:checkpoint|ack|decision|hold|audit|compared|wrap)/{_ID}/{_N}",
             f"(?:part|dropped)/{_ID}/[0-9]{{1,5}}",
             f"(?:refs|index|countersign)/{_SHA}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -177,7 +178,20 @@ def _left_over(home: Home, name: str) -> bool:
 
 
 def read_keyring(home: Home, root_key: bytes) -> Keyring:
-    """Return the highest keyring that opens. `DamageError` if none does, `VersionError` if the only ones are newer."""
+    """Return the highest keyring that opens, with the class keys that lower ones alone hold: a number was stepped over then.
+
+    `DamageError` if none opens, `VersionError` if the only ones are newer.
+    """
+    keyring = _highest_keyring(home, root_key)
+    if not keyring.has_gaps:
+        return keyring
+    for number in reversed([n for n in home.numbers("keyring") if n < keyring.number]):
+        with suppress(DamageError, VersionError):
+            keyring = keyring.with_lost(open_keyring(home, names.numbered("keyring", number), root_key).classes)
+    return keyring
+
+
+def _highest_keyring(home: Home, root_key: bytes) -> Keyring:
     failure: Exception = DamageError("the vault has no keyring", next=_NO_KEYRING)
     for number in reversed(home.numbers("keyring")):
         name = names.numbered("keyring", number)

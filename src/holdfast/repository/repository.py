@@ -14,6 +14,7 @@ from holdfast.errors import (
     DamageError,
     ErasedError,
     KeyReplacedError,
+    KeyringLostError,
     NotPermittedError,
     StoreRefusedError,
     UsageError,
@@ -23,6 +24,7 @@ from holdfast.errors import (
 from holdfast.repository import names, slots
 from holdfast.repository.bodies import Slot, VaultHeader, WriterCertificate
 from holdfast.repository.credentials import Credential, RoleCredential, Secret
+from holdfast.repository.generations import require_known
 from holdfast.repository.home import ROOT, Home, Signer, create
 from holdfast.repository.hpke import (
     HPKE_RECIPIENT,
@@ -105,6 +107,8 @@ class Repository:
         self.keyring = keyring
         self.certificate = certificate
         self.role = certificate.role if certificate is not None else ROOT_ROLE
+        self.keyring_seen = -1
+        """The number of the highest keyring that this host ever opened, as far as whoever opened this knows."""
         self._classes = tuple(classes)
         self._root_key = root_key
         self._root = Signer(ROOT, Ed25519PrivateKey.from_private_bytes(keyring.root_signing)) if keyring else None
@@ -293,8 +297,16 @@ class Repository:
     def _known(self, class_id: int, generation: int | None = None) -> ClassGeneration:
         found = self.generation(class_id, generation)
         if found is None:
-            raise NotPermittedError(f"the keys of data class {class_id} are not at hand")
+            raise self.lacks(class_id, generation)
         return found
+
+    def lacks(self, class_id: int, generation: int | None = None) -> NotPermittedError:
+        """Return the error for keys of a class that are not at hand: with the root key at hand they are lost."""
+        if self.keyring is not None and class_id in self.classes:
+            return KeyringLostError(
+                f"the keys of generation {generation} of data class {self.classes[class_id]} are in no keyring that can be read"
+            )
+        return NotPermittedError(f"the keys of data class {self.classes.get(class_id, class_id)} are not at hand")
 
     def can_read(self, class_id: int) -> bool:
         """Return whether content of the class can be opened (never with a writer's credential)."""
@@ -404,9 +416,14 @@ class Repository:
         self._classes = keyring.classes
         self._root_key = root_key or self._root_key
 
-    def require_newest(self) -> None:
-        """Refuse to change keys while another root key is on its way in. `KeyRotationError`."""
+    def require_newest(self, *, given_up: bool = False) -> None:
+        """Refuse to change keys while another root key is on its way in, or the newest keyring is lost.
+
+        `given_up`: what the lost one held is given up. `KeyRotationError`, `KeyringLostError`.
+        """
         require_newest(self.home, self.require_keyring(), self.root_key)
+        if not given_up:
+            require_known(self.home, self.require_keyring(), self.keyring_seen)
 
     def store_slot(self, slot_id: str, slot: Slot) -> None:
         """Store a slot object."""

@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, KeyRotationError, UsageError
+from holdfast.errors import DamageError, KeyringLostError, KeyRotationError, UsageError
 from holdfast.repository import names, slots
 from holdfast.repository.bodies import Slot
+from holdfast.repository.generations import named
 from holdfast.repository.keyring import KEY_BYTES, ClassGeneration, Keyring, WriterEntry, newest
 from holdfast.repository.opening import is_of_other_key, read_keyring
 from holdfast.repository.roles import WRITER
 from holdfast.repository.twins import keep_all
-from holdfast.repository.wraps import REVOKED, SLOT, Wrap, WrapBody, read_wraps, write_wrap
+from holdfast.repository.wraps import REVOKED, SLOT, Wrap, newest_word, read_wraps, write_wrap
 from holdfast.repository.writers import (
     change_keyring,
     demand_newest,
@@ -106,6 +107,9 @@ def _refuse_split(repository: Repository, wraps: Sequence[Wrap], *, again: bool)
             repository.require_newest()
         except KeyRotationError as error:
             error.next = "if nobody is at it any more, run `holdfast key rotate root --again`."
+            raise
+        except KeyringLostError as error:
+            error.next = f"{error.next} So does `holdfast key rotate root --again`, for all that the lost one held."
             raise
 
 
@@ -204,6 +208,8 @@ class RenewalPlan:
     """Classes that get a new generation; none if an interrupted renewal is only finished."""
     holders: tuple[str, ...]
     """Credentials in force that are left new keys."""
+    again: bool = False
+    """A newer keyring that is lost is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,16 +221,19 @@ class Renewal:
     holders: int
 
 
-def plan_renewal(repository: Repository, classes: Sequence[int]) -> RenewalPlan:
-    """Plan new generations of classes. What an interrupted renewal left undone is finished instead, if it is about these."""
+def plan_renewal(repository: Repository, classes: Sequence[int], *, again: bool = False) -> RenewalPlan:
+    """Plan new generations of classes. What an interrupted renewal left undone is finished instead, if it is about these.
+
+    `again`: make them although a newer keyring is lost, which is given up with what was sealed under its keys.
+    """
     keyring = repository.require_keyring()
     if not classes or not set(classes) <= set(repository.classes):
         raise UsageError("name data classes that the vault has")
     holders = [w for w in _holders(repository, keyring) if set(w.classes) & set(classes)]
     behind = [w.id for w in holders if not granted(repository, keyring, w)]
-    if behind and any((newest(keyring.classes, c) or _NONE).generation > 0 for c in classes):
+    if behind and not again and any((newest(keyring.classes, c) or _NONE).generation > 0 for c in classes):
         return RenewalPlan((), tuple(behind))
-    return RenewalPlan(tuple(sorted(set(classes))), tuple(w.id for w in holders))
+    return RenewalPlan(tuple(sorted(set(classes))), tuple(w.id for w in holders), again)
 
 
 _NONE = ClassGeneration(0, "", 0, None, b"", b"")
@@ -246,13 +255,19 @@ def renew(repository: Repository, plan: RenewalPlan) -> Renewal:
 
     def change(ring: Keyring) -> Keyring:
         made.clear()
+        taken = named(repository.home)
         for class_id in plan.classes:
             last = newest(ring.classes, class_id)
             if last is not None:
-                made.append(ClassGeneration.generate(class_id, last.name, last.generation + 1, repository.env))
+                number = (
+                    max(last.generation, taken.get(class_id, 0)) + 1
+                )  # of a lost keyring, too: never two keys of one number
+                made.append(ClassGeneration.generate(class_id, last.name, number, repository.env))
         return replace(ring, classes=(*ring.classes, *made))
 
-    keyring = change_keyring(repository, change) if plan.classes else repository.require_keyring()
+    if not plan.classes:
+        repository.require_newest()
+    keyring = change_keyring(repository, change, given_up=plan.again) if plan.classes else repository.require_keyring()
     done = finish_renewal(repository, keyring)
     return Renewal(tuple((c.id, c.generation) for c in made), done)
 
@@ -261,12 +276,11 @@ def _tell_ledger(repository: Repository, keyring: Keyring, entry: WriterEntry) -
     """Say, before it is so, which private halves a credential leads to."""
     home = repository.home
     private = private_generations(keyring, entry)
-    listed = home.newest(f"wrap/{entry.id}", WrapBody) if private else None
-    if listed is not None:
-        body = listed[1]
+    word, unread = newest_word(home, entry.id) if private else (None, False)
+    if word is not None and not unread:
         # What it once had it may have kept.
-        merged = tuple(dict.fromkeys((*body.private, *private)))
-        write_wrap(home, repository.root, entry.id, replace(body, private=merged))
+        merged = tuple(dict.fromkeys((*word.body.private, *private)))
+        write_wrap(home, repository.root, entry.id, replace(word.body, private=merged))
 
 
 def finish_renewal(repository: Repository, keyring: Keyring) -> int:

@@ -32,6 +32,13 @@ def of_source(snapshots: Sequence[SnapshotInfo], source: str) -> tuple[SnapshotI
     return found
 
 
+def source_in(selector: str) -> str:
+    """Return the source that a selector names; empty if it names none."""
+    if selector.startswith("latest:"):
+        return selector.removeprefix("latest:")
+    return selector.rpartition("@")[0]
+
+
 def select(snapshots: Sequence[SnapshotInfo], selector: str) -> SnapshotInfo:
     """Return the snapshot a selector means, out of a list with the newest last.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.errors import DamageError, KeyRotationError, ObjectMissingError, VersionError
+from holdfast.errors import DamageError, KeyringLostError, KeyRotationError, ObjectMissingError, VersionError
 from holdfast.repository import names
 from holdfast.repository.bodies import Slot
 from holdfast.repository.home import create
@@ -67,7 +67,11 @@ class _Plan:
         self.entries = {entry.id: entry for entry in self.keyring.writers}
         try:
             repository.require_newest()
-        except KeyRotationError:  # somebody else is at the keys: nothing is sealed to anybody beside him
+        except (
+            KeyRotationError,
+            KeyringLostError,
+        ):
+            # Somebody else is at the keys, or newer ones are lost: nothing is sealed to anybody beside him.
             self.holders, self.entries = {}, {}
         self.superseded: dict[str, int] = {}
         """Of each row of numbers the highest that counts: what is below is needed by nobody."""

@@ -1,8 +1,9 @@
 """What opens a vault is kept twice: `twin/NAME` holds the bytes of `NAME` (docs/format/objects.md, ADR 0031).
 
-Header, key slots, keyrings, certificates and grants are small, change rarely, and without them nothing else can be read. A twin
-is put after its object and deleted before it, so that a twin alone always means that the object was lost. It is believed by the
-rules of the object's own name, and never before an object that counts: see `home.first_valid`, by which everybody reads them.
+Header, key slots, keyrings, certificates, grants, and by which key a host joined, are small, change rarely, and without
+them nothing else can be read. A twin is put after its object and deleted before it, so that a twin alone always means that the
+object was lost. It is believed by the rules of the object's own name, and never before an object that counts: see
+`home.first_valid`, by which everybody reads them.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def prove(home: Home, name: str, data: bytes) -> None:
         home.verify(name, data, Slot)
     elif kind == "writer":
         home.certificate_in(name, data)
+    elif kind == "joined":
+        home.joined_in(name, data)
     elif home.signer_of(name, data) != ROOT:
         raise damaged(name, "root did not sign it")
 

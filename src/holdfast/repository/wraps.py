@@ -87,19 +87,30 @@ def readable_wraps(home: Home) -> tuple[tuple[Wrap, ...], int]:
     """Return the entries that can be read, oldest first, and how many cannot."""
     found, bad = [], 0
     for entry in home.ids("wrap"):
-        for number in reversed(home.numbers(f"wrap/{entry}")):
-            name = f"wrap/{entry}/{number:08d}"
-            data = home.store.get(name)
-            try:
-                read, body = home.verify(name, data, WrapBody)
-            except DamageError:
-                # One that another vault left is nobody's: a creation in the same place that never finished.
-                bad += not of_other_vault(data, home.vault_id)
-                break
-            if read.signer == ROOT:
-                found.append(Wrap(entry, number, body))
-                break
+        wrap, unread = newest_word(home, entry)
+        bad += unread
+        if wrap is not None and not unread:
+            found.append(wrap)
     return tuple(sorted(found, key=lambda wrap: (wrap.body.made, wrap.id))), bad
+
+
+def newest_word(home: Home, entry: str) -> tuple[Wrap | None, bool]:
+    """Return root's newest word on an entry that can be read, None if there is none, and whether a newer one cannot be."""
+    unread = False
+    for number in reversed(home.numbers(f"wrap/{entry}")):
+        name = f"wrap/{entry}/{number:08d}"
+        data = home.store.get(name)
+        try:
+            read, body = home.verify(name, data, WrapBody)
+        except DamageError:
+            # One that another vault left is nobody's: a creation in the same place that never finished.
+            if of_other_vault(data, home.vault_id):
+                break
+            unread = True
+            continue
+        if read.signer == ROOT:
+            return Wrap(entry, number, body), unread
+    return None, unread
 
 
 def write_wrap(home: Home, signer: Signer, entry: str, body: WrapBody) -> Wrap:

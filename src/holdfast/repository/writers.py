@@ -29,7 +29,7 @@ from holdfast.repository.objects import GRANT, KEYRING, b64, canonical, seal
 from holdfast.repository.opening import read_grant, read_keyring
 from holdfast.repository.roles import ISSUED, KEYS, READS_CONTENT, WRITER
 from holdfast.repository.twins import keep_all
-from holdfast.repository.wraps import CREDENTIAL, LIVE, WrapBody, write_wrap
+from holdfast.repository.wraps import CREDENTIAL, LIVE, WrapBody, newest_word, write_wrap
 from holdfast.repository.wraps import REVOKED as WITHDRAWN
 
 if TYPE_CHECKING:
@@ -175,11 +175,14 @@ def granted(repository: Repository, keyring: Keyring, entry: WriterEntry) -> boo
     return [c.encode() for c in left] == holder_classes(keyring, entry)
 
 
-def change_keyring(repository: Repository, change: Callable[[Keyring], Keyring]) -> Keyring:
-    """Put a changed keyring. Changes that race each build on the one before. `KeyRotationError`, `NotPermittedError`."""
+def change_keyring(repository: Repository, change: Callable[[Keyring], Keyring], *, given_up: bool = False) -> Keyring:
+    """Put a changed keyring. Changes that race each build on the one before.
+
+    `given_up`: although a newer one is lost. `KeyRotationError`, `KeyringLostError`, `NotPermittedError`.
+    """
     home = repository.home
     for _ in range(KEYRING_TRIES_MAX):
-        repository.require_newest()
+        repository.require_newest(given_up=given_up)
         current = read_keyring(home, repository.root_key)
         number = home.next_number("keyring", repository.root)
         keyring = replace(change(current), number=number)
@@ -257,13 +260,17 @@ def revoke(repository: Repository, writer: str, *, distrust_all: bool = True) ->
 
 
 def _say_revoked(repository: Repository, writer: str, certificate: WriterCertificate) -> None:
-    """Tell the ledger. A credential from before there was a ledger gets its entry now."""
+    """Tell the ledger. A credential from before there was a ledger gets its entry now. What verifies for nobody is passed over."""
     home = repository.home
-    listed = home.newest(f"wrap/{writer}", WrapBody)
-    if listed is not None:
-        body = listed[1]
+    entry, unread = newest_word(home, writer)
+    if entry is not None:
+        body = entry.body
     else:
         body = WrapBody(CREDENTIAL, certificate.role, "", certificate.label, repository.env.now(), LIVE)
+    if unread and certificate.role in READS_CONTENT:
+        # What the word that nobody can read said of his keys is not known: he may have had every one of his classes.
+        had = (GenerationRef(c.id, c.generation) for c in repository.generations() if c.id in certificate.classes)
+        body = replace(body, private=tuple(dict.fromkeys((*body.private, *had))))
     if body.state == LIVE:
         write_wrap(home, repository.root, writer, replace(body, state=WITHDRAWN))
 
@@ -339,8 +346,7 @@ def demand_newest(repository: Repository, keyring: Keyring, entry: WriterEntry) 
 
 def _as_certified(home: Home, certificate: WriterCertificate) -> WriterCertificate:
     """Return a certificate as root states it: without what the host's own joining put over it."""
-    numbers = home.numbers(f"writer/{certificate.id}")
-    stored = home.read(names.numbered("writer", certificate.id, numbers[-1]), WriterCertificate)[1]
+    stored = home.certified(certificate.id) or certificate
     return replace(certificate, signing_public=stored.signing_public, joining=stored.joining, former=stored.former)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert
 from holdfast.base.plain_json import read_json
-from holdfast.errors import ApprovalMissingError, UsageError
+from holdfast.errors import ApprovalMissingError, DamageError, UsageError
 from holdfast.repository.objects import canonical
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["authorise", "break_glass_alert", "find_statements", "folder_of", "read_request"]
 
 FOLDER = "approvals"
+REVOKE = "revoke"
 FILES_MAX = 10_000
 
 
@@ -35,12 +36,20 @@ def folder_of(vault: OpenVault) -> Path:
 def authorise(vault: OpenVault, operation: str, what: Mapping[str, object]) -> tuple[str, ...]:
     """Let an operation begin, or raise `ApprovalMissingError` with a request written. Return who agreed (none needed: nobody).
 
-    What was agreed to is used up: the vault keeps it. `DamageError` if the access policy cannot be read.
+    What was agreed to is used up: the vault keeps it. `DamageError` if the access policy cannot be read, but to take a key
+    away: that needs nobody then, and alerts.
     """
     # Imported when asked: every command would pay for it.
     from holdfast.repository.access import agreed, needs_approval, read_policy, use_request
 
-    policy = read_policy(vault.repository.home)
+    try:
+        policy = read_policy(vault.repository.home)
+    except DamageError as error:
+        if operation != REVOKE:
+            raise
+        # Whoever can add one object could keep everybody from taking his key away, if that waited for what cannot be read.
+        vault.trail.hear(Alert.of(error, "access"))
+        return ()
     if not needs_approval(policy, operation):
         return ()
     request, statements = find_statements(vault, operation, what)

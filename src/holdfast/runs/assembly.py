@@ -26,6 +26,7 @@ from holdfast.repository.repository import Repository
 from holdfast.runs.home_copies import opened_or_healed, promote_copy
 from holdfast.runs.trail import Trail
 from holdfast.runs.watch import Watch
+from holdfast.runs.witness import keyring_seen
 from holdfast.stores.assembly import assemble, locate
 from holdfast.stores.layers import spend
 
@@ -77,6 +78,7 @@ class OpenVault:
         self.env = env
         self.limits = limits
         self.state_dir = state_root() / repository.vault_id.hex()
+        repository.keyring_seen = keyring_seen(self.state_dir)
         self._spare: TemporaryDirectory[str] | None = None
         if tiers is not None and open_other is not None:
             from holdfast.runs.tiering import open_placed

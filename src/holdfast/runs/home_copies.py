@@ -73,7 +73,7 @@ def copy_after(vault: OpenVault, events: Events = ignore) -> int:
                 "the store for the home's copy is a vault itself", next="set `vault.home_copy` to another."
             )
         copy.create()
-        return home_copy.copy_home(vault.store, copy)
+        return home_copy.copy_home(vault.repository.home, copy)
     except StoreError as error:
         events(
             Alert(
@@ -131,7 +131,7 @@ def run_repair_home(vault: OpenVault, *, dry_run: bool = False) -> HomeRepaired:
     copied = 0
     if not dry_run:
         home_copy.apply_repair(vault.repository.home, copy, plan)
-        copied = home_copy.copy_home(vault.store, copy)
+        copied = home_copy.copy_home(vault.repository.home, copy)
     return HomeRepaired(len(plan.lost), len(plan.damaged), len(plan.beyond), copied, dry_run)
 
 

@@ -135,14 +135,15 @@ class KeySurface:
         return keys.rotate_root(self._vault, drop=drop, again=again, dry_run=dry_run)
 
     @audited("key")
-    def rotate_classes(self, classes: Sequence[str], *, dry_run: bool = False) -> ClassRotation:
+    def rotate_classes(self, classes: Sequence[str], *, again: bool = False, dry_run: bool = False) -> ClassRotation:
         """Make new generations of data classes: new content is sealed under them, old content stays readable.
 
         Holders of credentials find their new keys in the vault. The next backup of each host stores the classes anew.
+        `KeyringLostError` while a newer keyring is lost, unless `again` gives up what was sealed under its keys.
         """
         from holdfast.runs import keys
 
-        return keys.rotate_classes(self._vault, keys.class_ids(self._vault, classes), dry_run=dry_run)
+        return keys.rotate_classes(self._vault, keys.class_ids(self._vault, classes), again=again, dry_run=dry_run)
 
     @audited("shred")
     def shred(

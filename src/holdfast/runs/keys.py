@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from holdfast.errors import NotPermittedError, StoreError, UsageError
+from holdfast.errors import DamageError, NotPermittedError, StoreError, UsageError
 from holdfast.repository import floors, rotation, shares, shred, writers
 from holdfast.repository.credentials import KeyFile, Passphrase
 from holdfast.repository.enrolment import create_enrolment, encode_enrolment, expire
+from holdfast.repository.generations import named
 from holdfast.repository.home_copy import withdrawn_keys
 from holdfast.repository.key_services import key_service
 from holdfast.repository.listing import envelope_infos, with_main_part
 from holdfast.repository.objects import canonical
 from holdfast.repository.rehearsals import put_rehearsal
 from holdfast.repository.roles import READS_CONTENT, ROOT_ROLE
-from holdfast.repository.wraps import LIVE, MEDIUM, SLOT, Wrap, find_wrap, read_wraps
+from holdfast.repository.wraps import CREDENTIAL, LIVE, MEDIUM, SLOT, Wrap, find_wrap, read_wraps
 from holdfast.runs.approvals import authorise, find_statements
 from holdfast.runs.home_copies import copy_after, copy_store
 from holdfast.runs.key_results import ClassRotation, Erasure, KeyRow, Rehearsal, RootRotated, SharesMade
@@ -142,6 +143,11 @@ def revoke(vault: OpenVault, name: str) -> tuple[Wrap | None, ClassRotation | No
     found = next((w for w in writers.list_writers(repository) if w.id.startswith(name) or w.label == name), None)
     if found is None:
         wrap = find_wrap(read_wraps(repository.home), name)
+        if wrap.body.form == CREDENTIAL:
+            raise DamageError(
+                "the certificate of this credential is damaged or lost, and so is its twin: what is revoked is a certificate",
+                next=f"put the objects under `writer/{wrap.id}/` back by `holdfast repair home` or from the store, then revoke it.",
+            )
         if wrap.body.form != SLOT:
             raise UsageError(
                 "what lies on a medium cannot be revoked", next="destroy it, then say so: `holdfast key destroyed`."
@@ -171,13 +177,17 @@ def rotate_root(
     return RootRotated(done.epoch, done.resealed, done.dropped, plan.unlisted, plan.finish)
 
 
-def rotate_classes(vault: OpenVault, classes: Sequence[int], *, dry_run: bool = False) -> ClassRotation:
+def rotate_classes(
+    vault: OpenVault, classes: Sequence[int], *, again: bool = False, dry_run: bool = False
+) -> ClassRotation:
     """Make new generations of data classes; new content is sealed under them."""
     repository = vault.repository
-    plan = rotation.plan_renewal(repository, classes)
+    plan = rotation.plan_renewal(repository, classes, again=again)
     if dry_run:
+        repository.require_newest(given_up=again)
+        taken = named(repository.home)
         names = tuple(
-            _generation_name(vault, c, known.generation + 1)
+            _generation_name(vault, c, max(known.generation, taken.get(c, 0)) + 1)
             for c in plan.classes
             if (known := repository.generation(c)) is not None
         )
@@ -249,7 +259,7 @@ def _left_on_copy(vault: OpenVault) -> tuple[str, ...]:
         return ()
     copy_after(vault, vault.trail.hear)
     try:
-        left = withdrawn_keys(vault.store, copy)
+        left = withdrawn_keys(vault.repository.home, copy)
     except StoreError:
         left = ("unknown",)
     return ("the copy of the vault's home",) if left else ()

@@ -31,6 +31,7 @@ from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import state_root
 from holdfast.runs.results import BackupResult, ForgetResult
 from holdfast.runs.trail import AUDIT_LOG, FOLDER, AuditFailure
+from holdfast.runs.witness import keys_changed
 from holdfast.stores.assembly import locate
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ def operation(
     except BaseException as error:
         found.failed(error)
         raise
+    finally:
+        keys_changed(vault)
     found.finish()
 
 

@@ -17,7 +17,7 @@ from holdfast.errors import DamageError, HoldfastError
 from holdfast.repository import names, rebuild
 from holdfast.repository.check import scrub
 from holdfast.repository.engine_port import parity_engine
-from holdfast.repository.leftovers import clear, plan_leftovers
+from holdfast.repository.leftovers import clear, plan_leftovers, unreadable
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.parity.frame import parity_name
 from holdfast.repository.parity.plan import ParityPlan, beyond_parity
@@ -26,6 +26,7 @@ from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rounds import read_damaged, read_rounds, unreadable_lists, write_damaged
 from holdfast.repository.twin_repair import mend_twins
 from holdfast.repository.upkeep import keep_decisions
+from holdfast.runs import witness
 from holdfast.runs.catalog import run_update
 from holdfast.runs.check import KNOWN, run_check
 from holdfast.runs.copies import scrub_copies, within_reach
@@ -57,6 +58,7 @@ class RepairRequest:
     known_only: bool = False
     show_paths: bool = False
     dry_run: bool = False
+    clear: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,9 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
     progress, seconds = _progress(vault, events)
     with engine.translated():
         found = run_check(vault) if request.dry_run else None
+        cleared = unreadable(vault.repository.home, request.clear)
+        if not request.dry_run:
+            _clear(vault, cleared)
         opening = mend_twins(vault.repository, dry_run=request.dry_run)
         kept = keep_decisions(vault.repository, dry_run=request.dry_run)
         left = plan_leftovers(vault.repository.home)
@@ -283,6 +288,7 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
         opening_lost=opening.lost,
         opening_kept=len(opening.kept),
         leftovers=left.count,
+        cleared=cleared,
         parity_groups=groups,
         parity_damaged=len(plan.broken),
         unprotected=unprotected,
@@ -292,6 +298,13 @@ def run_repair(vault: OpenVault, request: RepairRequest, *, events: Events = ign
         problems=tuple(work.problems),
         seconds=seconds(),
     )
+
+
+def _clear(vault: OpenVault, gone: tuple[str, ...]) -> None:
+    """Delete what root gave up by name."""
+    for name in gone:
+        vault.repository.store.delete(name)
+    witness.cleared(vault, gone)
 
 
 def _others(found: CheckReport, work: _Repair) -> list[str]:

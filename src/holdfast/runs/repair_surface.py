@@ -9,6 +9,8 @@ from holdfast.runs.governed import governed
 from holdfast.runs.operations import audited
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.results import RepairReport, RepairResult
 
@@ -26,6 +28,7 @@ class RepairSurface:
         *,
         known_only: bool = False,
         show_paths: bool = False,
+        clear: Sequence[str] = (),
         dry_run: bool = False,
         events: Events = ignore,
     ) -> RepairReport:
@@ -35,10 +38,13 @@ class RepairSurface:
         a verification found. A pack is replaced only by bytes whose hash is its name. A pack that nothing brings back stays
         where it is, is listed for writers (their next backup stores the content again if the source has it), and what it
         costs is said. Safe at any time and after a crash anywhere; a second call goes on. Needs the root key.
+
+        `clear` names objects under `access/`, `wrap/` and `writer/` that verify for nobody and keep root from something: they go, and
+        whatever they once said with them. `UsageError` for one that can be read.
         """
         from holdfast.runs.repair import RepairRequest, run_repair
 
-        request = RepairRequest(known_only=known_only, show_paths=show_paths, dry_run=dry_run)
+        request = RepairRequest(known_only=known_only, show_paths=show_paths, dry_run=dry_run, clear=tuple(clear))
         if dry_run:
             return run_repair(self._vault, request, events=events)
         with governed(self._vault, None, kind="repair", events=events, stop=None):

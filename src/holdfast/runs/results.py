@@ -353,11 +353,13 @@ class RepairReport:
     decisions_lost: int = 0
     """Those of them that were lost."""
     opening_lost: int = 0
-    """Objects that open the vault (header, key slots, keyrings, certificates, grants) that were lost or damaged, and are mended."""
+    """Objects that open the vault (header, key slots, keyrings, certificates, …) that were lost or damaged, and are mended."""
     opening_kept: int = 0
     """Objects of these kinds of which a second form was missing or damaged, and was made."""
     leftovers: int = 0
     """Damaged objects of runs that have ended, cleared away."""
+    cleared: tuple[str, ...] = ()
+    """Objects that verify for nobody, cleared away because that was asked for by their names."""
     parity_groups: int = 0
     """Parity groups made, or to be made."""
     parity_damaged: int = 0

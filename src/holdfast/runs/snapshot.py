@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.events import Events, ignore
 from holdfast.errors import DamageError, SnapshotMissingError
+from holdfast.repository.listing import claimed_source
 from holdfast.repository.salvage import salvaged
-from holdfast.repository.snapshots import select
+from holdfast.repository.snapshots import of_source, select, source_in
 from holdfast.runs.approvals import authorise
 from holdfast.runs.assembly import set_limits
 from holdfast.runs.operations import audited, browsed
@@ -162,8 +163,9 @@ def refuse_to_guess(damaged: Sequence[str]) -> None:
     if damaged:
         raise DamageError(
             f"{len(damaged)} snapshots cannot be read, and one of them may be what is meant: {', '.join(damaged)}",
-            next="name a snapshot by its id; `holdfast snapshots` lists those that can be read. What is lost for good stops"
-            " standing in the way when it is forgotten by its whole id.",
+            next="name a snapshot by its id; `holdfast snapshots` lists those that can be read. `holdfast check` says what stands in"
+            " the way: where it is a signer whose certificate is damaged, nothing is lost, and `holdfast repair` mends it; what is"
+            " lost for good is forgotten by its whole id.",
             snapshots=tuple(damaged),
         )
 
@@ -172,15 +174,33 @@ def selected(vault: OpenVault, selector: str) -> SnapshotInfo:
     """Return the snapshot that a selector means; see `Vault.snapshot`."""
     found, damaged = vault.listing()
     if not is_id(selector):
-        refuse_to_guess(damaged)
+        refuse_to_guess(_may_be_meant(vault, found, damaged, source_in(selector)))
         return select(found, selector)
     lost = [each for each in damaged if each.startswith(selector)]
     if len(lost) == 1 and not any(info.id.startswith(selector) for info in found):
         info = salvaged(vault.repository, lost[0])
         if info is not None:
             return info
+    if selector in lost:
+        raise DamageError(
+            f"snapshot {selector} cannot be read: neither its envelope nor what says that it was committed",
+            next="put `snapshot/`, `decision/` or `committed/` of it back from a copy of the home (`holdfast repair home`); the rescue"
+            " reader's `--all` reads its parts as far as they are there.",
+            snapshots=(selector,),
+        )
     refuse_to_guess(lost)
     return select(found, selector)
+
+
+def _may_be_meant(
+    vault: OpenVault, found: Sequence[SnapshotInfo], damaged: Sequence[str], source: str
+) -> tuple[str, ...]:
+    """Return the snapshots that cannot be read and may be of a source: those that say that they are of another are not."""
+    wanted = {info.source for info in of_source(found, source)} if source else set()
+    if not wanted:
+        return tuple(damaged)
+    said = {each: claimed_source(vault.repository.home, each) for each in damaged}
+    return tuple(each for each in damaged if not said[each] or said[each] in wanted)
 
 
 def is_id(selector: str) -> bool:

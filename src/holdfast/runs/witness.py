@@ -13,25 +13,41 @@ The note is local state: lost with it, and made anew by the next run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.base.events import Alert
 from holdfast.errors import HoldfastError, LocalStateError, RolledBackError
+from holdfast.repository.generations import certified, note_higher, open_to_revoked, unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from holdfast.base.events import Events
+    from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
 
-__all__ = ["Seen", "accept_older", "begin", "committed", "older", "refuse_older"]
+__all__ = [
+    "Seen",
+    "accept_older",
+    "begin",
+    "cleared",
+    "committed",
+    "keyring_seen",
+    "keys_behind",
+    "keys_changed",
+    "older",
+    "refuse_older",
+]
 
-FILE = "seen.json"
+FOLDER, FILE = "seen", "seen.json"
 IDS = ("decision", "forgotten")
 NUMBERS = ("closed", "keyring", "access")
 EPOCH = "epoch"
+OPENED = "opened"
+"""The number of the highest keyring that was opened here; whoever can only add objects can make none that opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +83,37 @@ def _shown(vault: OpenVault) -> Seen:
     """Return what the store shows now: five listings, and the epoch, which root signed."""
     home = vault.repository.home
     numbers = {kind: max(home.numbers(kind), default=-1) for kind in NUMBERS}
-    return Seen({kind: frozenset(home.ids(kind)) for kind in IDS}, numbers | {EPOCH: vault.epoch})
+    return Seen(
+        {kind: frozenset(home.ids(kind)) for kind in IDS}, numbers | {EPOCH: vault.epoch, OPENED: _opened(vault)}
+    )
+
+
+def _opened(vault: OpenVault) -> int:
+    """Return the number of the highest keyring that opens; of a credential, which opens none, the highest that ever did here."""
+    keyring = vault.repository.keyring
+    return vault.repository.keyring_seen if keyring is None else keyring.number
+
+
+def keyring_seen(state: Path) -> int:
+    """Return the number of the highest keyring that this host ever opened, as far as it noted it; -1 if none."""
+    try:
+        return _decoded((state / FOLDER / FILE).read_text()).numbers.get(OPENED, -1)
+    except OSError:
+        return -1
+
+
+def keys_changed(vault: OpenVault) -> None:
+    """After any operation: note a keyring that this host opened or put first. A note that cannot be made costs nothing else."""
+    repository = vault.repository
+    if repository.keyring is not None and repository.keyring.number > repository.keyring_seen:
+        repository.keyring_seen = repository.keyring.number
+        with suppress(HoldfastError):
+            known = _known(vault)
+            _note(vault, Seen(known.ids, {**known.numbers, OPENED: repository.keyring_seen}))
 
 
 def _file(vault: OpenVault) -> Path:
-    return vault.folder("seen") / FILE
+    return vault.folder(FOLDER) / FILE
 
 
 def _known(vault: OpenVault) -> Seen:
@@ -123,6 +165,27 @@ def begin(vault: OpenVault, events: Events) -> None:
         events(Alert.of(_error(missing), "vault"))
 
 
+def keys_behind(vault: OpenVault, history: list[SnapshotInfo], events: Events) -> list[SnapshotInfo]:
+    """Before a backup by the root key: alert if it would seal under keys that are not the newest. It goes on all the same.
+
+    A keyring that is lost, or a revocation that ended before its new keys were made: what is stored may be open to whoever was to
+    lose his key. Returns the history of the source, which it looks at, too.
+    """
+    repository = vault.repository
+    keyring = repository.keyring
+    if keyring is None:
+        return history
+    home = repository.home
+    taken, found = open_to_revoked(home, keyring), certified(home)
+    note_higher(found, ((part.class_id, part.generation) for info in history for part in info.classes))
+    lost = repository.keyring_seen > keyring.number or bool(unknown(found, keyring.classes))
+    if lost or taken:
+        what = "the newest keyring of the vault is lost" if lost else "no new keys were made when a key was taken back"
+        who = f", which a key that was taken back reads in {len(taken)} data classes" if taken else ""
+        events(Alert("keyring-behind", "vault", f"{what}: this backup is sealed under older keys{who}"))
+    return history
+
+
 def committed(vault: OpenVault, snapshot: str) -> None:
     """After a backup: note its decision, which this host has seen. A note that cannot be made costs no snapshot."""
     known = _known(vault)
@@ -131,6 +194,17 @@ def committed(vault: OpenVault, snapshot: str) -> None:
         _note(vault, Seen({**known.ids, "decision": decisions}, known.numbers))
     except HoldfastError:
         return
+
+
+def cleared(vault: OpenVault, gone: Sequence[str]) -> None:
+    """After root cleared objects away by name: what this host had seen of them counts for nothing seen."""
+    known, home = _known(vault), vault.repository.home
+    numbers = {
+        kind: max(home.numbers(kind), default=-1) if f"{kind}/{number:08d}" in gone else number
+        for kind, number in known.numbers.items()
+    }
+    if numbers != known.numbers:
+        _note(vault, Seen(known.ids, numbers))
 
 
 def accept_older(vault: OpenVault) -> int:

@@ -106,6 +106,12 @@ ATTACKS: tuple[Attack, ...] = (
         "`first_valid`: a twin counts by the rules of its object, never before it",
     ),
     Attack(
+        "stopped revocation",
+        "writer",
+        "plants bytes under the next access policy, ledger entry and certificates, so that nobody takes its key away",
+        "`authorise`, `writers.revoke`: what verifies for nobody is passed over; root clears it by name",
+    ),
+    Attack(
         "replayed metadata",
         "store",
         "puts one object's bytes under another's name",
@@ -114,8 +120,8 @@ ATTACKS: tuple[Attack, ...] = (
     Attack(
         "lost decision",
         "store",
-        "deletes a snapshot's decision, then its copy, too",
-        "`outcome` by the copy; `check` by the snapshot that followed",
+        "deletes a snapshot's decision, then its copy, then its admission, too",
+        "`outcome` by the copy, then the admission; `check` by the snapshot that followed",
     ),
     Attack("truncated metadata", "store", "cuts control and sealed objects short", "`objects`: the hash at the end"),
     Attack(

@@ -139,8 +139,12 @@ def _vault(objects: Objects) -> dict[str, object]:
     return {name: token for name, token in objects.items() if "/audit/" not in name}
 
 
+KEYS = {"key", "keyring", "wrap", "vault", "twin", "grant", "writer", "joined"}
+"""Kinds without which somebody opens less, or is not known by his signature."""
+
+
 def _is_of_keys(name: str) -> bool:
-    return name.partition("/")[2].partition("/")[0] in {"key", "keyring", "wrap", "vault"}
+    return name.partition("/")[2].partition("/")[0] in KEYS
 
 
 @cache

@@ -337,12 +337,12 @@ CASES: tuple[Case, ...] = (
         "all",
         _SOUND,
     ),
-    # As an older release left it, and the newest of its writer: nothing else speaks of it.
+    # As an older release left it, and the newest of its writer: only its admission speaks of it.
     Case(
         "decision-missing-without-copy",
         _of_latest("decision/{}/*", Path.unlink),
-        Diagnosis(0, 0, "snapshot-missing", 63),
-        (5, 63),
+        Diagnosis(4, 4, 0, 0),
+        (4, 0),
     ),
     Case("decision-stale", _stale_decision, Diagnosis(4, 4, 0, 0), (4, 0)),
     Case("session-missing", _every("session/*", Path.unlink), _SOUND, (0, 0)),

@@ -14,9 +14,11 @@ from holdfast.repository.bodies import JoinedBody
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, RoleCredential
 from holdfast.repository.enrolment import create_enrolment, decode_enrolment, encode_enrolment, expire, join
+from holdfast.repository.listing import claimed_source
 from holdfast.repository.objects import canonical
 from holdfast.repository.rehearsals import last_rehearsal, put_rehearsal
 from holdfast.repository.repository import Repository
+from holdfast.repository.twin_repair import mend_twins
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.hosts import FakeHost
 
@@ -126,3 +128,53 @@ def test_rehearsals_count_if_root_signed_them(repository: Repository, store: Mem
     name = "rehearsal/00000000"
     store.objects[name] = store.objects[name][:-1] + b"x"
     assert last_rehearsal(repository.home) is None
+
+
+def test_by_which_key_a_host_joined_is_kept_twice(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, tmp_path: Path
+) -> None:
+    """One flipped bit in `joined/ID` costs nothing; damaged twice it hides what the host stored, and nothing of others."""
+    made = create_enrolment(repository, "ward7", [1])
+    joined = join(store, made, env, keep=keep)
+    host = FakeHost(Repository.open(store, joined, env), tmp_path / "a", SOURCE)
+    snapshot = host.backup({"a": 1})
+    name = f"joined/{joined.id}"
+    whole = store.objects[name]
+    store.objects[name] = whole[:-1] + bytes([whole[-1] ^ 1])
+    root = Repository.open(store, key, env)
+    assert [s.id for s in root.snapshots()] == [snapshot.id]
+    assert Repository.open(store, joined, env).classes == {1: "phi"}
+    assert [f.object for f in check(root).findings] == [name]
+    mend_twins(root)
+    assert store.objects[name] == whole
+    del store.objects[name]
+    with pytest.raises(EnrolmentError, match="already"):
+        join(store, made, env, keep=keep)
+    assert [s.id for s in Repository.open(store, key, env).snapshots()] == [snapshot.id]
+    store.objects[name] = store.objects[f"twin/{name}"] = whole[:-1] + bytes([whole[-1] ^ 1])
+    root = Repository.open(store, key, env)
+    assert root.snapshots() == ()
+    assert claimed_source(root.home, snapshot.id) == SOURCE
+    # Another's word on where it belongs is none: only of a host that root enrolled and that joined.
+    del store.objects[name], store.objects[f"twin/{name}"]
+    assert not claimed_source(Repository.open(store, key, env).home, snapshot.id)
+
+
+def test_a_key_that_did_not_join_makes_no_twin_of_a_joining(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+) -> None:
+    joined = join(store, create_enrolment(repository, "ward7", [1]), env, keep=keep)
+    thief = writers.enrol(repository, "thief", [1])
+    name = f"joined/{joined.id}"
+    whole = store.objects[name]
+    forger = Repository.open(store, thief, env)
+    for signer in (forger.identity, repository.root):
+        store.objects[name] = store.objects[f"twin/{name}"] = forger.home.encode(name, JoinedBody(bytes(32)), signer)
+        with pytest.raises(EnrolmentError):
+            Repository.open(store, joined, env)
+    store.objects[f"twin/{name}"] = whole
+    root = Repository.open(store, key, env)
+    assert mend_twins(root).back == (name,)
+    renewed = writers.renew_signing_key(root, joined.id)
+    assert check(Repository.open(store, key, env)).problems == ()
+    assert Repository.open(store, renewed, env).classes == {1: "phi"}

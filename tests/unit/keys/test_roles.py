@@ -33,7 +33,7 @@ from holdfast.repository.prune import PruneOptions
 from holdfast.repository.repository import Repository
 from holdfast.repository.roles import ISSUED, PRUNE, VOUCH
 from holdfast.repository.rounds import read_damaged, read_rounds, write_damaged
-from holdfast.repository.wraps import read_wraps
+from holdfast.repository.wraps import newest_word, read_wraps
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.fake_engine import FakeEngine
 from holdfast.testing.hosts import FakeHost, at_its_word
@@ -218,3 +218,15 @@ def test_what_cannot_be_issued_is_refused(world: World) -> None:
         writers.issue(world.root, "writer", "x", [99])
     with pytest.raises(WrongKeyError):
         RoleCredential.parse(b"{}")
+
+
+def test_a_ledger_word_that_nobody_reads_counts_for_every_key_that_it_could_have_named(
+    repository: Repository, store: MemoryStore
+) -> None:
+    """A restorer whose entry rotted is revoked all the same, and may have had each of his classes in each generation."""
+    rest = writers.issue(repository, "restorer", "rest", [1])
+    store.objects[f"wrap/{rest.id}/00000000"] = b"rotten"
+    writers.revoke(repository, rest.id)
+    word, _ = newest_word(repository.home, rest.id)
+    assert word is not None
+    assert (word.body.state, [(r.class_, r.generation) for r in word.body.private]) == ("revoked", [(1, 0)])

@@ -23,6 +23,7 @@ from holdfast.repository import names, rotation, shred, writers
 from holdfast.repository.bodies import VaultHeader
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, Passphrase
+from holdfast.repository.enrolment import create_enrolment, join
 from holdfast.repository.home_copy import copy_home, plan_repair, withdrawn_keys
 from holdfast.repository.objects import encode_control, parse_control, seal
 from holdfast.repository.opening import open_home
@@ -65,6 +66,7 @@ def test_every_object_that_opens_the_vault_has_a_twin_of_the_same_bytes(
 ) -> None:
     writers.enrol(repository, "ward", [1])
     repository.add_slot(KeyFile.new(repository.env))
+    join(store, create_enrolment(repository, "host"), repository.env, keep=lambda made: made)
     assert {name.split("/")[1] for name in of_kind(store, "twin")} == set(names.TWINNED)
     for kind in names.TWINNED:
         assert of_kind(store, kind)
@@ -78,7 +80,7 @@ def test_every_object_that_opens_the_vault_has_a_twin_of_the_same_bytes(
 def test_a_twin_serves_and_repair_puts_the_object_back(
     repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, tmp_path: Path, kind: str, harm
 ) -> None:
-    credential = writers.enrol(repository, "ward", [1])
+    credential = join(store, create_enrolment(repository, "ward", [1]), env, keep=lambda made: made)
     host = FakeHost(Repository.open(store, credential, env), tmp_path / "cache", "ab" * 16)
     snapshot = host.backup({"a": 1})
     before = dict(store.objects)
@@ -485,7 +487,7 @@ def test_the_copy_of_the_home_gives_back_no_twin_of_what_is_whole(
     repository: Repository, store: MemoryStore, env: Environment
 ) -> None:
     copy = MemoryStore()
-    copy_home(store, copy)
+    copy_home(repository.home, copy)
     assert "twin/vault" not in copy.objects, "nobody takes a copy for a vault"
     slot = of_kind(store, "key")[0]
     for each in (f"twin/{slot}", "twin/keyring/00000000"):
@@ -497,4 +499,4 @@ def test_the_copy_of_the_home_gives_back_no_twin_of_what_is_whole(
     repository.add_slot(KeyFile.new(env))
     del store.objects[slot]
     store.objects[f"twin/{slot}"] = copy.objects[slot]
-    assert withdrawn_keys(store, copy) == ()
+    assert withdrawn_keys(repository.home, copy) == ()
