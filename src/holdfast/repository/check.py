@@ -23,7 +23,7 @@ from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
-from holdfast.repository.twins import prove
+from holdfast.repository.twins import ERASABLE, prove
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home
@@ -72,6 +72,8 @@ class _Check:
         """What opens the vault, and its twins, as far as it is as written: name to SHA-256."""
         self.spoilt: dict[str, DamageError] = {}
         """The rest of it."""
+        self.highest: dict[str, int] = {}
+        """Of each row of numbers the highest that is whole, in either form."""
 
     def found(self, kind: str, name: str, text: str) -> None:
         self.findings.append(CheckFinding(kind, name, text))
@@ -100,6 +102,9 @@ class _Check:
             if twinned:
                 prove(self.home, names.untwinned(name), data)
                 self.whole[name] = sha256(data)
+                if names.is_numbered(name):
+                    row, _, number = names.untwinned(name).rpartition("/")
+                    self.highest[row] = max(int(number), self.highest.get(row, -1))
             elif kind in SEALED_TYPES:
                 self.home.verify_sealed(name, data)
             else:
@@ -140,8 +145,23 @@ class _Check:
     def _lost(self, name: str) -> None:
         """Say that a twin alone is left, unless somebody made or withdrew a key meanwhile."""
         store = self.home.store
-        if store.size(name) is None and store.size(names.twin(name)) is not None:
+        if store.size(name) is not None or store.size(names.twin(name)) is None:
+            return
+        if self._is_left_over(name):
+            text = f"the twin of object {name} is left over from a key that is no more; `holdfast repair` drops it"
+            self.found("twin", name, text)
+        else:
             self.found("twin", name, f"object {name} is lost; its twin counts, and `holdfast repair` puts it back")
+
+    def _is_left_over(self, name: str) -> bool:
+        """Return whether a twin alone is of a keyring or a grant below one that counts, or of a revoked holder's grant."""
+        kind, _, rest = name.partition("/")
+        if kind == "grant":
+            certificate = self.home.certificate(rest.partition("/")[0])
+            if certificate is not None and certificate.revoked:
+                return True
+        row, _, number = name.rpartition("/")
+        return kind in ERASABLE and int(number) < self.highest.get(row, -1)
 
     def keyrings(self) -> None:
         """Check that every keyring is the one that its name says. Needs the root key: an older one may stand under a newer name."""

@@ -21,6 +21,7 @@ from holdfast.repository.wraps import SLOT, Wrap, readable_wraps
 from holdfast.repository.writers import put_grant
 
 if TYPE_CHECKING:
+    from holdfast.repository.home import Home
     from holdfast.repository.keyring import WriterEntry
     from holdfast.repository.repository import Repository
 
@@ -69,6 +70,8 @@ class _Plan:
             repository.require_newest()
         except KeyRotationError:  # somebody else is at the keys: nothing is sealed to anybody beside him
             self.holders, self.entries = {}, {}
+        self.alone: list[tuple[str, bytes]] = []
+        """Twins that count, of which the object is gone."""
         self.superseded: dict[str, int] = {}
         """Of each row of numbers the highest that counts: what is below is needed by nobody."""
 
@@ -107,37 +110,60 @@ class _Plan:
         """Say what is to be done about one object."""
         data, twin = self._bytes(name), self._bytes(names.twin(name))
         if data is not None and self.counts(name, data):
-            row, _, number = name.rpartition("/")
-            if names.is_numbered(name):
-                self.superseded[row] = max(int(number), self.superseded.get(row, -1))
+            self._supersede(name)
             if twin != data:
                 self.kept.append(name)
         elif twin is not None and self.counts(name, twin):
-            (self.drop if data is None and self._given_up(name, twin) else self.back).append(name)
-            row, _, number = name.rpartition("/")
-            if names.is_numbered(name) and self.back[-1:] == [name]:
-                self.superseded[row] = max(int(number), self.superseded.get(row, -1))
+            self._supersede(name)
+            if data is None:
+                self.alone.append((name, twin))
+            else:
+                self.back.append(name)
         elif not any(found is not None and of_other_vault(found, self.home.vault_id) for found in (data, twin)):
             self.beyond.append(name)
 
+    def _supersede(self, name: str) -> None:
+        if names.is_numbered(name):
+            row, _, number = name.rpartition("/")
+            self.superseded[row] = max(int(number), self.superseded.get(row, -1))
+
+    def _is_superseded(self, name: str) -> bool:
+        row, _, number = name.rpartition("/")
+        return names.is_numbered(name) and int(number) < self.superseded.get(row, -1)
+
     def _given_up(self, name: str, twin: bytes) -> bool:
-        """Return whether a twin alone is of a key that was replaced: who did that knew nothing of twins. It stays gone."""
-        kind = name.partition("/")[0]
-        if kind == "key":
-            return self.home.verify(name, twin, Slot)[1].epoch < self.keyring.epoch
-        if kind == "keyring" and names.last_number(name) < self.keyring.number:
-            try:
-                keyring_in(self.home, name, twin, self.repository.root_key)
-            except DamageError:
-                return True
-        return False
+        """Return whether a twin alone is of a key that was replaced or destroyed: it stays gone.
+
+        Who did that knew nothing of twins, or whoever put the object came to its twin only afterwards. What is below the newest
+        that counts is needed by nobody, and may hold what was erased.
+        """
+        try:
+            kind = name.partition("/")[0]
+            if kind == "key":
+                return self.home.verify(name, twin, Slot)[1].epoch < self.keyring.epoch
+            if kind == "keyring":
+                return names.last_number(name) < self.keyring.number
+            return kind == "grant" and (self._is_superseded(name) or self._is_taken_away(name, twin))
+        except VersionError:
+            return False  # a newer release's: it knows
+
+    def _is_taken_away(self, name: str, grant: bytes) -> bool:
+        """Return whether a grant is a revoked holder's, or holds keys that were destroyed."""
+        holder = names.middle(name)
+        certificate = self.home.certificate(holder, fresh=True)
+        key = self.keyring.state_key(holder)
+        left = grant_in(self.home, name, key, grant) if key is not None else []
+        erased = {(c.id, c.generation) for c in self.keyring.classes if c.erased}
+        gone = any((c.id, c.generation) in erased and not c.erased for c in left)
+        return gone or (certificate is not None and certificate.revoked)
 
     def second_look(self) -> None:
-        """Find another way for what is damaged twice."""
+        """Decide about twins alone, and find another way for what is damaged twice."""
+        for name, twin in self.alone:
+            (self.drop if self._given_up(name, twin) else self.back).append(name)
         beyond, self.beyond = self.beyond, []
         for name in beyond:
-            row, _, number = name.rpartition("/")
-            if names.is_numbered(name) and int(number) < self.superseded.get(row, -1):
+            if self._is_superseded(name):
                 self.drop.append(name)
             elif name.startswith("key/") and names.middle(name) in self.holders:
                 self.reseal.append((name, self.holders[names.middle(name)]))
@@ -162,9 +188,7 @@ def apply_twins(repository: Repository, plan: TwinRepair) -> int:
     """Carry a plan out; return how many objects are whole again, twins aside. Idempotent; a crash leaves no less than before."""
     home = repository.home
     for name in plan.back:
-        data = home.store.get(names.twin(name))
-        home.store.delete(name)
-        create(home.store, name, data)
+        _put_back(home, name)
     for name in plan.kept:
         home.keep_twin(name, home.store.get(name))
     for name, wrap in plan.reseal:
@@ -178,6 +202,18 @@ def apply_twins(repository: Repository, plan: TwinRepair) -> int:
     for name in plan.drop:
         home.remove(name)
     return plan.lost
+
+
+def _put_back(home: Home, name: str) -> None:
+    """Put an object back from its twin, unless somebody deletes both meanwhile: what he takes away stays gone."""
+    try:
+        data = home.store.get(names.twin(name))
+    except ObjectMissingError:
+        return
+    home.store.delete(name)
+    create(home.store, name, data)
+    if home.store.size(names.twin(name)) is None:
+        home.remove(name)
 
 
 def mend_twins(repository: Repository, *, dry_run: bool = False) -> TwinRepair:

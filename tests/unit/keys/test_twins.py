@@ -13,6 +13,7 @@ from holdfast.errors import (
     DamageError,
     KeySlotsDamagedError,
     NotPermittedError,
+    ObjectMissingError,
     StoreRefusedError,
     VaultExistsError,
     VaultMissingError,
@@ -89,13 +90,16 @@ def test_a_twin_serves_and_repair_puts_the_object_back(
     found = check(opened)
     touched = len([name for name in before if before[name] != store.objects.get(name)])
     assert len(found.findings) == touched > 0
-    assert all("its twin counts" in text for text in found.problems)
+    superseded = ["keyring/00000000"] if harm is lose_all and kind in {"keyring", "all"} else []
+    assert [f.object for f in found.findings if "left over" in f.text] == superseded
+    assert all("its twin counts" in f.text for f in found.findings if f.object not in superseded)
     plan = plan_twins(opened)
-    assert len(plan.back) == plan.lost == touched
+    assert list(plan.drop) == superseded, "below the newest that counts: whoever deleted it may have erased keys"
+    assert len(plan.back) + len(superseded) == plan.lost == touched
     assert mend_twins(opened, dry_run=True) == plan
     assert store.objects != before
     assert apply_twins(opened, plan) == touched
-    assert store.objects == before
+    assert store.objects == {n: d for n, d in before.items() if names.untwinned(n) not in superseded}
     assert check(opened).problems == ()
     assert plan_twins(opened) == TwinRepair()
 
@@ -291,6 +295,115 @@ def test_what_an_older_release_took_away_does_not_come_back_by_its_twin(
     assert {names.twin(name) for name in plan.drop} == set(stale)
     assert not plan.back
     assert not stale.keys() & store.objects.keys()
+
+
+def _erased(repository: Repository) -> None:
+    rotation.renew(repository, rotation.plan_renewal(repository, [1]))
+    shred.order(repository, shred.plan_shred(repository, 1, 0), reason="the contract ended")
+    shred.carry_out(repository, 1, 0)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_repair_brings_no_erased_key_back_from_a_twin_alone(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, revoked: bool
+) -> None:
+    """As a release without twins leaves it, or a host that was suspended between an object and its twin."""
+    reader = writers.issue(repository, "restorer", "reader", [1])
+    before = dict(store.objects)
+    _erased(repository)
+    store.objects |= {n: d for n, d in before.items() if n == f"twin/grant/{reader.id}/00000000"}
+    store.objects["twin/keyring/00000001"] = before["keyring/00000001"]
+    if revoked:  # his newest is what was erased, and it is not his any more
+        writers.revoke(repository, reader.id)
+        for name in of_kind(store, f"grant/{reader.id}"):
+            repository.home.remove(name)
+    opened = Repository.open(store, key, env)
+    found = check(opened)
+    stale = {f"grant/{reader.id}/00000000", "keyring/00000001"}
+    assert {f.object for f in found.findings} == stale
+    assert all("left over" in text for text in found.problems)
+    plan = mend_twins(opened)
+    assert (set(plan.drop), plan.back) == (stale, ())
+    assert not [n for n in store.objects if names.untwinned(n) in stale]
+    assert check(opened).problems == ()
+
+
+def test_repair_brings_no_grant_back_that_holds_what_was_erased(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+) -> None:
+    reader = writers.issue(repository, "restorer", "reader", [1])
+    before = dict(store.objects)
+    _erased(repository)
+    for name in of_kind(store, f"grant/{reader.id}"):
+        repository.home.remove(name)
+    store.objects[f"twin/grant/{reader.id}/00000000"] = before[f"grant/{reader.id}/00000000"]
+    assert mend_twins(Repository.open(store, key, env)).drop == (f"grant/{reader.id}/00000000",)
+
+
+@pytest.mark.parametrize("victim", ["keyring", "grant"])
+def test_whoever_was_suspended_between_object_and_twin_brings_nothing_back(
+    env: Environment, key: KeyFile, victim: str
+) -> None:
+    """A keyring or a grant is put; before its twin is, somebody else erases."""
+
+    class Suspending(MemoryStore):
+        armed = False
+
+        def put_new(self, name: str, data: bytes) -> bool:
+            if self.armed and name.startswith(f"twin/{victim}/"):
+                self.armed = False
+                _erased(Repository.open(self, key, env))
+            return super().put_new(name, data)
+
+    fresh = Suspending()
+    first = Repository.create(fresh, env, secrets=[key])
+    reader = writers.issue(first, "restorer", "reader", [1])
+    behind = Repository.open(fresh, key, env)
+    fresh.armed = True
+    with suppress(ObjectMissingError):
+        if victim == "keyring":
+            writers.change_keyring(behind, lambda ring: ring)
+        else:
+            entry = next(w for w in behind.require_keyring().writers if w.id == reader.id)
+            writers.put_grant(behind, behind.require_keyring(), entry)
+    assert not fresh.armed
+    alone = [n for n in fresh.objects if n.startswith("twin/") and names.untwinned(n) not in fresh.objects]
+    assert alone == []
+
+
+def test_a_removal_takes_a_twin_that_came_in_between(repository: Repository, store: MemoryStore) -> None:
+    name = "keyring/00000000"
+    data = store.objects[name]
+    delete = store.delete
+
+    def delete_and_then(each: str) -> None:
+        delete(each)
+        if each == f"twin/{name}" and name in store.objects:
+            repository.home.keep_twin(name, data)  # by another host, which sees the object still
+
+    store.delete = delete_and_then  # type: ignore[method-assign]
+    repository.home.remove(name)
+    assert not {name, f"twin/{name}"} & store.objects.keys()
+
+
+def test_an_object_that_is_deleted_while_it_is_put_back_stays_gone(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+) -> None:
+    name = "keyring/00000000"
+    spoil(store, name)
+    plan = plan_twins(repository)
+    put_new = store.put_new
+
+    def erased_first(each: str, data: bytes) -> bool:
+        store.put_new = put_new  # type: ignore[method-assign]
+        repository.home.remove(name)
+        return put_new(each, data)
+
+    store.put_new = erased_first  # type: ignore[method-assign]
+    apply_twins(repository, plan)
+    assert not {name, f"twin/{name}"} & store.objects.keys()
+    apply_twins(repository, plan)
+    assert not {name, f"twin/{name}"} & store.objects.keys()
 
 
 class TestEverySlotDamaged:
