@@ -19,11 +19,12 @@ from holdfast.repository.decisions import copied_bytes, is_kept
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
 from holdfast.repository.meanings import meaning_of
-from holdfast.repository.objects import SEALED_TYPES, of_other_vault, sha256
+from holdfast.repository.objects import SEALED_TYPES, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
 from holdfast.repository.twins import ERASABLE, prove
+from holdfast.repository.wraps import Attempts
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home
@@ -72,6 +73,8 @@ class _Check:
         """What opens the vault, and its twins, as far as it is as written: name to SHA-256."""
         self.spoilt: dict[str, DamageError] = {}
         """The rest of it."""
+        ring = repository.keyring
+        self.attempts = Attempts(self.home, [] if ring is None else [entry.id for entry in ring.writers])
         self.highest: dict[str, int] = {}
         """Of each row of numbers the highest that is whole, in either form."""
 
@@ -112,7 +115,7 @@ class _Check:
         except VersionError as error:
             self.found("version", name, error.what)
         except DamageError as error:
-            if (twinned or kind == "wrap") and of_other_vault(data, self.home.vault_id):
+            if self.attempts.left(names.untwinned(name), data):
                 self.notes.append(f"object {name} is left from an attempt to make a vault that was not finished")
             elif twinned:
                 self.spoilt[name] = error

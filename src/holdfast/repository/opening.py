@@ -22,8 +22,8 @@ from holdfast.repository import names, slots
 from holdfast.repository.bodies import Slot, VaultHeader, WriterCertificate
 from holdfast.repository.home import ROOT, Home, first_valid
 from holdfast.repository.keyring import ClassGeneration, Keyring, public_of
-from holdfast.repository.objects import damaged, of_other_vault, parse_canonical, parse_control, unseal
-from holdfast.repository.wraps import readable_wraps
+from holdfast.repository.objects import damaged, parse_canonical, parse_control, unseal
+from holdfast.repository.wraps import Attempts, readable_wraps
 
 if TYPE_CHECKING:
     from holdfast.base.environment import Environment
@@ -84,7 +84,7 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
     `WrongKeyError`, `ShareError`, `KeyServiceError`; `KeySlotsDamagedError` if the slot that the secret opens may be damaged and no
     other takes such a secret; `DamageError` if no keyring could be read.
     """
-    tried = _Tried()
+    tried = _Tried(Attempts(home))
     best: tuple[OpenedSlot, Keyring] | None = None
     for name in home.listed("key"):
         opened = _open_slot(home, name, secret, tried)
@@ -110,6 +110,7 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
 class _Tried:
     """What came of the slots of a vault, for the error if none opened."""
 
+    attempts: Attempts
     slots: int = 0
     damaged: int = 0
     refused: int = 0
@@ -158,7 +159,7 @@ def _open_slot(home: Home, name: str, secret: Secret, tried: _Tried) -> OpenedSl
         _, slot = home.read(name, Slot)
         opened = slots.unwrap(slot, secret, home.vault_id)
     except DamageError:
-        bad = not _left_over(home, name)
+        bad = not _left_over(home, name, tried)
         tried.slots += bad
         tried.damaged += bad
         return None
@@ -168,10 +169,10 @@ def _open_slot(home: Home, name: str, secret: Secret, tried: _Tried) -> OpenedSl
     return opened
 
 
-def _left_over(home: Home, name: str) -> bool:
-    """Return whether an object is left by the creation of a vault that was never finished here: it is no damage."""
+def _left_over(home: Home, name: str, tried: _Tried) -> bool:
+    """Return whether a slot is left by the creation of a vault that was never finished here: it is no damage."""
     try:
-        return of_other_vault(home.store.get(name), home.vault_id)
+        return tried.attempts.left(name, home.store.get(name))
     except ObjectMissingError:
         return False
 

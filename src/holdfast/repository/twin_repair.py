@@ -13,11 +13,11 @@ from holdfast.errors import DamageError, KeyRotationError, ObjectMissingError, V
 from holdfast.repository import names
 from holdfast.repository.bodies import Slot
 from holdfast.repository.home import create
-from holdfast.repository.objects import damaged, of_other_vault
+from holdfast.repository.objects import damaged
 from holdfast.repository.opening import grant_in, keyring_in
 from holdfast.repository.rotation import reseal
 from holdfast.repository.twins import originals, prove, twins
-from holdfast.repository.wraps import SLOT, Wrap, readable_wraps
+from holdfast.repository.wraps import SLOT, Attempts, Wrap, readable_wraps
 from holdfast.repository.writers import put_grant
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class _Plan:
         live = (wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT and wrap.body.shape)
         self.holders = {} if bad else {wrap.body.slot: wrap for wrap in live}
         self.entries = {entry.id: entry for entry in self.keyring.writers}
+        self.attempts = Attempts(self.home, list(self.entries))
         try:
             repository.require_newest()
         except KeyRotationError:  # somebody else is at the keys: nothing is sealed to anybody beside him
@@ -119,7 +120,7 @@ class _Plan:
                 self.alone.append((name, twin))
             else:
                 self.back.append(name)
-        elif not any(found is not None and of_other_vault(found, self.home.vault_id) for found in (data, twin)):
+        elif not any(found is not None and self.attempts.left(name, found) for found in (data, twin)):
             self.beyond.append(name)
 
     def _supersede(self, name: str) -> None:

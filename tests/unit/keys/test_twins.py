@@ -305,7 +305,7 @@ def _erased(repository: Repository) -> None:
 
 @pytest.mark.parametrize("revoked", [False, True])
 def test_repair_brings_no_erased_key_back_from_a_twin_alone(
-    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, revoked: bool
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, *, revoked: bool
 ) -> None:
     """As a release without twins leaves it, or a host that was suspended between an object and its twin."""
     reader = writers.issue(repository, "restorer", "reader", [1])
@@ -371,7 +371,9 @@ def test_whoever_was_suspended_between_object_and_twin_brings_nothing_back(
     assert alone == []
 
 
-def test_a_removal_takes_a_twin_that_came_in_between(repository: Repository, store: MemoryStore) -> None:
+def test_a_removal_takes_a_twin_that_came_in_between(
+    repository: Repository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = "keyring/00000000"
     data = store.objects[name]
     delete = store.delete
@@ -381,13 +383,13 @@ def test_a_removal_takes_a_twin_that_came_in_between(repository: Repository, sto
         if each == f"twin/{name}" and name in store.objects:
             repository.home.keep_twin(name, data)  # by another host, which sees the object still
 
-    store.delete = delete_and_then  # type: ignore[method-assign]
+    monkeypatch.setattr(store, "delete", delete_and_then)
     repository.home.remove(name)
     assert not {name, f"twin/{name}"} & store.objects.keys()
 
 
 def test_an_object_that_is_deleted_while_it_is_put_back_stays_gone(
-    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+    repository: Repository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "keyring/00000000"
     spoil(store, name)
@@ -395,11 +397,11 @@ def test_an_object_that_is_deleted_while_it_is_put_back_stays_gone(
     put_new = store.put_new
 
     def erased_first(each: str, data: bytes) -> bool:
-        store.put_new = put_new  # type: ignore[method-assign]
+        monkeypatch.undo()
         repository.home.remove(name)
         return put_new(each, data)
 
-    store.put_new = erased_first  # type: ignore[method-assign]
+    monkeypatch.setattr(store, "put_new", erased_first)
     apply_twins(repository, plan)
     assert not {name, f"twin/{name}"} & store.objects.keys()
     apply_twins(repository, plan)
