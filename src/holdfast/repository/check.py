@@ -19,6 +19,7 @@ from holdfast.repository.decisions import copied_bytes, is_kept
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
 from holdfast.repository.meanings import meaning_of
+from holdfast.repository.missing import find_missing
 from holdfast.repository.objects import SEALED_TYPES, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
@@ -36,7 +37,7 @@ class CheckFinding:
     """One thing that is wrong. `kind` is stable; `text` is a sentence that names objects, never paths."""
 
     kind: str
-    """`frame`, `twin`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
+    """`frame`, `twin`, `lost`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
     `pack-hash`, `index`, `version`."""
     object: str
     text: str
@@ -166,6 +167,30 @@ class _Check:
         row, _, number = name.rpartition("/")
         return kind in ERASABLE and int(number) < self.highest.get(row, -1)
 
+    def missing(self) -> None:
+        """Name what the ledger and the keyring say must be there."""
+        gone = find_missing(self.home, self.repository.keyring)
+        for kind in gone.kinds:
+            self.found("lost", kind, f"every object under {kind}/ is gone, and so are the twins: {meaning_of(kind)}")
+        for wrap in gone.slots:
+            text = f"the slot of key {wrap.id} is gone in both forms; `holdfast repair` seals the root key to it anew"
+            self.found("lost", f"key/{wrap.body.slot}", text)
+        for holder in gone.unrevoked:
+            text = (
+                f"credential {holder} was revoked, and no certificate says so any more: whoever uses it is refused here;"
+                " `holdfast repair` says it anew"
+            )
+            self.found("lost", f"writer/{holder}", text)
+        for holder in gone.uncertified:
+            text = (
+                f"the certificate of {holder} is gone in both forms: {meaning_of('writer')}."
+                " If its credential was never handed out, say so: `holdfast key destroyed`"
+            )
+            self.found("lost", f"writer/{holder}", text)
+        for holder in gone.ungranted:
+            text = f"what root left for credential {holder} is gone in both forms; `holdfast repair` leaves it anew"
+            self.found("lost", f"grant/{holder}", text)
+
     def keyrings(self) -> None:
         """Check that every keyring is the one that its name says. Needs the root key: an older one may stand under a newer name."""
         for number in self.home.numbers("keyring"):
@@ -265,6 +290,7 @@ def check(
     """
     run = _Check(repository)
     run.objects_themselves()
+    run.missing()
     run.keyrings()
     envelopes = read_envelopes(repository.home)
     run.snapshots(envelopes)

@@ -22,6 +22,7 @@ from holdfast.repository import names, slots
 from holdfast.repository.bodies import Slot, VaultHeader, WriterCertificate
 from holdfast.repository.home import ROOT, Home, first_valid
 from holdfast.repository.keyring import ClassGeneration, Keyring, public_of
+from holdfast.repository.missing import missing_slots
 from holdfast.repository.objects import damaged, parse_canonical, parse_control, unseal
 from holdfast.repository.wraps import Attempts, readable_wraps
 
@@ -94,7 +95,8 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
             keyring = read_keyring(home, opened.root_key)
         except DamageError as error:
             # If all keyrings are whole, and none is of this root key, it was replaced, or is somebody else's.
-            whole = all(_by_root(home, names.numbered("keyring", n)) for n in home.numbers("keyring"))
+            numbers = home.numbers("keyring")
+            whole = bool(numbers) and all(_by_root(home, names.numbered("keyring", n)) for n in numbers)
             tried.replaced, tried.broken = (error, tried.broken) if whole else (tried.replaced, error)
             continue
         if best is None or keyring.number > best[1].number:
@@ -103,6 +105,8 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
             break
     if best is not None:
         return best
+    gone = len(missing_slots(home, readable_wraps(home)[0]))
+    tried.slots, tried.damaged = tried.slots + gone, tried.damaged + gone
     raise tried.error(secret)
 
 
@@ -125,7 +129,13 @@ class _Tried:
         found = self.broken or (None if self.refused else self.replaced)
         if found is not None:
             return found
-        if self.damaged == self.slots > 0:
+        if not self.slots:
+            return KeySlotsDamagedError(
+                "every key slot of the vault is gone, and so are their twins: no secret can open it now",
+                slots=0,
+                damaged=0,
+            )
+        if self.damaged == self.slots:
             return KeySlotsDamagedError(
                 f"all {self.slots} key slots of the vault are damaged, and so are their twins: no secret can open it now",
                 slots=self.slots,

@@ -36,6 +36,7 @@ from holdfast.repository.hpke import (
 )
 from holdfast.repository.keyring import KEY_BYTES, ClassGeneration, Keyring, newest, public_of
 from holdfast.repository.listing import Problem, list_snapshots, read_part
+from holdfast.repository.missing import is_withdrawn
 from holdfast.repository.objects import KEYRING, b64, canonical, unb64
 from holdfast.repository.opening import keyring_in, open_home, open_root, read_grant, replaced, require_newest
 from holdfast.repository.roles import AUDITOR, NEEDED, ROOT_ROLE, WRITE, may
@@ -246,7 +247,7 @@ class Repository:
         certificate = home.certificate(credential.id, fresh=True)
         if certificate is None:
             raise NotPermittedError("the vault has no certificate for this credential", next="have a new one issued.")
-        if certificate.revoked:
+        if certificate.revoked or is_withdrawn(home, credential.id):
             raise NotPermittedError(
                 f"this {certificate.role} was revoked", next="have a new credential issued, or enrol the host again."
             )

@@ -13,12 +13,13 @@ from holdfast.errors import DamageError, KeyRotationError, ObjectMissingError, V
 from holdfast.repository import names
 from holdfast.repository.bodies import Slot
 from holdfast.repository.home import create
+from holdfast.repository.missing import find_missing
 from holdfast.repository.objects import damaged
 from holdfast.repository.opening import grant_in, keyring_in
 from holdfast.repository.rotation import reseal
 from holdfast.repository.twins import originals, prove, twins
 from holdfast.repository.wraps import SLOT, Attempts, Wrap, readable_wraps
-from holdfast.repository.writers import put_grant
+from holdfast.repository.writers import put_grant, revoke
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home
@@ -41,12 +42,17 @@ class TwinRepair:
     drop: tuple[str, ...] = ()
     """Damaged twice, or a twin without its object, and superseded: nobody needs them any more."""
     beyond: tuple[str, ...] = ()
-    """Damaged twice: only another copy of the home has them."""
+    """Damaged twice, or gone in both forms: only another copy of the home has them."""
+    revoke: tuple[str, ...] = ()
+    """Credentials that the ledger says were revoked, and their certificates do not: it is said anew."""
+    certify: tuple[str, ...] = ()
+    """The vault's own writer, of whom every certificate is gone."""
 
     @property
     def lost(self) -> int:
         """Objects that are lost or damaged themselves, and are mended."""
-        return len(self.back) + len(self.reseal) + len(self.leave) + len(self.drop)
+        mended = (self.back, self.reseal, self.leave, self.drop, self.revoke, self.certify)
+        return sum(len(each) for each in mended)
 
 
 class _Plan:
@@ -62,6 +68,8 @@ class _Plan:
         self.leave: list[tuple[str, WriterEntry]] = []
         self.drop: list[str] = []
         self.beyond: list[str] = []
+        self.revoke: list[str] = []
+        self.certify: list[str] = []
         wraps, bad = readable_wraps(self.home)
         live = (wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT and wrap.body.shape)
         self.holders = {} if bad else {wrap.body.slot: wrap for wrap in live}
@@ -173,6 +181,27 @@ class _Plan:
             else:
                 self.beyond.append(name)
 
+    def look_for_missing(self) -> None:
+        """Say what is to be done about what is there in no form. Nobody guesses whether a lost certificate was in force."""
+        missing = find_missing(self.home, self.keyring)
+        for wrap in missing.slots:
+            name = f"key/{wrap.body.slot}"
+            if wrap.body.slot in self.holders:
+                self.reseal.append((name, wrap))
+            else:
+                self.beyond.append(name)
+        self.revoke += missing.unrevoked
+        for holder in missing.uncertified:
+            if holder == self.keyring.own_id:
+                self.certify.append(holder)
+            else:
+                self.beyond.append(f"writer/{holder}")
+        for holder in missing.ungranted:
+            if holder in self.entries:
+                self.leave.append((f"grant/{holder}", self.entries[holder]))
+            else:
+                self.beyond.append(f"grant/{holder}")
+
 
 def plan_twins(repository: Repository) -> TwinRepair:
     """Look at everything that opens the vault, and say what is to be done. Nothing changes. Needs the root key."""
@@ -180,9 +209,11 @@ def plan_twins(repository: Repository) -> TwinRepair:
     for name in sorted({*originals(repository.home), *twins(repository.home)}):
         made.look(name)
     made.second_look()
+    made.look_for_missing()
     return TwinRepair(
-        tuple(made.back), tuple(made.kept), tuple(made.reseal), tuple(made.leave), tuple(made.drop), tuple(made.beyond)
-    )
+        tuple(made.back), tuple(made.kept), tuple(made.reseal), tuple(made.leave), tuple(made.drop), tuple(made.beyond),
+        tuple(made.revoke), tuple(made.certify),
+    )  # fmt: skip
 
 
 def apply_twins(repository: Repository, plan: TwinRepair) -> int:
@@ -199,9 +230,14 @@ def apply_twins(repository: Repository, plan: TwinRepair) -> int:
         certificate = home.certificate(entry.id, fresh=True)
         if certificate is not None and not certificate.revoked:
             put_grant(repository, repository.require_keyring(), entry)
-        home.remove(name)
+        if names.is_known(name):
+            home.remove(name)
     for name in plan.drop:
         home.remove(name)
+    for holder in plan.revoke:
+        revoke(repository, holder)
+    for holder in plan.certify:
+        repository.put_certificate(holder)
     return plan.lost
 
 

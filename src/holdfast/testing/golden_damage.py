@@ -349,7 +349,10 @@ CASES: tuple[Case, ...] = (
     Case("hold-flipped", _every("hold/*/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (0, 0)),
     Case("key-slot-flipped", _first("key/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (4, 0)),
     Case(
-        "key-slots-missing", _every("key/*", Path.unlink), Diagnosis("key-wrong", "key-wrong", "key-wrong", 63), (6, 63)
+        "key-slots-missing",
+        _every("key/*", Path.unlink),
+        Diagnosis("key-slots-damaged", "key-slots-damaged", "key-slots-damaged", 63),
+        (6, 63),
     ),
     Case("keyring-newest-flipped", _newest("keyring/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (4, 0)),
     Case("keyring-rolled-back", _rolled_back_keyring, Diagnosis(4, 4, 0, 0), (4, 0)),

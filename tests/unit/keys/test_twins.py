@@ -32,6 +32,7 @@ from holdfast.repository.twin_repair import TwinRepair, apply_twins, mend_twins,
 from holdfast.repository.twins import keep_all, strange_twins
 from holdfast.repository.wraps import read_wraps
 from holdfast.stores.memory import MemoryStore
+from holdfast.stores.protocol import Data
 from holdfast.testing.faults import Crash, FaultStore
 from holdfast.testing.hosts import FakeHost
 
@@ -349,7 +350,7 @@ def test_whoever_was_suspended_between_object_and_twin_brings_nothing_back(
     class Suspending(MemoryStore):
         armed = False
 
-        def put_new(self, name: str, data: bytes) -> bool:
+        def put_new(self, name: str, data: Data) -> bool:
             if self.armed and name.startswith(f"twin/{victim}/"):
                 self.armed = False
                 _erased(Repository.open(self, key, env))
@@ -396,7 +397,7 @@ def test_an_object_that_is_deleted_while_it_is_put_back_stays_gone(
     plan = plan_twins(repository)
     put_new = store.put_new
 
-    def erased_first(each: str, data: bytes) -> bool:
+    def erased_first(each: str, data: Data) -> bool:
         monkeypatch.undo()
         repository.home.remove(name)
         return put_new(each, data)

@@ -1,0 +1,75 @@
+"""What the ledger and the keyring name and the store has in no form any more. Pure reading; `check` names it, `repair` mends it.
+
+An object that is deleted in both its forms leaves no trace of itself, and much of what opens a vault is missed by nobody until it is
+needed: the kit in the safe, the word that a credential was revoked. Root wrote down elsewhere that it must be there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.base.values import dataclass
+from holdfast.errors import DamageError, VersionError
+from holdfast.repository import names
+from holdfast.repository.home import ROOT
+from holdfast.repository.wraps import CREDENTIAL, REVOKED, SLOT, Wrap, WrapBody, readable_wraps
+
+if TYPE_CHECKING:
+    from holdfast.repository.home import Home
+    from holdfast.repository.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What should be there and is not."""
+
+    slots: tuple[Wrap, ...] = ()
+    """Entries of keys in force that open the vault, of which the slot is gone."""
+    unrevoked: tuple[str, ...] = ()
+    """Credentials that the ledger says were revoked, and their certificates do not."""
+    uncertified: tuple[str, ...] = ()
+    """Holders in force of whom every certificate is gone."""
+    ungranted: tuple[str, ...] = ()
+    """Credentials in force for which nothing is left any more of what root left for their holders."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of which there is nothing at all, and without which nothing opens: `key`, `keyring`."""
+
+
+def find_missing(home: Home, keyring: Keyring | None = None) -> Missing:
+    """Hold the ledger, and the keyring where it is at hand, against the store."""
+    wraps, _ = readable_wraps(home)
+    credentials = [wrap for wrap in wraps if wrap.body.form == CREDENTIAL]
+    live = [wrap.id for wrap in credentials if wrap.live]
+    if keyring is not None:
+        live.append(keyring.own_id)
+    known, granted = set(home.ids("writer")), set(home.ids("grant"))
+    return Missing(
+        missing_slots(home, wraps),
+        tuple(wrap.id for wrap in credentials if _in_force(home, wrap.id) and is_withdrawn(home, wrap.id)),
+        tuple(holder for holder in live if holder not in known),
+        tuple(w.id for w in credentials if w.live and w.id not in granted and _in_force(home, w.id)),
+        tuple(kind for kind in ("key", "keyring") if next(iter(home.listed(kind)), None) is None),
+    )
+
+
+def missing_slots(home: Home, wraps: tuple[Wrap, ...]) -> tuple[Wrap, ...]:
+    """Return the entries of keys in force of which the slot is there in no form."""
+    there = set(home.ids("key"))
+    return tuple(w for w in wraps if w.live and w.body.form == SLOT and w.body.slot not in there)
+
+
+def _in_force(home: Home, holder: str) -> bool:
+    certificate = home.certificate(holder, fresh=True)
+    return certificate is not None and not certificate.revoked
+
+
+def is_withdrawn(home: Home, holder: str) -> bool:
+    """Return whether root wrote into the ledger that a credential was revoked, whatever was said of it since."""
+    for number in reversed(home.numbers(f"wrap/{holder}")):
+        try:
+            read, body = home.read(names.numbered("wrap", holder, number), WrapBody)
+        except (DamageError, VersionError):
+            continue
+        if read.signer == ROOT and body.form == CREDENTIAL and body.state == REVOKED:
+            return True
+    return False
