@@ -175,6 +175,11 @@ class _Check:
         for wrap in gone.slots:
             text = f"the slot of key {wrap.id} is gone in both forms; `holdfast repair` seals the root key to it anew"
             self.found("lost", f"key/{wrap.body.slot}", text)
+        for wrap in gone.forged:
+            text = (
+                f"the slot of key {wrap.id} is another than the ledger says; `holdfast repair` seals the root key anew"
+            )
+            self.found("frame", f"key/{wrap.body.slot}", text)
         for holder in gone.unrevoked:
             text = (
                 f"credential {holder} was revoked, and no certificate says so any more: whoever uses it is refused here;"

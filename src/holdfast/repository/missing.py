@@ -6,12 +6,15 @@ needed: the kit in the safe, the word that a credential was revoked. Root wrote 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, VersionError
 from holdfast.repository import names
+from holdfast.repository.bodies import Slot
 from holdfast.repository.home import ROOT
+from holdfast.repository.objects import damaged
 from holdfast.repository.wraps import CREDENTIAL, REVOKED, SLOT, Wrap, WrapBody, readable_wraps
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ class Missing:
 
     slots: tuple[Wrap, ...] = ()
     """Entries of keys in force that open the vault, of which the slot is gone."""
+    forged: tuple[Wrap, ...] = ()
+    """Entries of keys in force of which the slot is another than was made: nobody signs slots."""
     unrevoked: tuple[str, ...] = ()
     """Credentials that the ledger says were revoked, and their certificates do not."""
     uncertified: tuple[str, ...] = ()
@@ -45,6 +50,7 @@ def find_missing(home: Home, keyring: Keyring | None = None) -> Missing:
     known, granted = set(home.ids("writer")), set(home.ids("grant"))
     return Missing(
         missing_slots(home, wraps),
+        tuple(wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT and _is_forged(home, wrap)),
         tuple(wrap.id for wrap in credentials if _in_force(home, wrap.id) and is_withdrawn(home, wrap.id)),
         tuple(holder for holder in live if holder not in known),
         tuple(w.id for w in credentials if w.live and w.id not in granted and _in_force(home, w.id)),
@@ -56,6 +62,27 @@ def missing_slots(home: Home, wraps: tuple[Wrap, ...]) -> tuple[Wrap, ...]:
     """Return the entries of keys in force of which the slot is there in no form."""
     there = set(home.ids("key"))
     return tuple(w for w in wraps if w.live and w.body.form == SLOT and w.body.slot not in there)
+
+
+def require_shape(home: Home, name: str, data: bytes, wrap: Wrap) -> None:
+    """Raise `DamageError` if the bytes of a slot, the root key in it aside, are not what its entry in the ledger says it is."""
+    _, slot = home.verify(name, data, Slot)
+    if wrap.body.shape and replace(slot, wrapped=b"", epoch=0) != replace(wrap.body.shape[0], wrapped=b"", epoch=0):
+        raise damaged(name, "it is another slot than the ledger says")
+
+
+def _is_forged(home: Home, wrap: Wrap) -> bool:
+    name = f"key/{wrap.body.slot}"
+    try:
+        data = home.store.get(name)
+        home.verify(name, data, Slot)
+    except (DamageError, VersionError):
+        return False  # found with the objects themselves
+    try:
+        require_shape(home, name, data, wrap)
+    except DamageError:
+        return True
+    return False
 
 
 def _in_force(home: Home, holder: str) -> bool:

@@ -27,6 +27,8 @@ from holdfast.repository.objects import damaged, parse_canonical, parse_control,
 from holdfast.repository.wraps import Attempts, readable_wraps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from holdfast.base.environment import Environment
     from holdfast.repository.credentials import Secret
     from holdfast.repository.slots import OpenedSlot
@@ -87,10 +89,7 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
     """
     tried = _Tried(Attempts(home))
     best: tuple[OpenedSlot, Keyring] | None = None
-    for name in home.listed("key"):
-        opened = _open_slot(home, name, secret, tried)
-        if opened is None:
-            continue
+    for opened in (each for name in home.listed("key") for each in _opened(home, name, secret, tried)):
         try:
             keyring = read_keyring(home, opened.root_key)
         except DamageError as error:
@@ -163,28 +162,36 @@ _OTHER_KEY = (
 )
 
 
-def _open_slot(home: Home, name: str, secret: Secret, tried: _Tried) -> OpenedSlot | None:
-    """Return what a slot holds, if it is for this secret and can be read; tell what came of it."""
-    try:
-        _, slot = home.read(name, Slot)
-        opened = slots.unwrap(slot, secret, home.vault_id)
-    except DamageError:
-        bad = not _left_over(home, name, tried)
-        tried.slots += bad
-        tried.damaged += bad
-        return None
-    tried.slots += 1
-    if opened is None:
-        tried.refused += slot.method == slots.method_of(secret)
-    return opened
+def _opened(home: Home, name: str, secret: Secret, tried: _Tried) -> Iterator[OpenedSlot]:
+    """Yield what a slot holds, and then its twin, if it is for this secret and can be read; tell what came of it.
 
-
-def _left_over(home: Home, name: str, tried: _Tried) -> bool:
-    """Return whether a slot is left by the creation of a vault that was never finished here: it is no damage."""
-    try:
-        return tried.attempts.left(name, home.store.get(name))
-    except ObjectMissingError:
-        return False
+    Nobody signs slots: one that can be read and does not open, or opens to a root key that opens nothing, may be laid over the right one.
+    """
+    seen: list[bytes] = []
+    read = refused = left = False
+    for form in (name, names.twin(name)):
+        try:
+            data = home.store.get(form)
+        except ObjectMissingError:
+            continue
+        if data in seen:
+            continue
+        seen.append(data)
+        try:
+            _, slot = home.verify(name, data, Slot)
+            found = slots.unwrap(slot, secret, home.vault_id)
+        except DamageError:
+            left = left or tried.attempts.left(name, data)
+            continue
+        read = True
+        if found is not None:
+            yield found
+        else:
+            refused = refused or slot.method == slots.method_of(secret)
+    bad = not read and not left
+    tried.slots += read or bad
+    tried.damaged += bad
+    tried.refused += refused
 
 
 def read_keyring(home: Home, root_key: bytes) -> Keyring:

@@ -13,7 +13,7 @@ from holdfast.errors import DamageError, KeyRotationError, ObjectMissingError, V
 from holdfast.repository import names
 from holdfast.repository.bodies import Slot
 from holdfast.repository.home import create
-from holdfast.repository.missing import find_missing
+from holdfast.repository.missing import find_missing, require_shape
 from holdfast.repository.objects import damaged
 from holdfast.repository.opening import grant_in, keyring_in
 from holdfast.repository.rotation import reseal
@@ -91,6 +91,8 @@ class _Plan:
             kind = name.partition("/")[0]
             if kind == "keyring":
                 self._is_keyring(name, data)
+            elif kind == "key" and names.middle(name) in self.holders:
+                require_shape(self.home, name, data, self.holders[names.middle(name)])
             elif kind == "grant":
                 key = self.keyring.state_key(names.middle(name))
                 if key is not None:
@@ -118,7 +120,9 @@ class _Plan:
     def look(self, name: str) -> None:
         """Say what is to be done about one object."""
         data, twin = self._bytes(name), self._bytes(names.twin(name))
-        if data is not None and self.counts(name, data):
+        if name.startswith("key/") and twin is not None and twin != data:
+            self._look_at_slot(name, data, twin)
+        elif data is not None and self.counts(name, data):
             self._supersede(name)
             if twin != data:
                 self.kept.append(name)
@@ -128,6 +132,22 @@ class _Plan:
                 self.alone.append((name, twin))
             else:
                 self.back.append(name)
+        elif not any(found is not None and self.attempts.left(name, found) for found in (data, twin)):
+            self.beyond.append(name)
+
+    def _look_at_slot(self, name: str, data: bytes | None, twin: bytes) -> None:
+        """Decide about a slot that its twin does not bear out. Nobody signs slots: no form is believed, none is laid over the other."""
+        whole, kept = data is not None and self.counts(name, data), self.counts(name, twin)
+        if data is None and kept and self._given_up(name, twin):
+            self.drop.append(name)
+        elif names.middle(name) in self.holders:
+            self.reseal.append((name, self.holders[names.middle(name)]))
+        elif whole and kept:
+            self.beyond.append(name)
+        elif whole:
+            self.kept.append(name)
+        elif kept:
+            self.back.append(name)
         elif not any(found is not None and self.attempts.left(name, found) for found in (data, twin)):
             self.beyond.append(name)
 

@@ -20,7 +20,7 @@ from holdfast.errors import (
     VersionError,
     WrongKeyError,
 )
-from holdfast.repository import names, rotation, shred, writers
+from holdfast.repository import names, rotation, shred, slots, writers
 from holdfast.repository.bodies import VaultHeader
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, Passphrase
@@ -96,11 +96,21 @@ def test_a_twin_serves_and_repair_puts_the_object_back(
     assert all("its twin counts" in f.text for f in found.findings if f.object not in superseded)
     plan = plan_twins(opened)
     assert list(plan.drop) == superseded, "below the newest that counts: whoever deleted it may have erased keys"
-    assert len(plan.back) + len(superseded) == plan.lost == touched
+    resealed = [name for name, _ in plan.reseal]
+    assert resealed == (sorted(n for n in before if n.startswith("key/")) if kind in {"key", "all"} else []), (
+        "nobody signs slots"
+    )
+    assert len(plan.back) + len(superseded) + len(resealed) == plan.lost == touched
     assert mend_twins(opened, dry_run=True) == plan
     assert store.objects != before
     assert apply_twins(opened, plan) == touched
-    assert store.objects == {n: d for n, d in before.items() if names.untwinned(n) not in superseded}
+    gone = {*superseded, *resealed}
+    fresh = {n for n in store.objects if n not in before}
+    assert {n: d for n, d in store.objects.items() if n not in fresh} == {
+        n: d for n, d in before.items() if names.untwinned(n) not in gone
+    }
+    assert {n.partition("/")[0] for n in fresh} == ({"key", "twin", "wrap"} if resealed else set())
+    assert Repository.open(store, key, env).is_root
     assert check(opened).problems == ()
     assert plan_twins(opened) == TwinRepair()
 
@@ -407,6 +417,60 @@ def test_an_object_that_is_deleted_while_it_is_put_back_stays_gone(
     assert not {name, f"twin/{name}"} & store.objects.keys()
     apply_twins(repository, plan)
     assert not {name, f"twin/{name}"} & store.objects.keys()
+
+
+class TestSlotsThatNobodySigned:
+    """A slot that can be read is not for that the right one."""
+
+    def forge(self, repository: Repository, store: MemoryStore, *, shape: bool) -> str:
+        """Lay another slot over the object; with the right shape it holds a root key of the forger's own."""
+        (name,) = of_kind(store, "key")
+        (wrap,) = read_wraps(repository.home)
+        slot, public = wrap.body.shape[0], wrap.body.public
+        if not shape:
+            slot, public = slots.make(KeyFile.new(repository.env), bytes(32), repository.vault_id, repository.env)
+        forged = slots.seal(slot, public, bytes(32), 0, repository.vault_id)
+        store.objects[name] = repository.home.encode(name, forged, None)
+        return name
+
+    @pytest.mark.parametrize("shape", [False, True])
+    def test_the_twin_opens_and_repair_seals_anew_instead_of_laying_the_forged_one_over_it(
+        self, repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, *, shape: bool
+    ) -> None:
+        name = self.forge(repository, store, shape=shape)
+        opened = Repository.open(store, key, env)
+        assert name in {f.object for f in check(opened).findings}
+        assert [each for each, _ in mend_twins(opened).reseal] == [name]
+        assert Repository.open(store, key, env).is_root
+        assert check(Repository.open(store, key, env)).problems == ()
+        assert of_kind(store, name) == []
+
+    def test_a_forged_one_in_both_forms_is_found_and_sealed_anew(
+        self, repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+    ) -> None:
+        name = self.forge(repository, store, shape=False)
+        store.objects[f"twin/{name}"] = store.objects[name]
+        with pytest.raises(WrongKeyError):
+            Repository.open(store, key, env)
+        assert any("another than the ledger says" in text for text in check(repository).problems)
+        assert [each for each, _ in mend_twins(repository).reseal] == [name]
+        assert Repository.open(store, key, env).is_root
+
+    def test_without_a_ledger_neither_form_is_laid_over_the_other(
+        self, repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+    ) -> None:
+        name = self.forge(repository, store, shape=False)
+        lose_all(store, "wrap")
+        before = dict(store.objects)
+        assert mend_twins(repository).beyond == (name,)
+        assert store.objects == before
+        spoil(store, name)
+        assert plan_twins(repository).back == (name,)
+        store.objects[name], store.objects[f"twin/{name}"] = store.objects[f"twin/{name}"], store.objects[name]
+        assert plan_twins(repository).kept == (name,)
+        assert Repository.open(store, key, env).is_root
+        spoil(store, name)
+        assert plan_twins(repository).beyond == (name,)
 
 
 class TestEverySlotDamaged:
