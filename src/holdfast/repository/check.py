@@ -24,6 +24,7 @@ from holdfast.repository.objects import SEALED_TYPES, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
+from holdfast.repository.superseded import superseded_keyrings, superseded_slots
 from holdfast.repository.twins import ERASABLE, prove
 from holdfast.repository.wraps import Attempts
 
@@ -37,7 +38,7 @@ class CheckFinding:
     """One thing that is wrong. `kind` is stable; `text` is a sentence that names objects, never paths."""
 
     kind: str
-    """`frame`, `twin`, `lost`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
+    """`frame`, `twin`, `lost`, `superseded`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
     `pack-hash`, `index`, `version`."""
     object: str
     text: str
@@ -196,6 +197,23 @@ class _Check:
             text = f"what root left for credential {holder} is gone in both forms; `holdfast repair` leaves it anew"
             self.found("lost", f"grant/{holder}", text)
 
+    def superseded(self) -> None:
+        """Name slots and keyrings that were taken away and are there again, or still: who has the old key opens them."""
+        ring = self.repository.keyring
+        old, unknown = superseded_slots(self.home, 0 if ring is None else ring.epoch)
+        alone = {f.object for f in self.findings if f.kind == "twin"}
+        for name in (*old, *(superseded_keyrings(self.repository) if ring is not None else ())):
+            if name not in alone:
+                self.found(
+                    "superseded", name, f"object {name} is of keys that were taken back; `holdfast repair` drops it"
+                )
+        for name in unknown:
+            text = (
+                f"no entry of the key ledger names object {name}: its entry was lost, or somebody laid it there;"
+                " put the entry back from a copy of the home, or drop the slot: `holdfast key rotate root`"
+            )
+            self.found("superseded", name, text)
+
     def keyrings(self) -> None:
         """Check that every keyring is the one that its name says. Needs the root key: an older one may stand under a newer name."""
         for number in self.home.numbers("keyring"):
@@ -296,6 +314,7 @@ def check(
     run = _Check(repository)
     run.objects_themselves()
     run.missing()
+    run.superseded()
     run.keyrings()
     envelopes = read_envelopes(repository.home)
     run.snapshots(envelopes)

@@ -165,7 +165,7 @@ _OTHER_KEY = (
 def _opened(home: Home, name: str, secret: Secret, tried: _Tried) -> Iterator[OpenedSlot]:
     """Yield what a slot holds, and then its twin, if it is for this secret and can be read; tell what came of it.
 
-    Nobody signs slots: one that can be read and does not open, or opens to a root key that opens nothing, may be laid over the right one.
+    Nobody signs slots: one that does not open, or opens to a root key that opens nothing, may be laid over the right one.
     """
     seen: list[bytes] = []
     read = refused = left = False

@@ -17,6 +17,7 @@ from holdfast.repository.missing import find_missing, require_shape
 from holdfast.repository.objects import damaged
 from holdfast.repository.opening import grant_in, keyring_in
 from holdfast.repository.rotation import reseal
+from holdfast.repository.superseded import superseded_keyrings, superseded_slots
 from holdfast.repository.twins import originals, prove, twins
 from holdfast.repository.wraps import SLOT, Attempts, Wrap, readable_wraps
 from holdfast.repository.writers import put_grant, revoke
@@ -40,7 +41,7 @@ class TwinRepair:
     leave: tuple[tuple[str, WriterEntry], ...] = ()
     """Grants that are damaged twice, and who is left his keys anew."""
     drop: tuple[str, ...] = ()
-    """Damaged twice, or a twin without its object, and superseded: nobody needs them any more."""
+    """Superseded, and damaged twice, or a twin without its object, or of keys that were taken back: nobody needs them any more."""
     beyond: tuple[str, ...] = ()
     """Damaged twice, or gone in both forms: only another copy of the home has them."""
     revoke: tuple[str, ...] = ()
@@ -73,12 +74,13 @@ class _Plan:
         wraps, bad = readable_wraps(self.home)
         live = (wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT and wrap.body.shape)
         self.holders = {} if bad else {wrap.body.slot: wrap for wrap in live}
+        self.ledger_known = not bad
         self.entries = {entry.id: entry for entry in self.keyring.writers}
         self.attempts = Attempts(self.home, list(self.entries))
         try:
             repository.require_newest()
         except KeyRotationError:  # somebody else is at the keys: nothing is sealed to anybody beside him
-            self.holders, self.entries = {}, {}
+            self.holders, self.entries, self.ledger_known = {}, {}, False
         self.alone: list[tuple[str, bytes]] = []
         """Twins that count, of which the object is gone."""
         self.superseded: dict[str, int] = {}
@@ -136,7 +138,7 @@ class _Plan:
             self.beyond.append(name)
 
     def _look_at_slot(self, name: str, data: bytes | None, twin: bytes) -> None:
-        """Decide about a slot that its twin does not bear out. Nobody signs slots: no form is believed, none is laid over the other."""
+        """Decide about a slot that its twin does not bear out. Nobody signs slots: no form is laid over the other."""
         whole, kept = data is not None and self.counts(name, data), self.counts(name, twin)
         if data is None and kept and self._given_up(name, twin):
             self.drop.append(name)
@@ -201,6 +203,16 @@ class _Plan:
             else:
                 self.beyond.append(name)
 
+    def look_for_superseded(self) -> None:
+        """Drop what was taken back and is there again. While a rotation is under way, or the ledger is not known, nothing is."""
+        if not self.ledger_known:
+            return
+        old, _ = superseded_slots(self.home, self.keyring.epoch)
+        gone = {*old, *superseded_keyrings(self.repository)} - {*self.drop}
+        self.drop += sorted(gone)
+        for kept in (self.back, self.kept, self.beyond):
+            kept[:] = [name for name in kept if name not in gone]
+
     def look_for_missing(self) -> None:
         """Say what is to be done about what is there in no form. Nobody guesses whether a lost certificate was in force."""
         missing = find_missing(self.home, self.keyring)
@@ -229,6 +241,7 @@ def plan_twins(repository: Repository) -> TwinRepair:
     for name in sorted({*originals(repository.home), *twins(repository.home)}):
         made.look(name)
     made.second_look()
+    made.look_for_superseded()
     made.look_for_missing()
     return TwinRepair(
         tuple(made.back), tuple(made.kept), tuple(made.reseal), tuple(made.leave), tuple(made.drop), tuple(made.beyond),
