@@ -38,8 +38,8 @@ class CheckFinding:
     """One thing that is wrong. `kind` is stable; `text` is a sentence that names objects, never paths."""
 
     kind: str
-    """`frame`, `twin`, `lost`, `superseded`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
-    `pack-hash`, `index`, `version`."""
+    """`frame`, `twin`, `lost`, `superseded`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`,
+    `pack-size`, `pack-hash`, `index`, `version`."""
     object: str
     text: str
 
@@ -263,9 +263,10 @@ class _Check:
                     f"the copy of the decision of snapshot {snapshot} does not hold it; `holdfast repair` makes it anew"
                 )
                 self.found("decision", f"committed/{snapshot}", text)
+        spoken_of = decided | kept | forgotten
         for follower in envelopes.committed:
             parent = follower.body.parent
-            if parent and parent not in decided | kept | forgotten:
+            if parent and parent not in spoken_of:
                 text = f"snapshot {follower.id} followed snapshot {parent}, of which no decision is left: it was lost"
                 self.found("decision", f"decision/{parent}", text)
 

@@ -44,7 +44,7 @@ def superseded_slots(home: Home, epoch: int = 0) -> tuple[tuple[str, ...], tuple
 
 
 def superseded_keyrings(repository: Repository) -> tuple[str, ...]:
-    """Return the keyrings below the present one that another root key seals, or that hold keys that were destroyed. Needs the root key."""
+    """Return the keyrings below the present one that another root key seals, or that hold destroyed keys."""
     home, keyring = repository.home, repository.require_keyring()
     wraps, bad = readable_wraps(home)
     rotating = bool(bad) or any(_is_behind(wrap, keyring.epoch) for wrap in wraps)
