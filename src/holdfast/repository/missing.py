@@ -47,13 +47,15 @@ def find_missing(home: Home, keyring: Keyring | None = None) -> Missing:
     live = [wrap.id for wrap in credentials if wrap.live]
     if keyring is not None:
         live.append(keyring.own_id)
+    # In this order: whoever is issued a credential meanwhile gets his grant before his certificate.
+    in_force = [wrap for wrap in credentials if _in_force(home, wrap.id)]
     known, granted = set(home.ids("writer")), set(home.ids("grant"))
     return Missing(
         missing_slots(home, wraps),
         tuple(wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT and _is_forged(home, wrap)),
-        tuple(wrap.id for wrap in credentials if _in_force(home, wrap.id) and is_withdrawn(home, wrap.id)),
+        tuple(wrap.id for wrap in in_force if is_withdrawn(home, wrap.id)),
         tuple(holder for holder in live if holder not in known),
-        tuple(w.id for w in credentials if w.live and w.id not in granted and _in_force(home, w.id)),
+        tuple(wrap.id for wrap in in_force if wrap.live and wrap.id not in granted),
         tuple(kind for kind in ("key", "keyring") if next(iter(home.listed(kind)), None) is None),
     )
 
@@ -61,7 +63,12 @@ def find_missing(home: Home, keyring: Keyring | None = None) -> Missing:
 def missing_slots(home: Home, wraps: tuple[Wrap, ...]) -> tuple[Wrap, ...]:
     """Return the entries of keys in force of which the slot is there in no form."""
     there = set(home.ids("key"))
-    return tuple(w for w in wraps if w.live and w.body.form == SLOT and w.body.slot not in there)
+    gone = tuple(w for w in wraps if w.live and w.body.form == SLOT and w.body.slot not in there)
+    if not gone:
+        return ()
+    # Somebody else may have sealed anew meanwhile: what the ledger says by now, and the store after it.
+    still, there = {(w.id, w.number) for w in readable_wraps(home)[0]}, set(home.ids("key"))
+    return tuple(w for w in gone if (w.id, w.number) in still and w.body.slot not in there)
 
 
 def require_shape(home: Home, name: str, data: bytes, wrap: Wrap) -> None:

@@ -24,12 +24,13 @@ def superseded_slots(home: Home, epoch: int = 0) -> tuple[tuple[str, ...], tuple
     `epoch`: the keyring's, where it is at hand. Nothing is said while an entry of the ledger cannot be read. A second slot of a key
     in force (a rotation was interrupted) is neither; nor is one of the older form, from before there was a ledger.
     """
+    there = list(home.listed("key"))  # before the ledger: a key's entry is written before its slot
     wraps, bad = readable_wraps(home)
     entries = [wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT]
     named, salts = {wrap.body.slot for wrap in entries}, {shape.salt for wrap in entries for shape in wrap.body.shape}
     epoch = max((epoch, *(wrap.body.epoch for wrap in entries)))
     old, unknown = [], []
-    for name in home.listed("key") if not bad else ():
+    for name in there if not bad else ():
         if names.middle(name) in named:
             continue
         try:

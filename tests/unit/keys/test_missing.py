@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from tests.unit.keys.test_foreign import keyless
 from tests.unit.keys.test_twins import lose_all, of_kind, spoil
 
 from holdfast.base.environment import Environment
 from holdfast.errors import DamageError, KeySlotsDamagedError, NotPermittedError, WrongKeyError
-from holdfast.repository import writers
+from holdfast.repository import rotation, writers
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile
+from holdfast.repository.home import Home
+from holdfast.repository.missing import find_missing
 from holdfast.repository.repository import Repository
 from holdfast.repository.shred import say_destroyed
 from holdfast.repository.twin_repair import TwinRepair, mend_twins, plan_twins
@@ -140,3 +144,23 @@ def test_a_vault_without_slots_or_keyrings_is_damaged_and_its_key_is_not_wrong(
         Repository.open(store, key, env)
     assert "`keyring/`" in damaged.value.next
     assert ("lost", "keyring") in {(f.kind, f.object) for f in keyless(repository).findings}
+
+
+def test_a_key_that_is_sealed_anew_meanwhile_is_not_missed(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another host rotates between the look at the ledger and the look at the slots."""
+    other = Repository.open(store, key, env)
+    listed = Home.listed
+    rotated = False
+
+    def listed_late(home: Home, prefix: str) -> Iterator[str]:
+        nonlocal rotated
+        if prefix == "key" and home is repository.home and not rotated:
+            rotated = True
+            rotation.rotate_root(other, rotation.plan_root(other, at_hand=key))
+        return listed(home, prefix)
+
+    monkeypatch.setattr(Home, "listed", listed_late)
+    assert find_missing(repository.home).slots == ()
+    assert rotated

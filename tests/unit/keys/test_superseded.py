@@ -11,12 +11,13 @@ from tests.unit.keys.test_twins import of_kind, spoil
 
 from holdfast.base.environment import Environment
 from holdfast.errors import WrongKeyError
-from holdfast.repository import names, rotation, shred, writers
+from holdfast.repository import names, rotation, shred, superseded, writers
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile
+from holdfast.repository.home import Home
 from holdfast.repository.repository import Repository
 from holdfast.repository.twin_repair import TwinRepair, mend_twins, plan_twins
-from holdfast.repository.wraps import read_wraps
+from holdfast.repository.wraps import Wrap, read_wraps
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.faults import Crash, FaultStore
 
@@ -118,3 +119,19 @@ def test_no_crash_of_a_rotation_lets_a_repair_lock_anybody_out(env: Environment,
         assert check(root).problems == ()
         at += 1
     assert at > 10
+
+
+def test_a_key_that_is_added_meanwhile_is_of_known_origin(
+    repository: Repository, env: Environment, key: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Repository.open(repository.store, key, env)
+    read = superseded.readable_wraps
+
+    def read_and_then(home: Home) -> tuple[tuple[Wrap, ...], int]:
+        found = read(home)
+        if home is repository.home:
+            other.add_slot(KeyFile.new(env))
+        return found
+
+    monkeypatch.setattr(superseded, "readable_wraps", read_and_then)
+    assert superseded.superseded_slots(repository.home) == ((), ())
