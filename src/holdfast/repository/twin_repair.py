@@ -72,7 +72,12 @@ class _Plan:
         self.revoke: list[str] = []
         self.certify: list[str] = []
         wraps, bad = readable_wraps(self.home)
-        live = (wrap for wrap in wraps if wrap.live and wrap.body.form == SLOT and wrap.body.shape)
+        # Of another epoch: a rotation is to be finished, or somebody took the word away that revoked this key.
+        live = (
+            wrap
+            for wrap in wraps
+            if wrap.live and wrap.body.form == SLOT and wrap.body.shape and wrap.body.epoch == self.keyring.epoch
+        )
         self.holders = {} if bad else {wrap.body.slot: wrap for wrap in live}
         self.ledger_known = not bad
         self.entries = {entry.id: entry for entry in self.keyring.writers}

@@ -17,7 +17,7 @@ from holdfast.repository.credentials import KeyFile
 from holdfast.repository.home import Home
 from holdfast.repository.repository import Repository
 from holdfast.repository.twin_repair import TwinRepair, mend_twins, plan_twins
-from holdfast.repository.wraps import Wrap, read_wraps
+from holdfast.repository.wraps import Wrap, read_wraps, readable_wraps
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.faults import Crash, FaultStore
 
@@ -125,13 +125,30 @@ def test_a_key_that_is_added_meanwhile_is_of_known_origin(
     repository: Repository, env: Environment, key: KeyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Repository.open(repository.store, key, env)
-    read = superseded.readable_wraps
 
     def read_and_then(home: Home) -> tuple[tuple[Wrap, ...], int]:
-        found = read(home)
+        found = readable_wraps(home)
         if home is repository.home:
             other.add_slot(KeyFile.new(env))
         return found
 
     monkeypatch.setattr(superseded, "readable_wraps", read_and_then)
     assert superseded.superseded_slots(repository.home) == ((), ())
+
+
+def test_whoever_takes_the_word_away_that_revoked_a_kit_gets_no_slot_of_a_repair(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+) -> None:
+    """The word before says that the kit is in force, and is of an epoch that is over."""
+    kit = KeyFile.parse(writers.make_recovery_kit(repository))
+    (lost,) = (wrap for wrap in read_wraps(repository.home) if wrap.body.method == "kit")
+    rotation.rotate_root(repository, rotation.plan_root(repository, at_hand=key, drop=[lost.id]))
+    del store.objects[f"wrap/{lost.id}/00000001"]
+    for planted in (False, True):
+        if planted:
+            store.objects[f"key/{lost.body.slot}"] = store.objects[f"twin/key/{lost.body.slot}"] = b"rot"
+        plan = mend_twins(Repository.open(store, key, env))
+        assert (plan.reseal, plan.beyond) == ((), (f"key/{lost.body.slot}",))
+        assert check(repository).findings
+        with pytest.raises(WrongKeyError):
+            Repository.open(store, kit, env)
