@@ -23,7 +23,7 @@ from holdfast.repository.bodies import Slot, VaultHeader, WriterCertificate
 from holdfast.repository.home import ROOT, Home, first_valid
 from holdfast.repository.keyring import ClassGeneration, Keyring, public_of
 from holdfast.repository.missing import missing_slots
-from holdfast.repository.objects import damaged, parse_canonical, parse_control, unseal
+from holdfast.repository.objects import damaged, of_other_vault, parse_canonical, parse_control, unseal
 from holdfast.repository.wraps import Attempts, readable_wraps
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class _Tried:
     attempts: Attempts
     slots: int = 0
     damaged: int = 0
+    foreign: int = 0
+    """Damaged ones that are whole, and another vault's."""
     refused: int = 0
     """Slots that can be read, take such a secret, and are for another."""
     broken: DamageError | None = None
@@ -128,6 +130,10 @@ class _Tried:
         found = self.broken or (None if self.refused else self.replaced)
         if found is not None:
             return found
+        if self.foreign == self.slots > 0 and not self.attempts.knows_slots:
+            return DamageError(
+                "the vault's header names another vault than all its keys: it was exchanged", next=_NO_HEADER
+            )
         if not self.slots:
             return KeySlotsDamagedError(
                 "every key slot of the vault is gone, and so are their twins: no secret can open it now",
@@ -168,7 +174,7 @@ def _opened(home: Home, name: str, secret: Secret, tried: _Tried) -> Iterator[Op
     Nobody signs slots: one that does not open, or opens to a root key that opens nothing, may be laid over the right one.
     """
     seen: list[bytes] = []
-    read = refused = left = False
+    read = refused = left = foreign = False
     for form in (name, names.twin(name)):
         try:
             data = home.store.get(form)
@@ -182,6 +188,7 @@ def _opened(home: Home, name: str, secret: Secret, tried: _Tried) -> Iterator[Op
             found = slots.unwrap(slot, secret, home.vault_id)
         except DamageError:
             left = left or tried.attempts.left(name, data)
+            foreign = foreign or of_other_vault(name, data, home.vault_id)
             continue
         read = True
         if found is not None:
@@ -191,6 +198,7 @@ def _opened(home: Home, name: str, secret: Secret, tried: _Tried) -> Iterator[Op
     bad = not read and not left
     tried.slots += read or bad
     tried.damaged += bad
+    tried.foreign += bad and foreign
     tried.refused += refused
 
 

@@ -129,6 +129,11 @@ class Attempts:
     def _ledger(self) -> tuple[Wrap, ...]:
         return readable_wraps(self.home)[0]
 
+    @property
+    def knows_slots(self) -> bool:
+        """Whether any entry of this vault's ledger names a slot."""
+        return any(wrap.body.form == SLOT for wrap in self._ledger)
+
     def left(self, name: str, data: bytes) -> bool:
         """Return whether the bytes of an object, or of the twin of one, are such a rest: no damage."""
         if not of_other_vault(name, data, self.home.vault_id):
@@ -136,7 +141,7 @@ class Attempts:
         match name.split("/"):
             case ["key", slot]:
                 named = {wrap.body.slot for wrap in self._ledger if wrap.body.form == SLOT}
-                return bool(named) and slot not in named
+                return self.knows_slots and slot not in named
             case ["keyring", number] if int(number) == 0:
                 return any(self._is_own_keyring(each) for each in self.home.numbers("keyring") if each)
             case ["writer", holder, number] if int(number) == 0:

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.keys.test_twins import of_kind
 
 from holdfast.base.environment import Environment
-from holdfast.errors import KeySlotsDamagedError
+from holdfast.errors import DamageError, KeySlotsDamagedError
 from holdfast.repository import rotation, writers
 from holdfast.repository.check import CheckOutcome, check
 from holdfast.repository.credentials import KeyFile
@@ -129,3 +129,13 @@ def test_an_entry_of_several_words_was_never_an_attempts(repository: Repository,
     assert isinstance(wrap.body, WrapBody)
     lay_over(repository, other, f"wrap/{wrap.id}/00000001")
     assert readable_wraps(home)[1] == 1
+
+
+def test_a_header_of_another_vault_is_said_to_be_exchanged(
+    repository: Repository, other: Repository, store: MemoryStore, env: Environment, key: KeyFile
+) -> None:
+    assert repository.is_root
+    store.objects["vault"] = other.store.get("vault")
+    with pytest.raises(DamageError, match="names another vault than all its keys") as caught:
+        Repository.open(store, key, env)
+    assert "put the object `vault` back" in caught.value.next
