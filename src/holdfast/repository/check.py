@@ -188,10 +188,7 @@ class _Check:
             )
             self.found("lost", f"writer/{holder}", text)
         for holder in gone.uncertified:
-            text = (
-                f"the certificate of {holder} is gone in both forms: {meaning_of('writer')}."
-                " If its credential was never handed out, say so: `holdfast key destroyed`"
-            )
+            text = f"the certificate of {holder} is gone in both forms: {meaning_of('writer')}"
             self.found("lost", f"writer/{holder}", text)
         for holder in gone.ungranted:
             text = f"what root left for credential {holder} is gone in both forms; `holdfast repair` leaves it anew"

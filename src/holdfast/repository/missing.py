@@ -44,7 +44,7 @@ def find_missing(home: Home, keyring: Keyring | None = None) -> Missing:
     """Hold the ledger, and the keyring where it is at hand, against the store."""
     wraps, _ = readable_wraps(home)
     credentials = [wrap for wrap in wraps if wrap.body.form == CREDENTIAL]
-    live = [wrap.id for wrap in credentials if wrap.live]
+    live = [wrap.id for wrap in credentials if wrap.whole]
     if keyring is not None:
         live.append(keyring.own_id)
     # In this order: whoever is issued a credential meanwhile gets his grant before his certificate.
@@ -63,7 +63,7 @@ def find_missing(home: Home, keyring: Keyring | None = None) -> Missing:
 def missing_slots(home: Home, wraps: tuple[Wrap, ...]) -> tuple[Wrap, ...]:
     """Return the entries of keys in force of which the slot is there in no form."""
     there = set(home.ids("key"))
-    gone = tuple(w for w in wraps if w.live and w.body.form == SLOT and w.body.slot not in there)
+    gone = tuple(w for w in wraps if w.whole and w.body.form == SLOT and w.body.slot not in there)
     if not gone:
         return ()
     # Somebody else may have sealed anew meanwhile: what the ledger says by now, and the store after it.

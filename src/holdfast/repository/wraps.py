@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SLOT, CREDENTIAL, MEDIUM = "slot", "credential", "medium"
 LIVE, REVOKED, DESTROYED = "live", "revoked", "destroyed"
+PENDING = "being made"
+"""The statement of an entry whose slot, or whose holder's certificate, is not stored yet: nobody misses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,11 @@ class Wrap:
     id: str
     number: int
     body: WrapBody
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is in force and all that it names was stored: whatever is gone of that now was lost."""
+        return self.live and self.body.statement != PENDING
 
     @property
     def live(self) -> bool:
@@ -180,6 +187,11 @@ def find_wrap(wraps: tuple[Wrap, ...], name: str) -> Wrap:
     if len(fits) > 1:
         raise UsageError("several keys fit; give the id", fits=len(fits))
     return fits[0]
+
+
+def pending(body: WrapBody) -> WrapBody:
+    """Return the entry as it is written before what it names is stored."""
+    return replace(body, statement=PENDING)
 
 
 def with_state(body: WrapBody, state: str, statement: str) -> WrapBody:

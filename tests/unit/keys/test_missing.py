@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from tests.unit.keys.test_foreign import keyless
@@ -20,6 +21,7 @@ from holdfast.repository.shred import say_destroyed
 from holdfast.repository.twin_repair import TwinRepair, mend_twins, plan_twins
 from holdfast.repository.wraps import read_wraps
 from holdfast.stores.memory import MemoryStore
+from holdfast.testing.faults import Crash, FaultStore
 
 
 def lose(store: MemoryStore, *names_: str) -> None:
@@ -164,3 +166,18 @@ def test_a_key_that_is_sealed_anew_meanwhile_is_not_missed(
     monkeypatch.setattr(Home, "listed", listed_late)
     assert find_missing(repository.home).slots == ()
     assert rotated
+
+
+def test_what_was_never_finished_is_not_missed(env: Environment, key: KeyFile) -> None:
+    """A key is added, and a credential issued; each dies at every write. Nothing that was handed out lacks anything."""
+    for change in (lambda root: root.add_slot(KeyFile.new(env)), lambda root: writers.enrol(root, "ward")):
+        at, done = 0, False
+        while not done:
+            fresh = MemoryStore()
+            Repository.create(fresh, env, secrets=[key])
+            with suppress(Crash):
+                change(Repository.open(FaultStore(fresh, fail_at=at, writes_only=True), key, env))
+                done = True
+            assert not [f for f in check(Repository.open(fresh, key, env)).findings if f.kind != "twin"]
+            at += 1
+        assert at > 4

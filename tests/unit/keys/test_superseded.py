@@ -143,7 +143,7 @@ def test_whoever_takes_the_word_away_that_revoked_a_kit_gets_no_slot_of_a_repair
     kit = KeyFile.parse(writers.make_recovery_kit(repository))
     (lost,) = (wrap for wrap in read_wraps(repository.home) if wrap.body.method == "kit")
     rotation.rotate_root(repository, rotation.plan_root(repository, at_hand=key, drop=[lost.id]))
-    del store.objects[f"wrap/{lost.id}/00000001"]
+    del store.objects[of_kind(store, f"wrap/{lost.id}")[-1]]
     for planted in (False, True):
         if planted:
             store.objects[f"key/{lost.body.slot}"] = store.objects[f"twin/key/{lost.body.slot}"] = b"rot"
