@@ -18,7 +18,7 @@ from holdfast.reliability.alerts.messages import reference
 from holdfast.runs.alerting import open_book
 from holdfast.runs.monitoring.report import SourceStatus
 from holdfast.runs.results import CheckReport
-from holdfast.runs.schedule.configured import open_schedule_book
+from holdfast.runs.schedule.configured import open_schedule_book, schedule_path
 from holdfast.runs.schedule.records import Outcome, RunState
 from unit.monitoring.reports import full_report
 
@@ -118,6 +118,29 @@ def test_replies_are_signed_and_taken(alert, place, run):
     assert code == 6
     assert "taken before" in err
     assert run("alerts", "key", "--out", str(place / "anna.key"))[0] == 2
+
+
+def test_a_reply_to_what_is_no_reference_is_not_signed(place, run):
+    reply = place / "1.reply"
+    for name in ("1-zzz", "1", "x", "0-3f9a2c01", "1-3f9a2c01x"):
+        code, _, err = run(
+            "alerts", "reply", name, "--by", "anna", "--key", str(place / "anna.key"), "--out", str(reply)
+        )
+        assert code == 2
+        assert "no reference of an alert" in err
+        assert not reply.exists()
+
+
+def test_a_damaged_schedule_book_is_reported_by_who_looks_at_it_and_left_where_it_is(place, run):
+    with open_schedule_book() as book:
+        book.since("nightly")
+    path = schedule_path()
+    path.write_bytes(b"nonsense" * 2000)
+    for command in (("schedule", "list"), ("status",), ("schedule", "now", "nightly")):
+        code, _, err = run(*command)
+        assert code == 1
+        assert "the schedule's book is damaged" in err
+    assert path.read_bytes() == b"nonsense" * 2000
 
 
 def test_the_schedule_is_listed(place, run):
@@ -258,7 +281,9 @@ def test_an_alert_of_a_run_is_kept_whoever_started_it(vault, tmp_path, run, monk
     vault.answers["check"] = check
     code, out, err = run(*words)
     assert code == 0
-    assert ("The probe hangs." in out + err) is ("-q" not in words)
+    assert "The probe hangs." in (out if "--json" in words else err), (
+        "an alert is neither progress nor summary: quiet or not"
+    )
     with open_book() as book:
         assert [(record.code, record.origin) for record in book.live()] == [("probe-hanging", "stream")]
     (tmp_path / "file").write_text("")

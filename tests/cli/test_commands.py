@@ -580,6 +580,12 @@ def test_windows_that_contradict_each_other_are_found_before_a_run_is(run, tmp_p
     assert "no time in which anything may run" in err
 
 
+def test_a_code_is_explained_however_it_is_written(run):
+    for code in ("RPO-MISSED", "Damage"):
+        assert run("explain", code)[:2] == run("explain", code.lower())[:2]
+        assert run("explain", code)[0] == 0
+
+
 def test_every_error_code_is_explained(run):
     _, out, _ = run("explain")
     for cls in errors.error_classes():

@@ -68,7 +68,7 @@ SPOKEN: tuple[tuple[str, ...], ...] = (
     ("schedule", "list"), ("schedule", "next"), ("schedule", "now", "none"), ("schedule", "unit"),
     ("status",), ("alerts", "show", "1"), ("alerts", "ack", "1", "--by", "anna"),
     ("alerts", "key", "--out", "{root}/anna.key"),
-    ("alerts", "reply", "1-x", "--by", "anna", "--key", "{root}/anna.key", "--out", "{root}/1.reply"),
+    ("alerts", "reply", "1-3f9a2c01", "--by", "anna", "--key", "{root}/anna.key", "--out", "{root}/1.reply"),
     ("alerts", "receive", "{root}/1.reply"), ("alerts", "list"), ("alerts", "test", "log"), ("alerts", "resolve", "1", "--by", "anna"),
     ("approval", "key", "--out", "{root}/p.key", "--public", "{root}/p.pub"), ("approval", "policy"),
     ("approval", "sign", "{root}/none", "--key", "{root}/p.key", "--name", "p"),

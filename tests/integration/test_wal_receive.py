@@ -292,3 +292,27 @@ def test_an_unfinished_segment_is_taken_once_and_never_over_what_was_archived(tm
     spool.push(archived)
     spool.take_tail()
     assert (tmp_path / second).read_bytes() == b"archived"
+
+
+def test_a_segment_that_the_receiver_takes_over_meanwhile_is_no_fault(tmp_path, monkeypatch):
+    spool, name = Spool(tmp_path, system()), "000000010000000000000001"
+    (tmp_path / STREAM).mkdir()
+    (tmp_path / STREAM / name).write_bytes(b"x")
+    asked = []
+
+    def taken(self, source, **_):
+        asked.append(source.name)
+        source.unlink()
+        raise WalMissingError("it is gone")
+
+    monkeypatch.setattr(Spool, "push", taken)
+    spool.take_tail()
+    assert asked == [name]
+
+    def missing(self, source, **_):
+        raise WalMissingError("the spool is gone")
+
+    (tmp_path / STREAM / name).write_bytes(b"x")
+    monkeypatch.setattr(Spool, "push", missing)
+    with pytest.raises(WalMissingError):
+        spool.take_tail()

@@ -20,7 +20,7 @@ CASES: dict[str, tuple[str, object]] = {
     "schedule.*.every_seconds": (ENTRY + 'every_seconds = "4h"', 14_400),
     "schedule.*.after": (DAILY + 'after = ["b"]\n[schedule.b]\nkind = "check"\nevery_seconds = 60', ("b",)),
     "schedule.*.windows": (DAILY + 'windows = ["20:00-06:00"]', ("20:00-06:00",)),
-    "schedule.*.stop_at_window_end": (DAILY + "stop_at_window_end = true", True),
+    "schedule.*.stop_at_window_end": (DAILY + 'windows = ["20:00-06:00"]\nstop_at_window_end = true', True),
     "schedule.*.catch_up": (DAILY + "catch_up = false", False),
     "schedule.*.jitter_seconds": (DAILY + 'jitter_seconds = "10m"', 600),
     "schedule.*.group": (DAILY + 'group = "tape"', "tape"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -22,6 +23,31 @@ def test_a_simulated_season(seed):
     assert report.acknowledged_lost == 0
     assert report.slots_lost == report.slots_doubled == 0
     assert report.runs >= 80 * 30
+
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+STEPS = (
+    year.Step(2 * DAY + 2 * HOUR, HOUR),
+    year.Step(4 * DAY + 7 * HOUR, DAY),
+    year.Step(7 * DAY + 13 * HOUR, 400 * DAY),
+    year.Step(10 * DAY, -HOUR),
+    year.Step(12 * DAY + 5 * HOUR, -400 * DAY),
+)
+
+
+@pytest.mark.parametrize("seed", [3])
+def test_a_clock_that_is_wrong_at_times_loses_no_run_and_silences_nothing(seed):
+    """An hour, a day and 400 days ahead, then right; and back: what follows others runs, and what lasts is told."""
+    report = year.simulate(jobs=20, days=16, seed=seed, forget=0.3, steps=STEPS)
+    sys.stdout.write(report.text())
+    assert report.failures > 20
+    assert report.for_a_person >= 1
+    assert report.alerted_in_time == report.for_a_person, report.late
+    assert report.false_messages == 0, report.false
+    assert report.repeated_early == 0
+    assert report.acknowledged_lost == 0
+    assert report.slots_lost == report.slots_doubled == 0
+    assert report.runs >= (20 + year.FOLLOWERS) * 15
 
 
 def test_what_was_taken_on_and_forgotten_is_told_again():

@@ -43,6 +43,12 @@ ALERT_CODES: dict[str, AlertCode] = {
             "let the application's own means repair it, restore what is lost from a snapshot before it, and back up again.",
         ),
         AlertCode(
+            "audit-not-anchored",
+            "The signed head of the audit log could not be put into the vault: what was recorded since the last one can be changed by"
+            " whoever owns this host.",
+            "see that this credential may add to `audit/` in the vault, then run `holdfast audit head`, which says what stops it.",
+        ),
+        AlertCode(
             "audit-not-retained",
             "The store does not retain the newest signed head of the audit log: whoever may delete there could take it away.",
             "let this credential set retention on the store, or set `audit.retain_seconds = 0`.",
@@ -65,7 +71,7 @@ ALERT_CODES: dict[str, AlertCode] = {
         ),
         AlertCode(
             "clock-stepped",
-            "The machine's clock was set by a great step, or stood still.",
+            "The machine's clock was set by a great step, or stood still; or the vault has snapshots of a time that has not come.",
             "see that the time service works: `timedatectl`.",
         ),
         AlertCode(
@@ -173,6 +179,11 @@ ALERT_CODES: dict[str, AlertCode] = {
             "schedule-book-lost",
             "The schedule's book was damaged; it was set aside and a new one begun.",
             "look into the file that ends in `.damaged`, and at the disk it lies on.",
+        ),
+        AlertCode(
+            "snapshot-ahead",
+            "The newest snapshot of a source is of a time that has not come: the clock of the host that made it was ahead.",
+            "see that the time service works on the host that made it (`timedatectl`), then back up again.",
         ),
         AlertCode(
             "source-silent",

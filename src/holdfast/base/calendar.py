@@ -130,6 +130,22 @@ class IntervalSlots:
         return datetime.fromtimestamp(second, UTC)
 
 
+_NEVER = "not a cron expression of any time: it never comes, for no such day is in that month"
+
+
+def _is_wrong(expression: str) -> bool:
+    """Return whether an expression that cronsim refuses is wrong in any month, not only in its own."""
+    from cronsim import CronSim, CronSimError
+
+    minute, hour, day, _, weekday = expression.split()
+    try:
+        CronSim(f"{minute} {hour} {day} * {weekday}", datetime(2026, 1, 1, tzinfo=UTC))
+        CronSim("0 0 * " + expression.split()[3] + " *", datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        return True
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class CronSlots:
     """The times of a cron expression, of five fields, on the wall clock of a zone; only those within the windows."""
@@ -149,7 +165,7 @@ class CronSlots:
         try:
             CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC))
         except CronSimError:
-            raise ValueError(message) from None
+            raise ValueError(message if _is_wrong(expression) else _NEVER) from None
         return cls(expression, zone, windows)
 
     def newest(self, now: datetime) -> datetime | None:

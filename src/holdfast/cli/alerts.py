@@ -223,8 +223,9 @@ def reply_command(*, reference: str, by: str, key: str, path: str, action: str, 
     Example: holdfast alerts reply 12-3f9a2c01 --by anna --key anna.key --out 12.reply
     """
     from holdfast.base.environment import system
-    from holdfast.reliability.alerts.replies import sign_reply
+    from holdfast.reliability.alerts.replies import check_reference, sign_reply
 
+    check_reference(reference)
     write_secret(path, sign_reply(reference, action, by, note, key=key, env=system()))
     return out.result("reply", ReplySigned(reference, action, by), 0, [f"The reply to {reference} is signed."])
 

@@ -258,8 +258,11 @@ def _verify_summary(report: LogReport) -> list[str]:
     ]
     if report.torn_bytes:
         lines.append(f"note: {report.torn_bytes} bytes at the end are of a record that was cut short, or cut off since")
-    if report.sound and report.signed < report.records:
-        lines.append(f"note: the last {report.records - report.signed} records are not under a signed head yet")
+    if report.sound and report.proved < report.records:
+        left = report.records - report.proved
+        lines.append(
+            f"note: the last {left} records are not under a signed head yet: whoever owns these files could write those"
+        )
     if report.sound and not report.anchored:
         lines.append(
             "note: no head from elsewhere was at hand: who owns this host's files could have cut or rewritten all"
@@ -267,7 +270,8 @@ def _verify_summary(report: LogReport) -> list[str]:
     verdict = "sound" if report.sound else f"{len(report.problems)} faults"
     lines.append(
         f"Verified {report.records} records and {report.heads} signed heads in {report.seconds:.1f} s: {verdict}."
-        f" Heads from elsewhere cover {report.anchored} records. Key {report.fingerprint[:16]}."
+        f" Proved are the first {report.proved}. Heads from elsewhere cover {report.anchored} records."
+        + (f" Key {report.fingerprint[:16]}." if report.fingerprint else "")
     )
     return lines
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.base.events import Events, ignore
 from holdfast.base.values import dataclass
 from holdfast.cli.output import Output
 from holdfast.errors import UsageError
@@ -67,6 +68,8 @@ class Place:
     config: str | None
     shares: tuple[str, ...] = ()
     key_service: str | None = None
+    hear: Events = ignore
+    """Who hears the alerts that no callback of a command is there for."""
 
     def only(self, *, key_file: str | None) -> Place:
         """Return the same vault, opened by this key file, or by the shares, and by nothing else that was named."""
@@ -114,7 +117,7 @@ class Place:
         config = config or self.load()
         found = self.access(config)
         more: dict[str, Any] = {"config": config} if config is not None else {}
-        return holdfast.Vault.open(
+        vault = holdfast.Vault.open(
             found.url,
             key_file=found.key_file,
             passphrase=found.passphrase,
@@ -125,6 +128,8 @@ class Place:
             tiers=found.tiers,
             **more,
         )
+        vault.listen(self.hear)
+        return vault
 
     def check_without_key(self, *, packs: bool, limit_read: int | None, events: Events) -> KeylessReport:
         """Check the store named without any secret: what `check_without_key` raises."""
@@ -177,7 +182,9 @@ def output_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--json`, `--quiet` and `--show-paths`; the command gets an `out`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, as docs/cli.md describes them.")
-    @click.option("-q", "--quiet", is_flag=True, help="Print no progress and no summary.")
+    @click.option(
+        "-q", "--quiet", is_flag=True, help="Print no progress and no summary; alerts are printed all the same."
+    )
     @click.option(
         "--show-paths/--no-show-paths",
         default=None,
@@ -230,8 +237,9 @@ def vault_options(function: Callable[..., Any]) -> Callable[..., Any]:
         key_service: str | None,
         **kwargs: Any,  # noqa: ANN401 - as click
     ) -> object:
-        place = Place(vault, key_file, passphrase, credential, config, shares, key_service)
-        kwargs["out"].config = config or ""
+        out: Output = kwargs["out"]
+        out.config = config or ""
+        place = Place(vault, key_file, passphrase, credential, config, shares, key_service, out.hear)
         return function(*args, place=place, **kwargs)
 
     return output_options(wrapped)

@@ -174,6 +174,10 @@ class Output:
         else:
             yield self._print_event
 
+    def hear(self, event: Event) -> None:
+        """Say and keep an alert that no callback of a run was there for."""
+        (self._record_event if self.as_json else self._print_event)(event)
+
     def _record_event(self, event: Event) -> None:
         if isinstance(event, Progress):
             # A new phase begins at zero seconds; within a phase one line per second is plenty.
@@ -221,7 +225,7 @@ class Output:
 
     def _print_event(self, event: Event) -> None:
         self._keep(event)
-        if not isinstance(event, Progress) and not self.quiet:
+        if not isinstance(event, Progress) and (isinstance(event, Alert) or not self.quiet):
             text = self._text(event)
             if text:
                 click.echo(text, err=True)

@@ -34,7 +34,12 @@ def compliance_report_command(*, target: str | None, place: Place, out: Output) 
     with place.open(config) as vault:
         report = vault.compliance()
         written = vault.compliance_page(report, form) if target is not None else b""
+    doubt = (
+        f"The audit log does not verify ({report.audit_problems} faults): what rests on it is shown in part at most."
+    )
     if target is None:
+        if report.audit_problems:
+            out.answer(doubt)
         if out.as_json:
             out.row("compliance", report, "")
         for finding in report.findings:
@@ -45,4 +50,6 @@ def compliance_report_command(*, target: str | None, place: Place, out: Output) 
     write_report(target, written)
     counts = report.counts
     text = [f"Wrote {target}.", *(f"  {number} {status}" for status, number in counts.items())]
+    if report.audit_problems:
+        text.insert(1, doubt)
     return out.result("report", ReportWritten("compliance", target, form), 0, text)

@@ -86,6 +86,7 @@ def restore_command(
     if (target is not None) + in_place + to_stdout != 1:
         raise UsageError("give one of --to DIR, --in-place and --stdout")
     if to_stdout:
+        out.as_json = False  # standard output is the file's alone: an alert is said on standard error
         return _to_stdout(place, snapshot, paths, limit_read)
     if services:
         if target is None or snapshot != "latest" or paths or exclude or classes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import click
@@ -63,6 +64,8 @@ class ConfigChecked:
     """How many jobs it has."""
     nobody_told: bool
     """Whether it has a schedule and no contact: nobody hears of what fails."""
+    notes: tuple[str, ...] = ()
+    """What its channels name and this host does not have now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ def check_config_command(*, place: Place, out: Output) -> int:
         raise UsageError("no configuration was named", next="give --config FILE (or HOLDFAST_CONFIG).")
     from holdfast.base import environment
     from holdfast.config.checks import nobody_told
+    from holdfast.config.notes import channel_notes
     from holdfast.runs.governor_settings import calendar_of
     from holdfast.runs.policies import tiers
 
@@ -128,7 +132,9 @@ def check_config_command(*, place: Place, out: Output) -> int:
     text = [f"{config.name} is valid: {len(config.settings.jobs)} jobs."]
     if silent:
         text.append("note: nobody is told when a run of the schedule fails: there are no contacts (docs/alerts.md)")
-    return out.result("config-check", ConfigChecked(config.name, len(config.settings.jobs), silent), 0, text)
+    notes = channel_notes(config.settings, os.environ)
+    text += [f"note: {note}" for note in notes]
+    return out.result("config-check", ConfigChecked(config.name, len(config.settings.jobs), silent, notes), 0, text)
 
 
 @config_command.command("sample")
@@ -151,6 +157,7 @@ def explain_command(*, code: str | None, out: Output) -> int:
     """
     from holdfast.base.alert_codes import ALERT_CODES
 
+    code = code.lower() if code is not None else None
     errors = {cls.code: cls for cls in error_classes()}
     if code is not None and code not in errors and code not in ALERT_CODES:
         raise UsageError(f"no error and no alert has the code {code}", next="`holdfast explain` lists all.")

@@ -48,6 +48,7 @@ def init_command(*, place: Place, out: Output, label: str) -> int:
         stores=found.stores,
         tiers=found.tiers,
     ) as vault:
+        vault.listen(place.hear)
         made = VaultMade(vault.id, vault.url)
     return out.result(
         "init",

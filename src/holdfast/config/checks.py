@@ -21,6 +21,7 @@ from holdfast.config.schema import ScheduleSettings, Settings
 from holdfast.config.schema.alerts import ChannelSettings
 
 __all__ = [
+    "BESIDE",
     "CHANNEL_GROUP",
     "CHANNEL_NEEDS",
     "CHECKS",
@@ -207,6 +208,30 @@ def _check_rows(settings: Settings) -> Iterator[Fault]:
             yield (*key, "last_level"), "can never fire: the last level is below the first"
         if row.last_level > count:
             yield (*key, "last_level"), f"there are {count} levels"
+    reach = max(_last_levels(settings, count))
+    for place in range(reach, len(settings.escalation.levels)):
+        yield ("escalation", "levels", place), f"can never be reached: every row ends at level {reach}"
+
+
+def _last_levels(settings: Settings, count: int) -> Iterator[int]:
+    """Yield the last level of each row in force: of the built-in ones only those of `untouched` end below the highest, at 2."""
+    said = {(row.safety, row.retry): row.last_level or count for row in settings.escalation.rows}
+    for safety in ("untouched", "intact", "degraded", "at risk"):
+        for retry in ("never", "later", "exhausted"):
+            yield said.get((safety, retry), min(2, count) if safety == "untouched" else count)
+
+
+def _check_policies(settings: Settings) -> Iterator[Fault]:
+    """Yield the stores that policies name and that there are not; what else a policy may lack is looked at with its vault."""
+    known = {"home", *settings.stores}
+    for name, policy in settings.policies.items():
+        for store in policy.stores:
+            if store not in known:
+                yield ("policies", name, "stores"), f"there is no store {store}"
+        for place, move in enumerate(policy.moves):
+            for store in move.stores:
+                if store not in known:
+                    yield ("policies", name, "moves", place, "stores"), f"there is no store {store}"
 
 
 def slots_of(entry: ScheduleSettings, zone: ZoneInfo) -> Slots | None:
@@ -229,6 +254,10 @@ def _kind_faults(settings: Settings, entry: ScheduleSettings) -> Iterator[tuple[
         yield "kind", "there is nowhere to migrate to: no policies are configured"
     elif entry.kind == "drill" and entry.job and entry.job not in settings.services:
         yield "job", f"there is no service {entry.job}"
+    elif entry.kind == "drill" and not settings.services:
+        yield "kind", "there is nothing to drill: no services are configured"
+    elif entry.kind in JOB_KINDS and entry.kind not in ("backup", "drill") and entry.job:
+        yield "job", f"has no effect: an entry of kind {entry.kind} concerns the whole vault"
     elif entry.kind == "digest" and not settings.alerts.digest_contacts:
         yield "kind", "nobody would get it: `alerts.digest_contacts` names no one"
 
@@ -239,6 +268,8 @@ def _check_schedule(settings: Settings) -> Iterator[Fault]:
     for name, entry in settings.schedule.items():
         key: Key = ("schedule", name)
         yield from (((*key, option), text) for option, text in _kind_faults(settings, entry))
+        if entry.stop_at_window_end and not entry.windows:
+            yield (*key, "stop_at_window_end"), "has no effect without `windows`"
         for place, other in enumerate(entry.after):
             if other not in settings.schedule:
                 yield (*key, "after", place), f"the schedule has no entry {other}"
@@ -339,3 +370,7 @@ CHECKS: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...]
     (frozenset({"retry", "breaker"}), _check_retry),
 )
 """Each check, and the tables that must be valid by themselves before it can be made."""
+BESIDE: tuple[tuple[frozenset[str], Callable[[Settings], Iterator[Fault]]], ...] = (
+    (frozenset({"policies", "stores"}), _check_policies),
+)
+"""Checks for a configuration that has other faults: whoever opens the vault of one without makes them, and more of their kind."""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from holdfast.base.values import dataclass
-from holdfast.config.checks import CHECKS
+from holdfast.config.checks import BESIDE, CHECKS
 from holdfast.config.lines import Key, line_of, lines_of
 from holdfast.config.mended import mend
 from holdfast.config.options import option_for, options
@@ -105,6 +105,7 @@ def loads(text: str, name: str = "holdfast.toml", environ: Mapping[str, str] | N
         raise _refused(name, problems) from None
     problems = [_fault(key, message, name, lines) for _, check in CHECKS for key, message in check(settings)]
     if problems:
+        problems += [_fault(key, message, name, lines) for _, check in BESIDE for key, message in check(settings)]
         raise _refused(name, problems)
     origins = {_dotted(key): Origin("file", f"{name}:{line}") for key, line in lines.items()}
     origins.update(_element_origins(document, (), name, lines))
@@ -125,7 +126,7 @@ def _faults_of_the_rest(
         return []
     found = (
         (rest.key_of(key), message)
-        for tables, check in CHECKS
+        for tables, check in (*CHECKS, *BESIDE)
         if not tables & rest.broken
         for key, message in check(rest.settings)
     )

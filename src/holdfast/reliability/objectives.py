@@ -15,6 +15,7 @@ from holdfast.base.units import format_seconds
 from holdfast.errors import Retry, Safety
 
 __all__ = [
+    "AHEAD_SECONDS_MAX",
     "CopyFacts",
     "ExpiryFacts",
     "ProofFacts",
@@ -27,6 +28,8 @@ __all__ = [
 
 _DANGER_PART = 0.8
 """An objective of which so much is used up is in danger."""
+AHEAD_SECONDS_MAX = 600.0
+"""A time further ahead of now is of a clock that was wrong, and says nothing of an age."""
 _DAY = 86400.0
 _SAMPLES_MIN = 4
 _LOST_RPOS = 3
@@ -136,13 +139,16 @@ def _judge(fact: Facts, now: datetime) -> Alert | None:
 
 
 def _source(fact: SourceFacts, now: datetime) -> Alert | None:
-    since = fact.last_good or fact.watched_since
+    ahead = fact.last_good is not None and (fact.last_good - now).total_seconds() > AHEAD_SECONDS_MAX
+    since = fact.watched_since if ahead else fact.last_good or fact.watched_since
     age = (now - since).total_seconds() if since is not None else 0.0
     said = (
         f"The newest good backup is {format_seconds(max(0.0, age))} old"
         if fact.last_good
         else "There never was a good backup"
     )
+    if ahead:
+        said = "The newest good backup is of a time that has not come, and there is none besides"
     if fact.rpo_seconds is None:
         if fact.silent_seconds is not None and age >= fact.silent_seconds:
             return Alert(
@@ -178,10 +184,12 @@ def _start(fact: StartFacts, now: datetime) -> Alert | None:
 
 
 def _proof(fact: ProofFacts) -> Alert | None:
-    age = fact.watched_days if fact.age_days is None else fact.age_days
+    # A proof of a time that has not come is none.
+    known = fact.age_days if fact.age_days is None or fact.age_days > -AHEAD_SECONDS_MAX / _DAY else None
+    age = fact.watched_days if known is None else known
     if age < fact.limit_days:
         return None
-    said = "never succeeded" if fact.age_days is None else f"is {age:.0f} days ago"
+    said = "never succeeded" if known is None else f"is {age:.0f} days ago"
     return Alert(
         OVERDUE[fact.kind], fact.name, f"The last complete {fact.kind} {said}; it must be within {fact.limit_days:.0f} days.",
         Safety.INTACT, Retry.EXHAUSTED, "nothing is known to be damaged; that nothing is, is not proved.",

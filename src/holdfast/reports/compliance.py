@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -96,6 +96,8 @@ class ComplianceFacts:
     last: Mapping[str, datetime] = field(default_factory=dict)
     """When a kind last ended with success."""
     audit_records: int = 0
+    audit_logins: int = 0
+    """Those among them that name the login behind the user: services and timers have none."""
     audit_sound: bool = False
     audit_problems: int = 0
     audit_anchored: int = 0
@@ -223,6 +225,8 @@ class ComplianceReport:
     policy: str
     audit_root: str
     findings: tuple[ControlFinding, ...]
+    audit_problems: int = 0
+    """What is wrong with the audit log; with any, what rests on it is shown in part at most."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -235,7 +239,7 @@ def assess(facts: ComplianceFacts, controls: tuple[Control, ...]) -> ComplianceR
     """Judge every control by the facts."""
     findings = []
     for control in controls:
-        judged = control.judge(facts)
+        judged = _doubted(control, facts, control.judge(facts))
         findings.append(
             ControlFinding(
                 control.id,
@@ -247,7 +251,31 @@ def assess(facts: ComplianceFacts, controls: tuple[Control, ...]) -> ComplianceR
                 judged.gap,
             )
         )
-    return ComplianceReport(facts.vault, facts.site, facts.now, facts.policy, facts.audit_root, tuple(findings))
+    return ComplianceReport(
+        facts.vault, facts.site, facts.now, facts.policy, facts.audit_root, tuple(findings), facts.audit_problems
+    )
+
+
+_DOUBT = "The audit log does not verify: what it says of this is not proved."
+
+
+def _doubted(control: Control, facts: ComplianceFacts, judged: Judged) -> Judged:
+    """Return what is left of a judgement while the audit log does not verify: what rests on it is shown in part at most."""
+    if not facts.audit_problems or judged.status not in ("shown", "partly"):
+        return judged
+    without = replace(
+        facts,
+        operations={},
+        last={},
+        audit_records=0,
+        audit_logins=0,
+        audit_anchored=0,
+        audit_retained=None,
+        audit_since=None,
+    )
+    if control.judge(without) == judged:
+        return judged
+    return Judged("partly", judged.evidence, f"{judged.gap} {_DOUBT}".lstrip())
 
 
 def document(report: ComplianceReport) -> Document:
@@ -255,7 +283,15 @@ def document(report: ComplianceReport) -> Document:
     counts = report.counts
     asked = len(report.findings) - counts["outside"]
     state: State = "bad" if counts["gap"] else "attention" if counts["partly"] else "good"
+    doubt = (
+        Verdict(
+            "bad",
+            f"The audit log does not verify ({report.audit_problems} faults): what rests on it is shown in part at most",
+            "`holdfast audit verify` names each fault.",
+        ),
+    )
     lead: tuple[Block, ...] = (
+        *(doubt if report.audit_problems else ()),
         Verdict(
             state,
             f"The records show {counts['shown']} of the {asked} controls that a backup system can give evidence for",

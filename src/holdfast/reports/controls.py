@@ -18,6 +18,7 @@ from holdfast.reports.judged import (
     judged,
     key_management,
     media,
+    no_log,
     outside,
     recorded,
     storage_security,
@@ -125,7 +126,7 @@ def _criticality(facts: ComplianceFacts) -> Judged:
 
 def _activity_review(facts: ComplianceFacts) -> Judged:
     if not facts.audit_records:
-        return judged([], ["There is no audit log."])
+        return judged([], [no_log(facts)])
     reads = facts.count("audit.read")
     evidence = [f"{facts.audit_records} records."]
     missing = []
@@ -141,7 +142,10 @@ def _unique_user(facts: ComplianceFacts) -> Judged:
         [f"{facts.writers} writers with keys of their own, {facts.writers_revoked} revoked."] if facts.writers else []
     )
     if facts.audit_records:
-        evidence.append("Each record names user, login, host and credential.")
+        evidence.append(
+            f"Each record names user, host and credential; {facts.audit_logins} of {facts.audit_records} also the login behind the"
+            " user, which services and timers do not have."
+        )
     missing = [] if facts.writers > 1 else ["Every host uses the root key: no writer was enrolled."]
     return judged(evidence, missing)
 
@@ -160,7 +164,7 @@ def _encryption(facts: ComplianceFacts) -> Judged:
 
 def _audit_controls(facts: ComplianceFacts) -> Judged:
     if not facts.audit_records:
-        return judged([], ["There is no audit log."])
+        return judged([], [no_log(facts)])
     evidence = (
         [f"{facts.audit_records} hash-chained records since {facts.audit_since:%Y-%m-%d}."] if facts.audit_since else []
     )
@@ -299,7 +303,7 @@ def _safe_harbor(facts: ComplianceFacts) -> Judged:
 
 def _continuous(facts: ComplianceFacts) -> Judged:
     if facts.audit_since is None:
-        return judged([], ["There is no audit log."])
+        return judged([], [no_log(facts)])
     months = (facts.now - facts.audit_since).days // 30
     evidence = [f"{months} months of hash-chained records."]
     return judged(evidence, [] if months >= 12 else ["Twelve months of records are asked for."])  # noqa: PLR2004 - the law's twelve

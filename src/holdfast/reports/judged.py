@@ -13,6 +13,7 @@ __all__ = [
     "judged",
     "key_management",
     "media",
+    "no_log",
     "outside",
     "recorded",
     "storage_security",
@@ -173,11 +174,16 @@ def derivation(facts: ComplianceFacts) -> Judged:
     return judged(evidence, [])
 
 
+def no_log(facts: ComplianceFacts) -> str:
+    """Say why the audit log shows nothing."""
+    return "The audit log cannot be read." if facts.audit_problems else "There is no audit log."
+
+
 def recorded(facts: ComplianceFacts) -> Judged:
     """That each backup and each recovery has its event: who, where, what, when, and how it ended."""
     backups, restores = facts.count("backup"), facts.count("restore") + facts.count("restore.break-glass")
     if not facts.audit_records:
-        return judged([], ["There is no audit log."])
+        return judged([], [no_log(facts)])
     evidence = [
         f"{backups} backups and {restores} recoveries recorded within a year, each with user, host, time and outcome."
     ]

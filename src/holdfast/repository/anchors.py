@@ -132,6 +132,14 @@ def _read(repository: Repository, log: str, number: int) -> Anchor:
     return Anchor(number, head, PublicKey(body.public), read.signer, body.host)
 
 
+def newest_size(repository: Repository, log: str, public: PublicKey) -> int:
+    """Return how many records the newest anchor counts that the log's own key signed; 0 if there is none. `StoreError`.
+
+    What others planted under a higher number does not count.
+    """
+    return next((anchor.number for anchor in _proven(repository, log) if anchor.public == public), 0)
+
+
 def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], int]:
     """Return the anchors of a log in their order, and how many cannot be read."""
     numbers = anchor_numbers(repository, log)

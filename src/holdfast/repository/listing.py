@@ -16,6 +16,7 @@ from holdfast.repository.holds import HoldState, read_holds
 from holdfast.repository.home import Home
 from holdfast.repository.hpke import part_info
 from holdfast.repository.objects import b64, canonical, damaged, parse_canonical, unb64, unseal
+from holdfast.repository.retention import counted_times
 from holdfast.repository.roles import PRUNE, WRITE, may
 from holdfast.repository.types import ClassPart, PartFinding, SealedPart, SnapshotInfo
 
@@ -158,7 +159,8 @@ def envelope_infos(repository: Repository, envelopes: Envelopes | None = None) -
     found = envelopes or read_envelopes(home)
     holds, admissions = read_holds(home), read_admissions(home)
     infos = [describe(repository, c, holds.get(c.id, HoldState()), admissions.get(c.id)) for c in found.committed]
-    return sorted(infos, key=lambda s: (s.counted_at, s.finished, s.id))
+    times = counted_times(infos, repository.env.now())
+    return sorted(infos, key=lambda s: (times[s.id], s.finished, s.id))
 
 
 def list_snapshots(repository: Repository) -> tuple[tuple[SnapshotInfo, ...], tuple[Problem, ...]]:

@@ -122,12 +122,36 @@ def history_of(snapshot: SnapshotInfo) -> tuple[str, str]:
 
 
 def counted_times(snapshots: Sequence[SnapshotInfo], now: datetime) -> dict[str, datetime]:
-    """Return the time that counts for each snapshot, those not admitted yet included."""
+    """Return the time that counts for each snapshot, those not admitted yet included; none is later than now.
+
+    What a clock that was ahead has dated counts as made before the run that followed it, by whatever clock: else a stale
+    snapshot would be the newest of its source until its time comes. Nothing else is moved, so a stolen writer moves nothing.
+    """
     last: dict[tuple[str, str], datetime] = {}
     for s in snapshots:
-        if s.admitted is not None:
+        if s.admitted is not None and s.admitted <= now:
             last[history_of(s)] = max(s.admitted, last.get(history_of(s), s.admitted))
-    return {s.id: s.admitted or admission_time(s.finished, last.get(history_of(s)), now) for s in snapshots}
+    times = {
+        s.id: min(s.admitted, now)
+        if s.admitted is not None
+        else admission_time(s.finished, last.get(history_of(s)), now)
+        for s in snapshots
+    }
+    ahead = {s.id: s for s in snapshots if s.counted_at > now}
+    for s in snapshots if ahead else ():
+        _put_before(s, ahead, times)
+    return times
+
+
+def _put_before(follower: SnapshotInfo, ahead: Mapping[str, SnapshotInfo], times: dict[str, datetime]) -> None:
+    """Date back the snapshots of a time to come that a run rests on, one after the other."""
+    moment, seen = times[follower.id], {follower.id}
+    before = ahead.get(follower.parent)
+    while before is not None and before.id not in seen and history_of(before) == history_of(follower):
+        moment -= timedelta(microseconds=1)
+        times[before.id] = moment = min(moment, times[before.id])
+        seen.add(before.id)
+        before = ahead.get(before.parent)
 
 
 def suspicious(snapshot: SnapshotInfo) -> bool:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert, Events
-from holdfast.errors import AuditDamagedError, AuditUnavailableError, MissingError
+from holdfast.errors import AuditDamagedError, AuditUnavailableError, MissingError, UsageError
 from holdfast.reliability.audit import PublicKey, SignedHead, files
 from holdfast.reliability.audit.atna import audit_message
 from holdfast.reliability.audit.collect import Collector, Sent, send
 from holdfast.reliability.audit.daily import daily_digest
 from holdfast.reliability.audit.fhir import Version, audit_event
-from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records
+from holdfast.reliability.audit.read import Listed, prove_growth, prove_record, records, records_back
+from holdfast.reliability.audit.record import Fact
 from holdfast.reliability.audit.verify import LogProblem, LogReport, verify_log
 from holdfast.repository.anchors import Anchor, anchor_numbers, anchors_of, logs_of_host, put_anchor, read_anchors
 from holdfast.runs.operations import facts_of, operation
@@ -78,9 +80,11 @@ class AuditTrail:
         """
         folder = self._existing()
         with operation(self._vault, "audit.read") as reading:
-            found: Iterator[Listed] = records(folder, since=since, until=until, kind=kind)
             if newest:
-                found = iter(deque(found, maxlen=newest))
+                back = islice(records_back(folder, since=since, until=until, kind=kind), newest)
+                found = reversed([*back])
+            else:
+                found = records(folder, since=since, until=until, kind=kind)
             count = 0
             try:
                 for count, each in enumerate(found, 1):  # noqa: B007 - how many there were is recorded
@@ -113,36 +117,39 @@ class AuditTrail:
         into `status`, and is an alert if it is not sound.
         """
         report = self.examine(public=public, heads=heads)
-        self._trail.note_verified(sound=report.sound)
         found = facts_of(report)
         outcome = "success" if report.sound else "failure"
         record = self._trail.record("audit.verify", "event", self._vault.env.random_id(), outcome=outcome, facts=found)
         tell = events or self._trail.hear
+        number: int | None = None
         try:
-            self._trail.append([record])
+            number = self._trail.append([record])
         except AuditFailure as error:
             if report.sound:
                 tell(Alert.of(error, AUDIT_LOG))
+        self._trail.note_verified(number, sound=report.sound)
         if not report.sound:
             tell(unsound_alert(len(report.problems)))
         return report
 
     def examine(self, *, public: PublicKey | None = None, heads: Sequence[SignedHead] = ()) -> LogReport:
         """Do what :meth:`verify` does, and leave no trace of it."""
+        if not (self._trail.folder / files.META).exists() and (gone := self._of_this_host()):
+            return _nothing_left(gone)
         folder = self._existing()
         log = self._log_in(folder)
+        # In this order: a run beside this one puts its head into the vault before it remembers that it did.
+        own = self._trail.anchored()
         numbers = anchor_numbers(self._vault.repository, log)
         anchored = (anchor.head for anchor in anchors_of(self._vault.repository, log, numbers))
         given = sorted(heads, key=lambda head: head.size)
         merged = heapq.merge(anchored, given, key=lambda head: head.size)
         report = verify_log(folder, self._vault.env, public=public, anchored=merged, living=True)
-        gone = logs_of_host(self._vault.repository, os.uname().nodename) - {report.log}
+        gone = self._of_this_host() - {report.log}
         if gone:
             with suppress(AuditDamagedError):
                 gone -= {each.record.facts.get("previous") for each in records(folder, kind="audit.renewed")}
-        text = "the vault has signed heads of log {} of this host, which is not here and was not renewed"
-        lost = tuple(LogProblem("other-log", 0, text.format(log)) for log in sorted(gone))
-        own = self._trail.anchored()
+        lost = _gone(gone)
         if own > max(numbers, default=0):
             text = f"a signed head of {own} records that this host put into the vault is gone: the store shows an older state"
             lost = (*lost, LogProblem("rolled-back", own, text))
@@ -173,9 +180,19 @@ class AuditTrail:
                 yield audit_message(each.record, each.number, log, site=self._site)
 
     def daily(self, day: date) -> str:
-        """Return the digest of a day (UTC), for people."""
+        """Return the digest of a day (UTC), for people. `UsageError` if the day has not begun.
+
+        Records are read from the last head on that was signed a day before it: so far a clock may have been set back.
+        """
+        if day > self._vault.env.now().date():
+            raise UsageError("that day has not begun yet", next="name a day up to today, in UTC.")
+        folder = self._existing()
         head = self.head(anchor=False)
-        return daily_digest(day, records(self._existing()), log=head.log, size=head.size, root=head.root)
+        began = parse_time(files.read_meta(folder).created).date()
+        before = files.newest_head_before(folder, datetime.combine(day, time(), UTC) - timedelta(days=1))
+        start, offset = (before.head.size, before.offset) if before is not None else (0, 0)
+        listed = records(folder, start=start, offset=offset)
+        return daily_digest(day, listed, log=head.log, size=head.size, root=head.root, began=began)
 
     def send(self, collectors: Sequence[Collector]) -> list[Sent]:
         """Send each collector what it has not got. A collector that is away is a result, not an error."""
@@ -223,13 +240,37 @@ class AuditTrail:
         except FileNotFoundError:
             raise AuditDamagedError("the description of the audit log was taken away") from None
 
+    def _of_this_host(self) -> frozenset[str]:
+        """Return the logs of this host that the vault has heads of. Any store error."""
+        return logs_of_host(self._vault.repository, os.uname().nodename)
+
     def _existing(self) -> Path:
         folder = self._trail.folder
         if not folder.exists():
+            if self._of_this_host():
+                raise MissingError(
+                    "the audit log was taken away: the vault has signed heads of it, and this host no record",
+                    next="`holdfast audit verify` says which; the next operation begins another log.",
+                )
             raise MissingError("this host has no audit log of the vault yet", next="the first operation begins it.")
         if not os.access(folder, os.R_OK | os.X_OK):
             raise AuditUnavailableError("the audit log cannot be read", next="read it as the user that writes it.")
         return folder
+
+
+_NOT_HERE = "the vault has signed heads of log {} of this host, which is not here and was not renewed"
+
+
+def _gone(logs: Iterable[str | Fact | None]) -> tuple[LogProblem, ...]:
+    """Return what is wrong if the vault has heads of logs that are not here."""
+    return tuple(LogProblem("other-log", 0, _NOT_HERE.format(log)) for log in sorted(map(str, logs)))
+
+
+def _nothing_left(logs: frozenset[str]) -> LogReport:
+    """Return the report of a log that was taken away whole."""
+    return LogReport(
+        log="", fingerprint="", records=0, heads=0, anchored=0, signed=0, proved=0, root="", problems=_gone(logs)
+    )
 
 
 def anchors_file(heads: Sequence[SignedHead]) -> str:
@@ -238,9 +279,26 @@ def anchors_file(heads: Sequence[SignedHead]) -> str:
 
 
 def heads_of_file(path: Path) -> list[SignedHead]:
-    """Read such a file. `AuditDamagedError` for a line that is no head; `MissingError` if it cannot be read."""
+    """Read such a file. `UsageError` if it has no head; `AuditDamagedError` for a line that is none among others.
+
+    `MissingError` if it cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise MissingError("the file of heads cannot be read") from None
-    return [SignedHead.decode(line) for line in lines if line.strip()]
+    written = [line for line in lines if line.strip()]
+    found = []
+    bad: AuditDamagedError | None = None
+    for line in written:
+        try:
+            found.append(SignedHead.decode(line))
+        except AuditDamagedError as error:
+            bad = error
+    if not found:
+        raise UsageError(
+            "the file holds no head of an audit log", next="give one that `holdfast audit head --heads` wrote."
+        )
+    if bad is not None:
+        raise bad
+    return found

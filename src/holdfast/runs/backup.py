@@ -166,7 +166,7 @@ def _attempt(run: _Run) -> BackupResult:
     witness.begin(vault, run.events)
     # The session first: what a snapshot listed after that needs, its reference sets too, no prune takes away any more.
     session = Session.begin(vault.repository, vault.indexes, source=run.source.id, classes=class_ids)
-    history = parents.history(vault, run.source)
+    history = parents.history(vault, run.source, run.events)
     parent = history[-1] if history else None
     passes = [_pass(run, session, class_ids)]
     facts = facts_of(passes[0], run.content, parent)

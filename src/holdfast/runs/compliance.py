@@ -174,7 +174,7 @@ def _scheduled(settings: Settings | None, now: datetime) -> frozenset[str]:
     if settings is None or not settings.schedule or not schedule_path().exists():
         return frozenset()
     backups = {name: entry.job for name, entry in settings.schedule.items() if entry.kind == "backup"}
-    with suppress(LocalStateError), open_schedule_book() as book:
+    with suppress(LocalStateError), open_schedule_book(access="read") as book:
         return frozenset(
             job
             for name, job in backups.items()
@@ -262,25 +262,31 @@ def _audit(vault: OpenVault, now: datetime) -> dict[str, Any]:
     operations: Counter[str] = Counter()
     last: dict[str, datetime] = {}
     since: datetime | None = None
+    logins = 0
     try:
         report = trail.examine()
+    except MissingError:
+        return {}
+    except (AuditDamagedError, AuditUnavailableError):
+        return {"audit_problems": 1}
+    with suppress(
+        AuditDamagedError, AuditUnavailableError
+    ):  # which the report says; what can be read before it is told
         for each in records(vault.trail.folder):
             record = each.record
             since = since or record.time
+            logins += record.actor.login_uid >= 0
             if record.phase == "begin":
                 continue
             if now - record.time <= YEAR:
                 operations[f"{record.kind}.{record.outcome}"] += 1
             if record.outcome == "success" and not record.facts.get("dry_run"):
                 last[record.kind] = record.time
-    except MissingError:
-        return {}
-    except (AuditDamagedError, AuditUnavailableError):
-        return {"audit_problems": 1}
     return {
         "operations": dict(operations),
         "last": last,
         "audit_records": report.records,
+        "audit_logins": logins,
         "audit_sound": report.sound,
         "audit_problems": len(report.problems),
         "audit_anchored": report.anchored,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.values import dataclass
 from holdfast.errors import ObjectMissingError, StoreError
+from holdfast.reliability.objectives import AHEAD_SECONDS_MAX
 from holdfast.repository.copies import prove, readable_now
 from holdfast.repository.placed import PlacedStore, pack_name
 from holdfast.repository.spool import SPOOL
@@ -106,6 +107,6 @@ def due_packs(vault: OpenVault, packs: Iterable[str], ledger: Ledger) -> frozens
             continue
         limit = store.book.of(row.class_name).verify_seconds
         times = [copy.verified_at for copy in row.copies if copy.store != SPOOL]
-        if any(moment is None or now.timestamp() - moment >= limit for moment in times):
+        if any(moment is None or not -AHEAD_SECONDS_MAX <= now.timestamp() - moment < limit for moment in times):
             due.add(pack)
     return frozenset(due)

@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from holdfast.reliability.objectives import AHEAD_SECONDS_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
@@ -71,9 +73,11 @@ class Ledger:
         os.replace(new, self.path)
 
     def age_days(self, pack: str, now: datetime) -> float | None:
-        """Return the days since a pack was proved, or None if it never was."""
+        """Return the days since a pack was proved, or None if it never was; a proof of a time to come is none."""
         second = self.proved.get(pack)
-        return None if second is None else max(0.0, (now.timestamp() - second) / _DAY_SECONDS)
+        if second is None or second - now.timestamp() > AHEAD_SECONDS_MAX:
+            return None
+        return max(0.0, (now.timestamp() - second) / _DAY_SECONDS)
 
     def oldest_days(self, packs: Iterable[str], now: datetime) -> float | None:
         """Return the days that the pack which waited longest has waited; None if one was never proved or there is none."""

@@ -68,7 +68,9 @@ class Operation:
         return self._kind.guarded and not self._facts.get("dry_run")
 
     def begin(self) -> None:
-        """Record that it starts. Raises for a guarded operation if that cannot be done."""
+        """Record that it starts. Raises for a guarded operation if that cannot be done, or the log has lost what was anchored."""
+        if self._guarded:
+            self._trail.check_newest()
         self._append(self._trail.record(self._kind.name, "begin", self.id, subject=self._subject, facts=self._facts))
         self._trail.begin_span(self.id)
 
@@ -139,7 +141,7 @@ class Operation:
         if self.recorded and outcome in {"success", "partial"} and not self._facts.get("dry_run"):
             self._trail.anchor(always=self._kind.guarded, events=self._events)
         if self.recorded:
-            self._trail.send(events=self._events)
+            self.recorded = self._trail.send(events=self._events)
 
     def _append(self, record: Any) -> None:  # noqa: ANN401 - a record of the trail's own making
         room = Room.NONE

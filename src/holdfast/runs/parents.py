@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.base.events import ignore
+from holdfast.runs.ahead import clock_alert
+
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from holdfast.base.events import Events
     from holdfast.repository.types import SnapshotInfo
     from holdfast.runs.assembly import OpenVault
     from holdfast.runs.continuity import Source
@@ -14,9 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["expected_bytes", "history", "last_good", "newest"]
 
 
-def history(vault: OpenVault, source: Source) -> list[SnapshotInfo]:
-    """Return the snapshots of the source that this writer made, oldest first, as their envelopes have them."""
-    return [row for row in vault.envelopes() if row.source == source.id]
+def history(vault: OpenVault, source: Source, events: Events = ignore) -> list[SnapshotInfo]:
+    """Return the snapshots of the source that this writer made, oldest first, as their envelopes have them.
+
+    `events` hears if the vault has snapshots of a time to come.
+    """
+    rows = vault.envelopes()
+    if (alert := clock_alert(rows, vault.env.now())) is not None:
+        events(alert)
+    return [row for row in rows if row.source == source.id]
 
 
 def newest(vault: OpenVault, source: Source) -> SnapshotInfo | None:
@@ -26,9 +36,9 @@ def newest(vault: OpenVault, source: Source) -> SnapshotInfo | None:
 
 
 def last_good(vault: OpenVault, source: Source) -> datetime | None:
-    """Return when the run of the newest snapshot began; None if there is none."""
+    """Return when the run of the newest snapshot began, now at the latest; None if there is none."""
     parent = newest(vault, source)
-    return parent.started if parent is not None else None
+    return min(parent.started, vault.env.now()) if parent is not None else None
 
 
 def expected_bytes(vault: OpenVault, source: Source) -> int | None:

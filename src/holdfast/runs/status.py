@@ -12,6 +12,7 @@ from holdfast.base import environment
 from holdfast.base.environment import parse_time
 from holdfast.base.events import Alert
 from holdfast.base.logs import LogWriter
+from holdfast.config.notes import channel_notes
 from holdfast.errors import HoldfastError, KitNotRehearsedError, LocalStateError
 from holdfast.reliability.alerts.configured import make_desk
 from holdfast.runs.alerting import book_path, open_book, open_desk, tell_by
@@ -35,7 +36,28 @@ if TYPE_CHECKING:
 STATE_SECONDS = 30.0
 """How long the service waits before it tries to open a local state again that could not be used."""
 
-__all__ = ["read_vault", "run_service", "status", "with_drills"]
+_SAID_SECONDS, _SAID_SECONDS_MAX = 60.0, 86400.0
+
+__all__ = ["Said", "read_vault", "run_service", "status", "with_drills"]
+
+
+class Said:
+    """What is logged time and again while it lasts: at once, then after a minute, two, four, and so on, once a day at the rarest."""
+
+    def __init__(self, env: Environment) -> None:
+        """Nothing was said yet."""
+        self._env = env
+        self._text = ""
+        self._next_at = self._pause = 0.0
+
+    def again(self, text: str) -> bool:
+        """Return whether to say it now."""
+        now = self._env.monotonic()
+        if text == self._text and now < self._next_at:
+            return False
+        self._pause = min(_SAID_SECONDS_MAX, self._pause * 2) if text == self._text else _SAID_SECONDS
+        self._text, self._next_at = text, now + self._pause
+        return True
 
 
 def read_vault(config: Config, env: Environment) -> VaultFacts:
@@ -82,7 +104,7 @@ def status(config: Config, *, env: Environment | None = None) -> StatusReport:
     """
     env = env or environment.system()
     facts = read_vault(config, env)
-    with open_schedule_book(env) as book, open_book(env) as alerts:
+    with open_schedule_book(env, "read") as book, open_book(env) as alerts:
         return make_report(config.settings, entries_of(config.settings), facts, book, alerts.live(), env.now())
 
 
@@ -121,7 +143,7 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
         service = Service(
             settings=settings,
             entries=entries_of(settings),
-            book=stack.enter_context(open_schedule_book(env)),
+            book=stack.enter_context(open_schedule_book(env, "own")),
             desk=stack.enter_context(open_desk(settings, env)),
             launcher=ProcessLauncher(runs_folder(), os.path.abspath(path), env),
             env=env,
@@ -133,12 +155,16 @@ def run_service(config: Config, path: str, stop: Stop, *, env: Environment | Non
         )
         service.run(stop)
 
+    for note in channel_notes(settings, os.environ):
+        log.say("warning", "channel-lacks", note)
+    said = Said(env)
     while True:
         try:
             with ExitStack() as stack:
                 serve(stack)
         except LocalStateError as error:
-            log.say("critical", "state-unusable", error.what, code=error.code)
+            if said.again(error.what):
+                log.say("critical", "state-unusable", error.what, code=error.code)
             direct(state_alert(error))
             Supervisor(os.environ).tell(READY=1, WATCHDOG=1, STATUS="the local state cannot be used")
             stop.wait(STATE_SECONDS)

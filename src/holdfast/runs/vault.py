@@ -122,9 +122,8 @@ class Vault(DrillSurface, HostSurface, KeySurface, MountSurface, RepairSurface, 
         """Open a vault by its store, or by a configuration file (`*.toml`); `config` is one that was loaded already.
 
         `credential` is a role's: a writer's can back up and nothing else. `shares` are files of sheets that make a key,
-        `key_service` is the URI of one. `VaultMissingError`, `WrongKeyError`, `KeyServiceError`.
-
-        A secret given here goes before the configured one.
+        `key_service` is the URI of one. A secret given here goes before the configured one.
+        `VaultMissingError`, `WrongKeyError`, `KeyServiceError`.
         """
         named = configured.configuration(url)
         config = config or named
@@ -205,6 +204,10 @@ class Vault(DrillSurface, HostSurface, KeySurface, MountSurface, RepairSurface, 
         """What a person must know of and no `events` callback was there to hear."""
         return tuple(self._vault.trail.unheard)
 
+    def listen(self, events: Events) -> None:
+        """Give `events` every alert that no callback of a call is there to hear, and first those of :attr:`alerts`."""
+        self._vault.trail.listen(events)
+
     @audited("backup")
     def backup(
         self,
@@ -224,9 +227,8 @@ class Vault(DrillSurface, HostSurface, KeySurface, MountSurface, RepairSurface, 
         history. A dry run scans, counts by class, and writes nothing. `applications` are names of the configuration: they
         are captured together, as one consistency group with the paths, and how is the result's `evidence`.
 
-        Errors: `SourceMissingError` (a path that does not exist), `RevokedError`, `Interrupted` (`stop` was set: a
-        checkpoint is kept and the next run uploads nothing twice), `ApplicationError` (and its children: the application runs
-        on). After any error no earlier snapshot is touched.
+        Errors: `SourceMissingError` (a path is missing), `RevokedError`, `Interrupted` (`stop` was set: a checkpoint is kept, nothing
+        is uploaded twice), `ApplicationError` (the application runs on). After any error no earlier snapshot is touched.
         """
         if isinstance(paths, str) and self._config is not None and paths in self._config.settings.jobs:
             label = label or paths

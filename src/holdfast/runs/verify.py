@@ -72,7 +72,8 @@ def choose(packs: Iterable[str], ledger: Ledger, ages: Mapping[str, float | None
 
     `sample` counts against all of `packs`: 0.1 every day proves every byte within ten days. Budgets cut the rest later.
     """
-    every = ledger.order(packs)
+    # What was proved by a clock that was ahead has no age: it is read like what was never proved.
+    every = sorted(ledger.order(packs), key=lambda pack: ages.get(pack) is not None)
     wanted = every
     if request.older_than_days is not None:
         limit = request.older_than_days

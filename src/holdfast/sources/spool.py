@@ -210,10 +210,18 @@ class Spool:
             names = sorted(name for name in os.listdir(folder) if is_wal_name(name)) if folder.is_dir() else []
             for name in names:
                 if is_segment(name):
-                    self.push(folder / name)
+                    self._push_received(folder / name)
             with contextlib.suppress(FileNotFoundError), self._locked():  # it was finished meanwhile: once more
                 self._keep_tails(folder, [name for name in names if name.endswith(PARTIAL)])
                 return
+
+    def _push_received(self, segment: Path) -> None:
+        try:
+            self.push(segment)
+        except WalMissingError:
+            if segment.exists():
+                raise
+            # The receiver took it over itself meanwhile.
 
     def _keep_tails(self, folder: Path, names: Sequence[str]) -> None:
         ledger = self._ledger()

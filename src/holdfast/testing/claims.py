@@ -233,6 +233,9 @@ SENTENCES: dict[str, Row] = {
     "the vault was only read; the running application, if there is one, was not touched.": Row(
         (Claim.UNCHANGED,), apart=_APPLICATION
     ),
+    "every backup is as it was; the service may still run: what it did and will do cannot be said.": Row(
+        (Claim.UNCHANGED,), apart=_LOCAL
+    ),
     "the vault is only read; the audit log has who did it.": Row((Claim.UNCHANGED,), apart=_LOCAL),
     "the vault was only read, and nothing of the drill is left.": Row((Claim.UNCHANGED,), apart=_LOCAL),
     "the vault was only read, production was not touched, and nothing of the drill is left.": Row(

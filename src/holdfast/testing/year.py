@@ -4,7 +4,8 @@ Hundreds of jobs start by their cron expressions; what strikes them is drawn fro
 told by channels that are away now and then; they answer late, or never, repair what they took on, and sometimes forget it.
 `simulate` counts what came of it; `python -m holdfast.testing.year --jobs 300 --days 365` prints it.
 
-What is not simulated: the failures' mechanics (the catalogue's own tests inject them) and jumps of the clock (property tests do).
+The machine's clock may be set ahead or back for some hours, and then right (`Step`): what is counted goes by the time that it really
+is. What is not simulated: the failures' mechanics (the catalogue's own tests inject them).
 """
 
 from __future__ import annotations
@@ -12,79 +13,46 @@ from __future__ import annotations
 import argparse
 import heapq
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from holdfast.base.calendar import CronSlots, Window, zone_of
 from holdfast.base.environment import Environment, ManualClock
 from holdfast.errors import ChannelError, HoldfastError, Retry, Safety
-from holdfast.reliability.alerts import AlertBook, AlertDesk, AlertState, Contact, Level, Policy
+from holdfast.reliability.alerts import AlertBook, AlertDesk, AlertRecord, AlertState, Contact, Level, Policy
 from holdfast.reliability.alerts.desk import Outlet
 from holdfast.reliability.notify.protocol import Message, Receipt
-from holdfast.reliability.objectives import SourceFacts, endangered
+from holdfast.reliability.objectives import Facts, SourceFacts, endangered
+from holdfast.runs.ahead import is_ahead
+from holdfast.runs.monitoring.gather import start_facts
 from holdfast.runs.schedule.book import ScheduleBook
 from holdfast.runs.schedule.launch import Ended
 from holdfast.runs.schedule.records import Entry, Outcome, RunRecord, RunState
 from holdfast.runs.schedule.scheduler import RUN_ALERTS, Scheduler, alert_of
 from holdfast.testing.failures import FAILURES, Failure
+from holdfast.testing.year_report import YearReport
 
-__all__ = ["Year", "YearReport", "main", "simulate"]
+__all__ = ["Step", "Year", "YearReport", "main", "simulate"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TOLD_WITHIN = timedelta(minutes=20)
 """How late a first message may be, beyond the patience of the table and quiet hours."""
+FOLLOWERS = 5
+"""So many entries have no time of their own: each follows one of the first jobs."""
 _DESK_EVERY = timedelta(minutes=5)
 _WATCH_EVERY = timedelta(hours=1)
 _ACKNOWLEDGED_SECONDS = 86400.0
 _RPO_SECONDS = 50 * 3600.0
 
 
-@dataclass(slots=True)
-class YearReport:
-    """What came of a simulated year. Counts of failures are of those that struck a run, a host or a channel."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A clock that is wrong for a while: so much ahead (or behind, if negative) from `at` after the start on, for so long."""
 
-    seed: int
-    jobs: int
-    days: int
-    runs: int = 0
-    attempts: int = 0
-    failures: int = 0
-    recovered: int = 0
-    """Failures that ended without a person: nobody was told, and the slot's run succeeded."""
-    for_a_person: int = 0
-    """Failures that only a person could end, and long ones that outlasted every retry."""
-    alerted_in_time: int = 0
-    """Of those: told to a contact of the right level, within the table's patience and twenty minutes."""
-    messages: int = 0
-    false_messages: int = 0
-    """Messages about something that ended by itself, or that nothing was wrong with."""
-    repeated_early: int = 0
-    """Messages of an alert to a contact who was told within its repeat, though nothing had changed."""
-    channel_failures: int = 0
-    forgotten: int = 0
-    """Alerts that somebody took on and did nothing about."""
-    forgotten_told_again: int = 0
-    """Of those that lasted a day: told anew."""
-    acknowledged_lost: int = 0
-    """Failures that last, that nobody works on, and that nobody was told of for more than a day: there must be none."""
-    slots_lost: int = 0
-    """Slots without a run or a skip in the book."""
-    slots_doubled: int = 0
-    late: list[str] = field(default_factory=list)
-    """The failures that were not told in time, by name."""
-    false: list[str] = field(default_factory=list)
-    """The false messages, by code."""
-
-    @property
-    def recovered_part(self) -> float:
-        """The part of all failures that ended without a person, 0 to 1."""
-        return self.recovered / self.failures if self.failures else 1.0
-
-    def text(self) -> str:
-        """Return it as lines."""
-        lines = [f"{each.name}: {getattr(self, each.name)}" for each in fields(self)]
-        return "\n".join([*lines, f"recovered without a person: {self.recovered_part:.2%}"])
+    at: timedelta
+    wrong: timedelta
+    lasting: timedelta = timedelta(hours=3)
 
 
 @dataclass(slots=True)
@@ -105,13 +73,17 @@ class _Trouble:
 class Year:
     """One simulation. Everything random comes from its seed."""
 
-    def __init__(self, jobs: int, days: int, seed: int, *, forget: float = 0.03) -> None:
+    def __init__(self, jobs: int, days: int, seed: int, *, forget: float = 0.03, steps: Sequence[Step] = ()) -> None:
         """Set the stage: entries, books, people, channels. `forget`: how often what was taken on is forgotten."""
+        self.wrong = timedelta()
+        """By how much the machine's clock is ahead of the time that it really is."""
+        self.sent_before: list[int] = []
+        self.watches_starts = bool(steps)
         self.forget = forget
         self.random = random.Random(seed)
         self.clock = ManualClock(START)
         env = self.clock.environment()
-        self.env = Environment(env.now, env.monotonic, env.sleep, self.random.randbytes)
+        self.env = Environment(lambda: self.clock.now() + self.wrong, env.monotonic, env.sleep, self.random.randbytes)
         self.report = YearReport(seed, jobs, days)
         self.end = START + timedelta(days=days)
         self.events: list[tuple[datetime, int, Callable[[], None]]] = []
@@ -121,7 +93,8 @@ class Year:
         self.alerts = AlertBook(":memory:", self.env)
         self.away_until: dict[str, datetime] = {}
         self.troubles: dict[str, _Trouble] = {}
-        self.last_good: dict[str, datetime] = {}
+        self.snapshots: dict[str, list[datetime]] = {}
+        """The times that the snapshots of each job carry: those of the machine's clock."""
         self.people = _People(self)
         self.desk = AlertDesk(
             self.alerts,
@@ -139,8 +112,16 @@ class Year:
             )
             for number in range(jobs)
         ]  # fmt: skip
+        followers = [
+            Entry(f"thin-{number}", "forget", after=(f"job-{number:03d}",), zone=zone, grace_seconds=8 * 3600.0)
+            for number in range(min(jobs, FOLLOWERS) if steps else 0)
+        ]
+        for step in steps:
+            self.at(START + step.at, lambda wrong=step.wrong: self._set_clock(wrong))  # type: ignore[misc]
+            self.at(START + step.at + step.lasting, lambda: self._set_clock(timedelta()))
+        self.watch_at = START
         self.scheduler = Scheduler(
-            entries, self.book, self.launcher, self.env, concurrent=max(8, jobs // 8), on_end=self._ended
+            [*entries, *followers], self.book, self.launcher, self.env, concurrent=max(8, jobs // 8), on_end=self._ended
         )
 
     def at(self, moment: datetime, call: Callable[[], None]) -> None:
@@ -148,21 +129,26 @@ class Year:
         self._order += 1
         heapq.heappush(self.events, (moment, self._order, call))
 
+    def _set_clock(self, wrong: timedelta) -> None:
+        """Set the machine's clock: wall time moves, the monotonic one does not. The service then looks at everything at once."""
+        self.wrong = wrong
+        self.watch_at = self.desk_at = self.clock.now()
+        self.sent_before.append(len(self.alerts.deliveries(limit=1_000_000)))
+
     def run(self) -> YearReport:
         """Let the time pass."""
-        watch_at = START
         while (now := self.clock.now()) < self.end:
             while self.events and self.events[0][0] <= now:
                 heapq.heappop(self.events)[2]()
-            wake = self.scheduler.step()
-            if now >= watch_at:
-                watch_at = now + _WATCH_EVERY
-                self._watch(now)
+            wake = self.scheduler.step() - self.wrong
+            if now >= self.watch_at:
+                self.watch_at = now + _WATCH_EVERY
+                self._watch()
                 self._look_for_the_lost(now)
             if now >= self.desk_at:
                 self.desk.round()
                 self.desk_at = now + (_DESK_EVERY if self.alerts.live() else _WATCH_EVERY)
-            times = [wake, self.desk_at, watch_at, self.end]
+            times = [wake, self.desk_at, self.watch_at, self.end]
             if self.events:
                 times.append(self.events[0][0])
             self.clock.advance(max(timedelta(seconds=1), min(times) - now))
@@ -176,7 +162,7 @@ class Year:
         """Do what the service does when a run ends, and keep the account of its trouble."""
         if state is RunState.DONE:
             self.report.runs += 1
-            self.last_good[entry.name] = self.clock.now()
+            self.snapshots.setdefault(entry.name, []).append(self.env.now())
         worth = alert_of(entry, ended.outcome, state)
         if state is RunState.DONE:
             keep = frozenset({(worth.code, worth.subject)}) if worth else frozenset()
@@ -215,11 +201,15 @@ class Year:
         else:
             report.late.append(trouble.failure.name)
 
-    def _watch(self, now: datetime) -> None:
-        facts = [
-            SourceFacts(name, self.last_good.get(name), entry.rpo_seconds, START)
-            for name, entry in self.scheduler.entries.items()
-        ]
+    def _watch(self) -> None:
+        """Look at objectives and starts, by the machine's clock. A snapshot of a time to come is no good one."""
+        now = self.env.now()
+        facts: list[Facts] = []
+        for name, entry in self.scheduler.entries.items():
+            good = (at for at in self.snapshots.get(name, ()) if not is_ahead(at, now))
+            facts.append(SourceFacts(name, max(good, default=None), entry.rpo_seconds, START))
+        if self.watches_starts:
+            facts += start_facts(self.scheduler.entries.values(), self.book, now)
         self.desk.reconcile(endangered(facts, now))
 
     def _look_for_the_lost(self, now: datetime) -> None:
@@ -237,6 +227,8 @@ class Year:
             slots = [record.slot for record in self.book.runs(name, 10_000)]
             self.report.slots_doubled += len(slots) - len(set(slots))
             known, moment = set(slots), START
+            if entry.slots is None:
+                self._count_followed(name, entry)
             while entry.slots is not None and (slot := entry.slots.after(moment)) is not None:
                 moment = slot
                 if slot > self.end - timedelta(days=2):
@@ -246,9 +238,19 @@ class Year:
                     self.report.slots_lost += 1
         self.report.attempts = sum(self.book.counts(name)[2] for name in self.scheduler.entries)
 
+    def _count_followed(self, name: str, entry: Entry) -> None:
+        """Count the runs of an entry that another should have followed, and did not: within two days."""
+        mine = sorted(record.slot for record in self.book.runs(name, 10_000))
+        for record in self.book.runs(entry.after[0], 10_000):
+            end = record.ended
+            if record.state is RunState.DONE and end is not None and record.slot <= end <= self.end - timedelta(days=2):
+                self.report.slots_lost += not any(end <= slot <= end + timedelta(days=2) for slot in mine)
+
     def _count_repeats(self) -> None:
         last: dict[tuple[str, int], datetime] = {}
-        for each in reversed(self.alerts.deliveries(limit=1_000_000)):
+        for place, each in enumerate(reversed(self.alerts.deliveries(limit=1_000_000))):
+            if place in self.sent_before:  # times on both sides of a step cannot be compared
+                last.clear()
             if each.delivered and each.kind in {"alert", "collected"}:
                 for number in each.alerts:
                     before = last.get((each.contact, number))
@@ -266,16 +268,21 @@ class Year:
             trouble = self.troubles.get(record.subject)
             if record.origin == "channel":
                 if self.away_until.get(record.subject, START) <= now - timedelta(minutes=15):
-                    self._false(record.code)
+                    self._false(record)
                 continue
             if trouble is None or not trouble.person:
-                self._false(record.code)
+                self._false(record)
                 continue
             if trouble.told_at is None:
                 trouble.told_at = now
             self.people.hear(number, record.subject)
 
-    def _false(self, code: str) -> None:
+    def _false(self, record: AlertRecord) -> None:
+        if self.wrong:
+            return  # by such a clock much seems to be missed
+        code, now = record.code, self.env.now()
+        if code.startswith("rpo-") and any(is_ahead(at, now) for at in self.snapshots.get(record.subject, ())):
+            return  # it is so: what was made by a clock that was ahead is no good backup of today
         self.report.false_messages += 1
         self.report.false.append(code)
 
@@ -450,9 +457,11 @@ class _SimulatedLauncher:
         return Outcome(1, code, "It failed.", "the rest.", "repair it.", failure.safety, retry)
 
 
-def simulate(jobs: int = 60, days: int = 30, seed: int = 1, *, forget: float = 0.03) -> YearReport:
-    """Simulate so many daily jobs for so many days."""
-    return Year(jobs, days, seed, forget=forget).run()
+def simulate(
+    jobs: int = 60, days: int = 30, seed: int = 1, *, forget: float = 0.03, steps: Sequence[Step] = ()
+) -> YearReport:
+    """Simulate so many daily jobs for so many days, on a clock that is wrong at times."""
+    return Year(jobs, days, seed, forget=forget, steps=steps).run()
 
 
 def main() -> None:

@@ -333,3 +333,43 @@ def test_the_command(configured, tmp_path, capsys, monkeypatch):
     assert main(["report", "compliance", "--json"]) == 0
     found = {each["id"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
     assert "2 key files or recovery kits open the vault." in found["backup systems"]["evidence"]
+
+
+def test_nothing_that_rests_on_a_log_that_does_not_verify_is_shown():
+    sound, unsound = status(EVERYTHING), status(replace(EVERYTHING, audit_sound=False, audit_problems=3))
+    rest = {"164.312(b)", "164.316(b)(2)(i)", "P.L. 116-321", "TI.8", "164.308(a)(7)(ii)(A)", "backups"}
+    assert {name for name in rest if sound[name] == "shown"} == rest
+    assert {unsound[name] for name in rest} == {"partly"}
+    alone = {"164.312(c)(1-2)", "405(d) HICP", "11.4", "SP 800-38D"}
+    assert {name: unsound[name] for name in alone} == {name: sound[name] for name in alone}
+    report = assess(replace(EVERYTHING, audit_sound=False, audit_problems=3), CONTROLS)
+    doubted = [finding for finding in report.findings if "what it says of this is not proved" in finding.gap]
+    assert {finding.id for finding in doubted} >= rest
+    first = document(report).lead[0]
+    assert "The audit log does not verify (3 faults)" in page(replace(document(report), lead=(first,)))
+    assert "does not verify" not in page(document(assess(EVERYTHING, CONTROLS)))
+
+
+def test_how_many_records_name_a_login_is_said():
+    found = {each.id: each for each in assess(replace(EVERYTHING, audit_logins=12), CONTROLS).findings}
+    evidence = " ".join(found["164.312(a)(1), (2)(i)"].evidence)
+    assert "12 of 900 also the login" in evidence
+
+
+def test_a_record_that_cannot_be_read_is_said_and_what_is_before_it_counts(configured, tmp_path, capsys, monkeypatch):
+    vault, config_path, _ = configured
+    vault.backup("ehr")
+    first = vault.compliance()
+    _, path = files.segments(Path(vault.audit.folder))[0]
+    path.write_bytes(path.read_bytes().replace(b"\n3 {", b"\nX {", 1))
+    report = vault.compliance()
+    assert (first.audit_problems, report.audit_problems > 0) == (0, True)
+    said = json.dumps([finding.gap for finding in report.findings])
+    assert "There is no audit log" not in said
+    assert "The log does not verify" in said
+    monkeypatch.setenv("HOLDFAST_CONFIG", str(config_path))
+    assert main(["report", "compliance"]) == 0
+    assert capsys.readouterr().out.startswith("The audit log does not verify (")
+    assert main(["report", "compliance", "--out", str(tmp_path / "r.json")]) == 0
+    assert "what rests on it is shown in part at most" in capsys.readouterr().out.splitlines()[1]
+    assert json.loads((tmp_path / "r.json").read_text())["audit_problems"] == report.audit_problems

@@ -218,3 +218,41 @@ def test_another_key_is_said_before_all_else(tmp_path):
     meta = tmp_path / "a" / files.META
     meta.write_text(meta.read_text().replace("BEGIN PUBLIC", "BEGIN OTHER"))
     assert verify_log(tmp_path / "a", ENV, public=log.public).problems[0].kind == "other-key"
+
+
+def test_what_anybody_could_have_written_behind_the_last_head_is_not_called_sound(tmp_path):
+    """The chain needs no key: with record 0 and its head left, thousands of others can be invented behind them."""
+    folder = tmp_path / "a"
+    log, _ = filled(folder, 1)
+    (first,) = lines_in(folder)
+    invented = [first, *(b"%d %s" % (number, first.split(b" ", 1)[1]) for number in range(1, 20_000))]
+    write(folder, rehashed(invented, genesis(log.id, log.public)))
+    report = verify_log(folder, ENV, public=log.public)
+    ((problem),) = report.problems
+    assert (problem.kind, problem.record, report.exit_code) == ("unsigned", 1, 4)
+    assert (report.records, report.proved) == (20_000, 1)
+    assert "only the first 1 of the 20000 records are proved" in problem.text
+
+
+def test_as_many_as_an_honest_log_has_behind_its_last_head_are_sound_and_said(tmp_path):
+    folder = tmp_path / "a"
+    log, _ = filled(folder, 1)
+    log.append([record(n) for n in range(1, 1000)])
+    report = verify_log(folder, ENV, public=log.public)
+    assert (report.sound, report.records, report.proved) == (True, 1000, 1)
+    log.append([record(n) for n in range(1000, 1600)])
+    report = verify_log(folder, ENV, public=log.public)
+    assert (report.sound, report.records, report.proved) == (True, 1600, 1600)
+
+
+def test_a_head_that_nobody_signed_or_of_other_records_proves_nothing(tmp_path):
+    log, heads = filled(tmp_path / "a", 30)
+    (tmp_path / "a" / files.HEADS).unlink()
+    good = heads[-1]
+    unsigned = SignedHead(good.log, good.size, good.root, good.chain, good.time, b"x" * 64)
+    report = verify_log(tmp_path / "a", ENV, public=log.public, anchored=[unsigned])
+    assert (report.proved, [each.kind for each in report.problems]) == (0, ["signature", "unsigned"])
+    lines = lines_in(tmp_path / "a")
+    write(tmp_path / "a", rehashed([lines[0], *lines[2:], lines[1]], genesis(log.id, log.public)))
+    report = verify_log(tmp_path / "a", ENV, public=log.public, anchored=[good])
+    assert (report.proved, [each.kind for each in report.problems]) == (0, ["head"])

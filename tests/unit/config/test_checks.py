@@ -243,6 +243,9 @@ def test_an_objective_is_said_once_and_kept_by_the_schedule():
 FILE = '[channels.a]\nkind = "file"\npath = "/x"\n'
 JOB = '[jobs.j]\npaths = ["/j"]\n'
 ANNA = FILE + '[contacts.anna]\nchannels = ["a"]\n'
+TWO_LEVELS = ANNA + '[[escalation.levels]]\ncontacts = ["anna"]\n' * 2
+SAFETIES, RETRIES = ("untouched", "intact", "degraded", "at risk"), ("never", "later", "exhausted")
+ROW = '[[escalation.rows]]\nsafety = "{}"\nretry = "{}"\nlast_level = 1\n'
 ALONE = {
     "an unknown channel": (FILE + '[contacts.anna]\nchannels = ["b"]\n', "there is no channel b"),
     "an unknown kind of channel": ('[channels.a]\nkind = "smoke"\n', "unknown kind of channel"),
@@ -281,6 +284,30 @@ ALONE = {
     "a date that there is not": (
         '[schedule.a]\nkind = "verify"\ncron = "0 0 31 2 *"\n',
         "schedule.a.cron: not a cron expression",
+    ),
+    "a day that never comes": (
+        '[schedule.a]\nkind = "verify"\ncron = "0 0 30 2 *"\n',
+        "schedule.a.cron: not a cron expression of any time: it never comes",
+    ),
+    "a level that no row reaches": (
+        TWO_LEVELS + "".join(ROW.format(safety, retry) for safety in SAFETIES for retry in RETRIES),
+        "escalation.levels.1: can never be reached: every row ends at level 1",
+    ),
+    "a drill of nothing": (
+        '[schedule.a]\nkind = "drill"\nevery_seconds = "30d"\n',
+        "schedule.a.kind: there is nothing to drill",
+    ),
+    "a job that a verification does not mind": (
+        JOB + '[schedule.a]\nkind = "verify"\njob = "j"\nevery_seconds = "1d"\n',
+        "schedule.a.job: has no effect",
+    ),
+    "a job that a forget does not mind": (
+        JOB + '[schedule.a]\nkind = "forget"\njob = "j"\nevery_seconds = "1d"\n',
+        "schedule.a.job: has no effect",
+    ),
+    "an end of windows that there are not": (
+        '[schedule.a]\nkind = "verify"\nevery_seconds = "1d"\nstop_at_window_end = true\n',
+        "schedule.a.stop_at_window_end: has no effect without `windows`",
     ),
     "a time outside of its windows": (
         '[schedule.a]\nkind = "verify"\ncron = "0 12 * * *"\nwindows = ["20:00-06:00"]\n',
@@ -342,6 +369,40 @@ def test_all_of_them_are_said_at_once():
         '[alerts]\ndigest_contacts = ["b"]\n',
     )
     assert len(problems_of(HEAD + "".join(parts))) == 8
+    more = (
+        '[policies.phi]\nstores = ["nowhere"]\n[[policies.phi.moves]]\nafter = "30d"\nstores = ["nowhere"]\n',
+        '[schedule.b]\nkind = "verify"\njob = "j"\ncron = "0 0 30 2 *"\nstop_at_window_end = true\n',
+        '[schedule.c]\nkind = "drill"\nevery_seconds = "30d"\n',
+    )
+    assert len(problems_of(HEAD + "".join(parts + more))) == 14
+    wrong = '[monitoring]\nlisten = 3\n[limits]\nread_bytes_per_s = "fast"\n'
+    assert len(problems_of(HEAD + wrong + "".join(parts + more))) == 16, "whatever other tables are like"
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ('[policies.phi]\nstores = ["home", "nowhere"]\n', "policies.phi.stores: there is no store nowhere"),
+        (
+            '[[policies.phi.moves]]\nafter = "30d"\nstores = ["nowhere"]\n',
+            "policies.phi.moves.0.stores: there is no store nowhere",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "other", ["[monitoring]\nlisten = 3\n", "[contacts.anna]\n"], ids=["of-an-option", "between-options"]
+)
+def test_a_store_that_there_is_not_is_named_beside_other_faults(policy, said, other):
+    """By itself whoever opens the vault refuses it, with all that a policy lacks."""
+    problems = problems_of(HEAD + policy + other)
+    assert len(problems) == 2
+    assert said in problems[1]
+    assert config.loads(HEAD + policy, environ={}).settings.policies
+
+
+def test_a_level_that_one_row_reaches_is_no_fault():
+    rows = [ROW.format(safety, retry) for safety in SAFETIES for retry in RETRIES][:-1]
+    assert config.loads(HEAD + TWO_LEVELS + "".join(rows), environ={}).settings.escalation.rows
 
 
 def test_who_gets_the_digest_needs_no_level():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from holdfast.errors import AmbiguousSnapshotError, SnapshotMissingError, UsageError
-from holdfast.repository.retention import ForgetPlan, RetentionPolicy, admission_time, pins, plan_forget
+from holdfast.repository.retention import ForgetPlan, RetentionPolicy, admission_time, counted_times, pins, plan_forget
 from holdfast.repository.snapshots import of_source, select
 from holdfast.repository.types import SnapshotInfo
 
@@ -145,3 +145,33 @@ def test_a_source_by_its_id() -> None:
     alike = [snapshot(1, DAY, source="abab" + "0" * 28), snapshot(2, DAY, source="abab" + "1" * 28)]
     with pytest.raises(AmbiguousSnapshotError):
         of_source(alike, "abab")
+
+
+@pytest.mark.parametrize("admitted", [False, True])
+def test_what_a_clock_that_was_ahead_has_dated_is_older_than_what_followed_it(admitted: bool) -> None:  # noqa: FBT001
+    old = snapshot(1, timedelta(days=3))
+    ahead = replace(snapshot(2, -timedelta(days=400)), parent=old.id)
+    further = replace(snapshot(3, -timedelta(days=401)), parent=ahead.id)
+    if not admitted:
+        ahead, further = (replace(s, admitted=None) for s in (ahead, further))
+    right = replace(snapshot(4, timedelta(days=1)), parent=further.id)
+    newer = replace(snapshot(5, timedelta(hours=1)), parent=right.id)
+    every = [further, newer, old, right, ahead]
+    times = counted_times(every, NOW)
+    assert sorted(every, key=lambda s: times[s.id]) == [old, ahead, further, right, newer]
+    assert max(times.values()) <= NOW
+    assert set(kept(plan_forget(every, RetentionPolicy(last=1), NOW))) == {5}
+    assert set(kept(plan_forget([old, ahead], RetentionPolicy(last=1), NOW))) == {2}, (
+        "without a follower it is the newest"
+    )
+
+
+def test_a_stolen_writer_moves_nothing_by_saying_what_it_rests_on() -> None:
+    good = snapshot(1, timedelta(days=1))
+    planted = replace(snapshot(2, timedelta(days=900)), parent=good.id, admitted=None)
+    assert counted_times([good, planted], NOW)[good.id] == good.finished
+    ahead = snapshot(3, -timedelta(days=9))
+    other = replace(snapshot(4, timedelta(days=2)), parent=ahead.id, writer="another")
+    assert counted_times([ahead, other], NOW)[ahead.id] == NOW
+    ring = [replace(snapshot(n, -timedelta(days=n)), parent=snapshot(11 - n, timedelta()).id) for n in (5, 6)]
+    assert len(counted_times(ring, NOW)) == 2, "and rings end"

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -34,6 +35,7 @@ from holdfast.runs.schedule.scheduler import Scheduler
 from holdfast.runs.schedule.sdnotify import Supervisor
 from holdfast.runs.schedule.service import BackgroundReader, Service, Stop, service_lock
 from holdfast.runs.schedule.teller import Direct, Teller
+from holdfast.runs.status import Said
 from unit.schedule.fakes import GOOD, LATER, NEVER, FakeLauncher
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -630,3 +632,77 @@ def test_a_port_that_is_free_again_is_listened_at(host):
 
         host.service.run(Stop(stop, wait))
     assert codes == [True, True, False, False]
+
+
+def test_only_the_service_sets_a_damaged_book_aside(tmp_path):
+    env = ManualClock().environment()
+    path = tmp_path / "s.sqlite"
+    assert ScheduleBook(path, env, "read").runs() == ()
+    assert not path.exists(), "who reads makes nothing"
+    ScheduleBook(path, env).close()
+    reader = ScheduleBook(path, env, "read")
+    assert reader.since("nightly") == env.now()
+    assert reader._connection.execute("SELECT count(*) FROM entry").fetchone() == (0,), "nor changes anything"
+    reader._connection.close()
+    path.write_bytes(b"nonsense" * 1000)
+    for access in ("read", "write"):
+        with pytest.raises(LocalStateError, match="book is damaged"):
+            ScheduleBook(path, env, access)
+    assert [each.name for each in tmp_path.iterdir()] == ["s.sqlite"]
+
+
+def test_a_book_that_is_damaged_while_it_is_read_says_so(tmp_path):
+    env = ManualClock().environment()
+    path = tmp_path / "s.sqlite"
+    ScheduleBook(path, env).close()
+    reader = ScheduleBook(path, env, "read")
+    path.write_bytes(b"nonsense" * 2000)
+    with pytest.raises(LocalStateError, match="is damaged"):
+        reader.newest()
+    reader.close()
+
+
+def test_a_book_that_stays_damaged_for_hours_is_set_aside_by_the_service_and_runs_go_on(host):
+    disk = Disk(host)
+    disk.turns(155)
+    (under_way,) = host.launcher.live
+    path = disk.paths[0]
+    path.write_bytes(b"\x5a" * 8192)
+    host.launcher.minutes = 10_000
+    host.launcher.live[under_way] = (*host.launcher.live[under_way][:2], host.clock.now() + timedelta(hours=4))
+    disk.turns(170)
+    assert not path.with_suffix(".sqlite.damaged").exists()
+    disk.turns(20)
+    assert path.with_suffix(".sqlite.damaged").exists()
+    assert [record.name for record in host.book.running()] == [under_way]
+    (lost,) = [record for record in host.service.desk.book.live() if record.code == "schedule-book-lost"]
+    assert lost.safety is Safety.DEGRADED
+    started = len(host.launcher.started)
+    host.launcher.minutes = 10
+    disk.turns(60 * 30)
+    assert len(host.launcher.started) > started
+    assert host.book.last_good(under_way) is not None
+
+
+def test_a_book_that_cannot_be_renewed_is_tried_again(host, tmp_path):
+    disk = Disk(host)
+    disk.turns(2)
+    disk.paths[0].unlink()
+    with pytest.raises(LocalStateError, match="no new one can be begun"):
+        host.book.renew()
+
+
+def test_what_lasts_is_logged_ever_more_rarely():
+    clock = ManualClock()
+    said = Said(clock.environment())
+    times = []
+    for _ in range(2 * 60 * 24 * 3):
+        if said.again("no room"):
+            times.append(clock.now())
+        clock.advance(timedelta(seconds=30))
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert gaps[:3] == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
+    assert len(times) < 15
+    assert max(gaps) <= timedelta(days=1)
+    assert said.again("another thing")
+    assert said.again("no room"), "it is new again"

@@ -45,6 +45,12 @@ _FIELDS = (
     "number, code, subject, text, safety, retry, safe, next, origin, state, opened, waiting_since, last_seen, count, level,"
     " acknowledged_by, acknowledged_at, note, resolved_at"
 )
+_TIMES = {
+    "alert": ("state != 'resolved'", ("waiting_since", "last_seen", "acknowledged_at")),
+    "telling": ("1", ("tried_at", "told_at")),
+}
+"""Times that something is waited for by. What is over, receipts, and when an alert was opened (its reference is made of that) keep
+the times that the clock had."""
 _TEXT_MAX = 4000
 _BUSY_SECONDS = 30.0
 
@@ -85,6 +91,7 @@ class AlertBook:
                 ),
                 origin="channel",
             )
+        self.heed_clock()
 
     def _open(self) -> sqlite3.Connection:
         if self._path != ":memory:":
@@ -131,6 +138,33 @@ class AlertBook:
         except (sqlite3.Error, ValueError) as error:
             raise LocalStateError(f"the alert book cannot be read ({type(error).__name__})") from error
 
+    def heed_clock(self) -> bool:
+        """Let times that have not come yet be now: they are of a clock that was ahead. Return whether there were any.
+
+        Without it, what was reported, told or taken on by such a clock would be silent until it is that late. What was resolved
+        then may come back, and is then waiting for an answer like any other.
+        """
+        resolved = "state = 'resolved' AND resolved_at > :now AND acknowledged_at IS NOT NULL"
+        ahead = [("alert", "acknowledged_at", resolved, "NULL")]
+        ahead += [
+            (table, name, f"{which} AND {name} > :now", ":now")
+            for table, (which, names) in _TIMES.items()
+            for name in names
+        ]
+        values = {"now": format_time(self._env.now())}
+        with self._reading():
+            found = [
+                each
+                for each in ahead
+                if self._connection.execute(f"SELECT 1 FROM {each[0]} WHERE {each[2]} LIMIT 1", values).fetchone()  # noqa: S608 - constants
+            ]
+        if found:
+            with self._change() as db:
+                values = {"now": format_time(self._env.now())}
+                for table, name, where, value in found:
+                    db.execute(f"UPDATE {table} SET {name} = {value} WHERE {where}", values)  # noqa: S608 - constants
+        return bool(found)
+
     def report(self, alert: Alert, *, origin: str = "run", quiet_return_seconds: float | None = None) -> int:
         """Note that something was seen; return the alert's number.
 
@@ -146,8 +180,8 @@ class AlertBook:
             since = format_time(now - timedelta(seconds=quiet_return_seconds or 0.0))
             old = self._find(
                 db,
-                "code = ? AND subject = ? AND state = 'resolved' AND resolved_at >= ? ORDER BY number DESC",
-                (alert.code, alert.subject, since),
+                "code = ? AND subject = ? AND state = 'resolved' AND resolved_at BETWEEN ? AND ? ORDER BY number DESC",
+                (alert.code, alert.subject, since, format_time(now)),
             )
             if old is not None and quiet_return_seconds:
                 state = AlertState.ACKNOWLEDGED if old.acknowledged_at else AlertState.OPEN
@@ -319,19 +353,21 @@ class AlertBook:
             )
 
     def sent_since(self, since: datetime) -> dict[str, int]:
-        """Return how many messages each contact got since a time."""
+        """Return how many messages each contact got since a time; what a clock that was ahead says it got later is not counted."""
         with self._reading():
             rows = self._connection.execute(
-                "SELECT contact, count(*) FROM delivery WHERE at > ? AND delivered AND kind IN ('alert', 'collected')"
-                " GROUP BY contact",
-                (format_time(since),),
+                "SELECT contact, count(*) FROM delivery WHERE at > ? AND at <= ? AND delivered"
+                " AND kind IN ('alert', 'collected') GROUP BY contact",
+                (format_time(since), format_time(self._env.now())),
             ).fetchall()
             return dict(rows)
 
     def last_delivery(self, kind: str) -> datetime | None:
-        """Return when a message of a kind was last tried."""
+        """Return when a message of a kind was last tried; a time that has not come yet is none."""
         with self._reading():
-            row = self._connection.execute("SELECT max(at) FROM delivery WHERE kind = ?", (kind,)).fetchone()
+            row = self._connection.execute(
+                "SELECT max(at) FROM delivery WHERE kind = ? AND at <= ?", (kind, format_time(self._env.now()))
+            ).fetchone()
             return _time(row[0])
 
     def take_nonce(self, nonce: str) -> bool:

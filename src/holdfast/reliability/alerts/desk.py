@@ -117,6 +117,7 @@ class AlertDesk:
         refused = 0
         if self._reply_folder:
             _, refused = take_replies(self._reply_folder, self.book, self.policy, self._reply_refused)
+        self.book.heed_clock()
         self.book.reopen_overdue(self.policy.acknowledged_seconds)
         self._probe()
         sent = failed = held = 0
@@ -220,7 +221,9 @@ class AlertDesk:
     def _away_seconds(self, name: str) -> float:
         """Return for how long a channel has failed; 0 if it has not."""
         since = [
-            record.opened for record in self.book.live() if (record.code, record.subject) == (CHANNEL_FAILED, name)
+            min(record.opened, record.waiting_since)
+            for record in self.book.live()
+            if (record.code, record.subject) == (CHANNEL_FAILED, name)
         ]
         return (self._env.now() - since[0]).total_seconds() if since else 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 
@@ -13,10 +14,22 @@ from holdfast.reliability.alerts.records import SAFETY_RANK, AlertRecord
 from holdfast.reliability.alerts.table import Contact
 from holdfast.reliability.notify.protocol import Message
 
-__all__ = ["closing_message", "digest_message", "heartbeat_message", "reference", "told_message", "trial_message"]
+__all__ = [
+    "REFERENCE",
+    "closing_message",
+    "digest_message",
+    "heartbeat_message",
+    "reference",
+    "told_message",
+    "trial_message",
+]
 
 _LISTED_MAX = 50
 _STEPS_MAX = 10
+
+
+REFERENCE = re.compile(r"[1-9][0-9]{0,18}-[0-9a-f]{8}")
+"""What a reference looks like."""
 
 
 def reference(record: AlertRecord) -> str:

@@ -61,7 +61,7 @@ def make_plan(
     for record in records:
         if record.state is not AlertState.OPEN:
             continue
-        waited = (now - record.waiting_since).total_seconds()
+        waited = max(0.0, (now - record.waiting_since).total_seconds())
         safety = Safety.AT_RISK if record.urgent else record.safety
         level = level_of(policy, safety, record.retry, waited, unreached_levels(policy, record, told))
         levels[record.number] = level

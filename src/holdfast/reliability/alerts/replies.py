@@ -16,14 +16,14 @@ from holdfast.base.files import write_new
 from holdfast.base.plain_json import read_json
 from holdfast.errors import AlertMissingError, LocalStateError, ReplyRefusedError, UsageError
 from holdfast.reliability.alerts.book import AlertBook
-from holdfast.reliability.alerts.messages import reference
+from holdfast.reliability.alerts.messages import REFERENCE, reference
 from holdfast.reliability.alerts.records import AlertRecord
 from holdfast.reliability.alerts.table import Policy
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["Reply", "files_in", "make_key", "sign_reply", "take_replies", "take_reply"]
+__all__ = ["Reply", "check_reference", "files_in", "make_key", "sign_reply", "take_replies", "take_reply"]
 
 _HEAD = "holdfast-reply-1"
 _BYTES_MAX = 16384
@@ -87,6 +87,15 @@ def _read_key(path: str) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise UsageError("the key is none for signing replies", next="make one: `holdfast alerts key`.")
     return key
+
+
+def check_reference(alert: str) -> None:
+    """Refuse what is no reference of any alert: whoever signed a reply to it would not learn that it cannot be taken. `UsageError`."""
+    if not REFERENCE.fullmatch(alert):
+        raise UsageError(
+            "what is to be answered is no reference of an alert",
+            next="give it as the message has it: a number, a dash and eight letters and digits, as 12-3f9a2c01.",
+        )
 
 
 def sign_reply(alert: str, action: str, by: str, note: str, *, key: str, env: Environment) -> bytes:

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from holdfast.base.environment import Environment, system
-from holdfast.errors import AuditUnavailableError
+from holdfast.errors import AuditDamagedError, AuditUnavailableError
 from holdfast.reliability.audit.atna import framed, syslog_message
 from holdfast.reliability.audit.read import Listed, records
 
@@ -58,13 +58,15 @@ class Sent:
     """The first record that was not."""
     failure: str = ""
     """Why it stopped; empty if everything was sent."""
+    damaged: bool = False
+    """Whether it stopped because the log itself is damaged: the collector may be well."""
 
 
 def cursor(folder: Path, collector: Collector) -> int:
     """Return the number of the first record that the collector has not got."""
     try:
         return int((folder / f"sent-{collector.name}").read_text(encoding="ascii"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return 0
 
 
@@ -86,7 +88,7 @@ def send(
     seconds_max: float | None = None,
     env: Environment | None = None,
 ) -> Sent:
-    """Send what the collector has not got. A failure is a result: the rest is sent another time.
+    """Send what the collector has not got. A failure is a result: the rest is sent another time, and a log that is damaged says so.
 
     A connection with its batch of records takes `collector.send_seconds` at the most, whatever the collector does: one that takes
     or gives a byte now and then is as good as away. `seconds_max`: and all of them together no longer than this.
@@ -94,8 +96,8 @@ def send(
     env = env or system()
     end = _Deadline(env, seconds_max if seconds_max is not None else float("inf"))
     at = start = cursor(folder, collector)
-    waiting = islice(records(folder, start=start), records_max)
     try:
+        waiting = islice(_after(folder, start), records_max)
         while batch := list(islice(waiting, BATCH_RECORDS)):
             deadline = _Deadline(env, min(collector.send_seconds, end.left()))
             with _connected(collector, deadline) as channel:
@@ -106,7 +108,20 @@ def send(
         return Sent(collector.name, at - start, at, _reason(error))
     except AuditUnavailableError as error:
         return Sent(collector.name, at - start, at, error.what)
+    except AuditDamagedError as error:
+        return Sent(collector.name, at - start, at, error.what, damaged=True)
     return Sent(collector.name, at - start, at)
+
+
+def _after(folder: Path, start: int) -> Iterator[Listed]:
+    """Return the records from one on. `AuditDamagedError` if the one before it, which was sent, is not there any more."""
+    if not start:
+        return records(folder)
+    found = records(folder, start=start - 1)
+    last = next(found, None)
+    if last is None or last.number != start - 1:
+        raise AuditDamagedError(f"the audit log has fewer than the {start} records that were sent already")
+    return found
 
 
 class _Deadline:

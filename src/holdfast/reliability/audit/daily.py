@@ -14,8 +14,13 @@ __all__ = ["daily_digest"]
 NAMED_MAX = 20
 
 
-def daily_digest(day: date, listed: Iterable[Listed], *, log: str, size: int, root: str) -> str:
-    """Return the digest of a day's records (those whose time, in UTC, is of that day). It keeps counts, and no record."""
+def daily_digest(
+    day: date, listed: Iterable[Listed], *, log: str, size: int, root: str, began: date | None = None
+) -> str:
+    """Return the digest of a day's records (those whose time, in UTC, is of that day). It keeps counts, and no record.
+
+    Of a day before the log `began` it says that the log has nothing of it.
+    """
     done: Counter[tuple[str, str]] = Counter()
     people: Counter[str] = Counter()
     special: list[str] = []
@@ -38,6 +43,8 @@ def daily_digest(day: date, listed: Iterable[Listed], *, log: str, size: int, ro
                     f" by {record.actor.user or record.actor.uid}"
                 )
     lines = [f"Holdfast, audit of {day.isoformat()} (UTC)", "", f"{count} records."]
+    if began is not None and day < began:
+        lines.append(f"This log began on {began.isoformat()}: of earlier days it knows nothing.")
     if done:
         lines += ["", "Done:"]
         lines += [f"  {kind:<20} {outcome:<12} {number:>6}" for (kind, outcome), number in sorted(done.items())]

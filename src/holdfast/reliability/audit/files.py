@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from holdfast.base.plain_json import read_json
@@ -34,9 +35,13 @@ __all__ = [
     "META",
     "ROOM",
     "SEGMENT_BYTES",
+    "Extent",
     "LogMeta",
     "StoredHead",
+    "extent",
+    "lines_back",
     "lines_of",
+    "newest_head_before",
     "read_heads",
     "read_last_head",
     "read_meta",
@@ -51,7 +56,7 @@ SEGMENT_BYTES = 64 << 20
 LINE_BYTES_MAX = 16384
 HASH_DIGITS = 2 * HASH_BYTES
 READ_BYTES = 4 << 20
-HEADS_TAIL_BYTES = 1 << 16
+HEADS_TAIL_BYTES = BACK_BYTES = 1 << 16
 _SEGMENT = re.compile(r"records-(\d{16})")
 
 
@@ -110,24 +115,51 @@ def segments(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def lines_of(path: Path, offset: int = 0) -> Iterator[tuple[list[bytes], bytes]]:
-    """Yield the whole lines of a file in batches, each with what follows its last line end.
+def lines_of(path: Path, offset: int = 0, end: int | None = None) -> Iterator[tuple[list[bytes], bytes]]:
+    """Yield the whole lines of a file, or of its bytes before `end`, in batches, each with what follows its last line end.
 
     The remainder of all batches but the last is the beginning of the next one's first line. `AuditUnavailableError`.
     """
     rest = b""
-    for chunk in _chunks(path, offset):
+    for chunk in _chunks(path, offset, end):
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         yield lines, rest
 
 
-def _chunks(path: Path, offset: int) -> Iterator[bytes]:
+def _chunks(path: Path, offset: int, end: int | None) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
-            file.seek(offset)
-            while chunk := file.read(READ_BYTES):
+            at = file.seek(offset)
+            while chunk := file.read(READ_BYTES if end is None else min(READ_BYTES, end - at)):
+                at += len(chunk)
                 yield chunk
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def lines_back(path: Path) -> Iterator[bytes]:
+    """Yield the whole lines of a file, the last one first, reading no more of it than is asked for.
+
+    `AuditDamagedError` for one that is longer than any of a log, `AuditUnavailableError`.
+    """
+    try:
+        with open(path, "rb") as file:
+            at = file.seek(0, os.SEEK_END)
+            rest, ended = b"", False
+            while at:
+                start = max(0, at - BACK_BYTES)
+                file.seek(start)
+                rest, *lines = (file.read(at - start) + rest).split(b"\n")
+                if lines and not ended:
+                    lines.pop()  # what follows the last line end is no line
+                    ended = True
+                if len(rest) > BACK_BYTES + LINE_BYTES_MAX:
+                    raise AuditDamagedError("a line of the audit log is longer than any that was written")
+                yield from reversed(lines)
+                at = start
+            if ended:
+                yield rest
     except OSError as error:
         raise unreadable(error) from error
 
@@ -161,15 +193,43 @@ class StoredHead:
         raise AuditDamagedError("a head of the audit log is not as it was written")
 
 
-def read_heads(folder: Path) -> Iterator[StoredHead | None]:
-    """Yield the heads that the log keeps, one at a time; None for a line that is none (a last one without an end does not count).
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a log consists of at one moment: whoever appends meanwhile adds behind it."""
 
-    `AuditUnavailableError`.
+    heads: int
+    """Bytes of the heads."""
+    segments: tuple[tuple[int, Path, int], ...]
+    """The files of records with the number of their first and their bytes, in order."""
+
+
+def extent(folder: Path) -> Extent:
+    """Return what there is now, so that every record that one of the heads counts is in it. `AuditUnavailableError`."""
+    heads = _size(folder / HEADS)
+    # A listing that others add to meanwhile may show a file and not the one before it: what the first one ended with, a second one
+    # shows with all before it. Of a file that another follows nothing is appended to any more.
+    last = max((first for first, _ in segments(folder)), default=-1)
+    return Extent(heads, tuple((first, path, _size(path)) for first, path in segments(folder) if first <= last))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def read_heads(folder: Path, end: int | None = None) -> Iterator[StoredHead | None]:
+    """Yield the heads that the log keeps (in the first `end` bytes), one at a time; None for a line that is none.
+
+    A last line without an end does not count. `AuditUnavailableError`.
     """
     path = folder / HEADS
     if not path.exists():
         return
-    for lines, _ in lines_of(path):
+    for lines, _ in lines_of(path, end=end):
         for line in lines:
             try:
                 yield StoredHead.decode(line)
@@ -190,6 +250,16 @@ def read_last_head(folder: Path) -> StoredHead | None:
     except FileNotFoundError:
         return None
     return StoredHead.decode(lines[-1]) if lines else None
+
+
+def newest_head_before(folder: Path, moment: datetime) -> StoredHead | None:
+    """Return the newest head that was signed before a moment; None if there is none. It reads the heads from their end.
+
+    `AuditDamagedError` for a head that is none, `AuditUnavailableError`.
+    """
+    if not (folder / HEADS).exists():
+        return None
+    return next((head for head in map(StoredHead.decode, lines_back(folder / HEADS)) if head.head.time < moment), None)
 
 
 def sync_folder(folder: Path) -> None:

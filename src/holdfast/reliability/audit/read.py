@@ -25,7 +25,16 @@ from holdfast.reliability.audit.merkle import (
 )
 from holdfast.reliability.audit.record import AuditRecord, canonical
 
-__all__ = ["Listed", "ProofChecked", "check_proof", "prove_growth", "prove_record", "records", "stored_lines"]
+__all__ = [
+    "Listed",
+    "ProofChecked",
+    "check_proof",
+    "prove_growth",
+    "prove_record",
+    "records",
+    "records_back",
+    "stored_lines",
+]
 
 PROOF_BYTES_MAX = 1 << 20
 
@@ -56,10 +65,11 @@ class ProofChecked:
     """The record's canonical JSON; empty for `growth`."""
 
 
-def stored_lines(folder: Path, start: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
+def stored_lines(folder: Path, start: int = 0, offset: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield number, canonical JSON and chain value of each whole record, from the file on that holds record `start`.
 
-    A few MiB are held at a time, however long the log is. `AuditDamagedError` for a line that is none, `AuditUnavailableError`.
+    If it is known at which offset of that file record `start` begins, nothing before it is read. A few MiB are held at a time,
+    however long the log is. `AuditDamagedError` for a line that is none, `AuditUnavailableError`.
     """
     segments = files.segments(folder)
     # A file ends where the next begins: those that end before the start are not opened.
@@ -67,16 +77,21 @@ def stored_lines(folder: Path, start: int = 0) -> Iterator[tuple[int, bytes, byt
     for (first, path), end in zip(segments, ends, strict=False):
         if end <= start:
             continue
-        number = first
-        for lines, _ in files.lines_of(path):
+        number, begin = (start, offset) if first <= start and offset else (first, 0)
+        for lines, _ in files.lines_of(path, begin):
             for line in lines:
-                label, _, rest = line.partition(b" ")
-                body, _, stated = rest.rpartition(b" ")
-                chain = _hash_or_nothing(stated)
-                if label != b"%d" % number or not chain:
-                    raise AuditDamagedError(f"record {number} of the audit log is not what was written")
-                yield number, body, chain
+                yield number, *_parts(line, number)
                 number += 1
+
+
+def _parts(line: bytes, number: int) -> tuple[bytes, bytes]:
+    """Return canonical JSON and chain value of a line. `AuditDamagedError` if it is not that of the record."""
+    label, _, rest = line.partition(b" ")
+    body, _, stated = rest.rpartition(b" ")
+    chain = _hash_or_nothing(stated)
+    if label != b"%d" % number or not chain:
+        raise AuditDamagedError(f"record {number} of the audit log is not what was written")
+    return body, chain
 
 
 def _hash_or_nothing(digits: bytes) -> bytes:
@@ -87,20 +102,47 @@ def _hash_or_nothing(digits: bytes) -> bytes:
 
 
 def records(
-    folder: Path, *, start: int = 0, since: datetime | None = None, until: datetime | None = None, kind: str = ""
+    folder: Path,
+    *,
+    start: int = 0,
+    offset: int = 0,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    kind: str = "",
 ) -> Iterator[Listed]:
-    """Yield records from number `start` on, of a time and of a kind. It reads and does not verify."""
-    for number, body, _ in stored_lines(folder, start):
+    """Yield records from number `start` on (which begins at `offset` of its file), of a time and of a kind.
+
+    It reads and does not verify.
+    """
+    for number, body, _ in stored_lines(folder, start, offset):
         if number < start:
             continue
-        found = AuditRecord.decode(body)
-        if since is not None and found.time < since:
-            continue
-        if until is not None and found.time >= until:
-            continue
-        if kind and found.kind != kind:
-            continue
-        yield Listed(number, found)
+        found = Listed(number, AuditRecord.decode(body))
+        if _wanted(found.record, since, until, kind):
+            yield found
+
+
+def records_back(
+    folder: Path, *, since: datetime | None = None, until: datetime | None = None, kind: str = ""
+) -> Iterator[Listed]:
+    """Yield records of a time and of a kind, the newest first, reading no more of the log than is asked for."""
+    follows: int | None = None
+    for first, path in reversed(files.segments(folder)):
+        for line in files.lines_back(path):
+            label = line.partition(b" ")[0]
+            number = follows - 1 if follows is not None else int(label) if label.isdigit() else first
+            found = Listed(number, AuditRecord.decode(_parts(line, number)[0]))
+            follows = number
+            if _wanted(found.record, since, until, kind):
+                yield found
+
+
+def _wanted(record: AuditRecord, since: datetime | None, until: datetime | None, kind: str) -> bool:
+    return (
+        (since is None or record.time >= since)
+        and (until is None or record.time < until)
+        and (not kind or record.kind == kind)
+    )
 
 
 def prove_record(folder: Path, number: int, head: SignedHead) -> bytes:

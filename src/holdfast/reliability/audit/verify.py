@@ -2,8 +2,8 @@
 
 It needs the folder's files and the public key, nothing else: no vault, no network, no private key. With heads that were
 anchored elsewhere it also finds what somebody with the log's own key, or with all its files, did to records before them.
-What comes after the last head is bound by the chain alone: cutting whole records off its end leaves no trace until a head
-that counts them is at hand.
+What comes after the last head is bound by the chain alone, which needs no key: cutting whole records off its end, or inventing
+some, leaves no trace until a head that counts them is at hand. An honest log has no more of them than `UNSIGNED_MAX`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from holdfast.base.environment import Environment
 from holdfast.errors import UsageError
 from holdfast.reliability.audit import files
 from holdfast.reliability.audit.head import PublicKey, SignedHead, genesis
+from holdfast.reliability.audit.log import HEAD_RECORDS
 from holdfast.reliability.audit.merkle import MerkleTree, chain_hash
 
 __all__ = ["LogProblem", "LogReport", "verify_log"]
@@ -24,12 +25,18 @@ __all__ = ["LogProblem", "LogReport", "verify_log"]
 PROBLEMS_MAX = 100
 """Of records; as many again of heads."""
 HEAD_PROBLEMS_MAX = 100
+UNSIGNED_MAX = 2 * HEAD_RECORDS
+"""Records behind the last head: a head is kept after `HEAD_RECORDS` at the latest, and one append adds no more than as many again."""
 ANCHORED = "anchored"
 
 _OTHER_KEY = (
     "the key given is not the one that this log names: it is another log's key, or the log was begun anew by somebody"
 )
 _BEGUN = "a host whose very first operation was killed before the log had its first head shows the same: its next operation signs"
+_TAIL = (
+    "only the first {} of the {} records are proved by a signed head: an honest log signs after {} at the latest,"
+    " so that whoever had these files could have written the rest"
+)
 _UNSIGNED = "no signed head covers any of the {} records: whoever had these files could have written them all, or taken all away"
 
 
@@ -39,7 +46,8 @@ class LogProblem:
 
     kind: str
     """`changed`, `missing`, `reordered`, `truncated`, `torn`, `head`, `signature`, `other-log`, `description`; `other-key`: the key
-    given is not the one that the log names; `unsigned`: no signed head covers any record, so that nothing proves them.
+    given is not the one that the log names; `unsigned`: no signed head covers any record, or far more follow the last one than an
+    honest log ever has, so that nothing proves them.
     """
     record: int
     """The number of the record, or the size that a head speaks of."""
@@ -63,6 +71,8 @@ class LogReport:
     """Records that the newest anchored head covers; 0 without one."""
     signed: int
     """Records that the newest signed head covers."""
+    proved: int
+    """The first so many records are proved: a head that the key signed was made over exactly these. The rest anybody could write."""
     root: str
     """The Merkle root over all records read."""
     problems: tuple[LogProblem, ...]
@@ -98,6 +108,8 @@ class _Heads:
     bad: int = 0
     covers: bool = False
     """Whether one that the key signed counts any record."""
+    good: bool = False
+    """Whether the key signed the one looked at."""
     next: tuple[str, SignedHead] | None = None
 
     def __post_init__(self) -> None:
@@ -118,7 +130,8 @@ class _Heads:
             if head.log != self.log:
                 self.problem("other-log", head.size, f"a head {whose} belongs to another log: this one was begun anew")
                 continue
-            if not self.key.signed(head):
+            self.good = self.key.signed(head)
+            if not self.good:
                 self.problem(
                     "signature", head.size, f"the {whose} head of {head.size} records is not signed by this key"
                 )
@@ -143,6 +156,7 @@ class _Walk:
     tree: MerkleTree = field(default_factory=MerkleTree)
     problems: list[LogProblem] = field(default_factory=list)
     torn_bytes: int = 0
+    proved: int = 0
     leaves: list[bytes] = field(default_factory=list)
     shift: int = 0
     """How far the numbers that are stated have run away from the places they stand at."""
@@ -171,6 +185,8 @@ class _Walk:
                 self.heads.problem(
                     "head", head.size, f"the first {head.size} records are not those of the {whose} head"
                 )
+            elif self.heads.good:
+                self.proved = head.size
             self.heads.step()
 
     def end(self) -> None:
@@ -233,7 +249,8 @@ def verify_log(
     """Verify a log's files. Without `public` the log's own description says which key; an auditor gives the one he kept.
 
     `anchored` are heads from elsewhere (the vault, another machine, paper): a sequence in any order, or what yields them in the
-    order of their sizes, one at a time. A few MiB are held at a time, however many records and heads there are. A log without any
+    order of their sizes, one at a time; they were signed before this began. A few MiB are held at a time, however many records and
+    heads there are, and what is appended meanwhile is left for the next verification. A log without any
     record is sound if it is this host's own, `living` one, which may be new; a copy of nothing proves nothing.
     `FileNotFoundError` if there is no log, `AuditUnavailableError` if it cannot be read, `AuditDamagedError` if its description
     is none, `UsageError` if the key is none.
@@ -244,11 +261,12 @@ def verify_log(
     key = public if public is not None and other else meta.public
     if isinstance(anchored, Sequence):
         anchored = sorted(anchored, key=lambda head: head.size)
-    heads = _Heads(_in_order(folder, anchored), key, meta.log)
+    extent = files.extent(folder)
+    heads = _Heads(_in_order(folder, extent, anchored), key, meta.log)
     walk = _Walk(genesis(meta.log, key), heads)
     if other:
         walk.problem("other-key", 0, _OTHER_KEY)
-    _read(folder, walk)
+    _read(extent, walk)
     walk.end()
     problems = [*walk.problems]
     if heads.bad:
@@ -256,6 +274,9 @@ def verify_log(
     problems += heads.problems
     if not heads.covers and (walk.count or (public is not None and not living)):
         problems.append(LogProblem("unsigned", walk.count, _unsigned(walk.count, heads.checked, living=living)))
+    elif heads.covers and walk.count - walk.proved > UNSIGNED_MAX:
+        text = _TAIL.format(walk.proved, walk.count, HEAD_RECORDS)
+        problems.append(LogProblem("unsigned", walk.proved, text))
     return LogReport(
         log=meta.log,
         fingerprint=key.fingerprint,
@@ -263,6 +284,7 @@ def verify_log(
         heads=heads.checked,
         anchored=heads.anchored,
         signed=heads.signed,
+        proved=walk.proved,
         root=walk.tree.root().hex(),
         problems=tuple(problems),
         torn_bytes=walk.torn_bytes,
@@ -270,9 +292,11 @@ def verify_log(
     )
 
 
-def _in_order(folder: Path, anchored: Iterable[SignedHead]) -> Iterator[tuple[str, SignedHead | None]]:
+def _in_order(
+    folder: Path, extent: files.Extent, anchored: Iterable[SignedHead]
+) -> Iterator[tuple[str, SignedHead | None]]:
     """Merge the log's own heads, which stand in the order of their sizes, with those from elsewhere."""
-    kept = (("kept", each.head if each is not None else None) for each in files.read_heads(folder))
+    kept = (("kept", each.head if each is not None else None) for each in files.read_heads(folder, extent.heads))
     elsewhere = ((ANCHORED, head) for head in anchored)
     return heapq.merge(kept, elsewhere, key=lambda each: each[1].size if each[1] is not None else 0)
 
@@ -292,14 +316,14 @@ def _same(one: PublicKey, other: PublicKey) -> bool:
         return False
 
 
-def _read(folder: Path, walk: _Walk) -> None:
-    """Walk all records. The names of the files say where each begins."""
-    for first, path in files.segments(folder):
+def _read(extent: files.Extent, walk: _Walk) -> None:
+    """Walk all records that there were at the start: others may append. The names of the files say where each begins."""
+    for first, path, size in extent.segments:
         if first != walk.count:
             walk.problem("missing", walk.count, f"the file that begins with record {walk.count} is not there")
         if walk.torn_bytes:
             walk.problem("torn", walk.count, "a file of records that others follow does not end with a whole record")
         rest = b""
-        for lines, rest in files.lines_of(path):  # noqa: B007 - the last remainder counts
+        for lines, rest in files.lines_of(path, end=size):  # noqa: B007 - the last remainder counts
             walk.lines(lines)
         walk.torn_bytes = len(rest)

@@ -17,12 +17,14 @@ from holdfast.base.events import Alert
 from holdfast.classes.policy import HOME
 from holdfast.classes.routing import place
 from holdfast.errors import DamageError, HoldfastError, StoreError
+from holdfast.reliability.objectives import AHEAD_SECONDS_MAX
 from holdfast.repository.home_copy import HEADER
 from holdfast.repository.placed import PlacedStore
 from holdfast.repository.rehearsals import last_rehearsal
 from holdfast.repository.retention import pins, suspicious
 from holdfast.repository.spool import SPOOL
 from holdfast.repository.writers import list_writers
+from holdfast.runs.ahead import ahead_alert, good_at, not_followed
 from holdfast.runs.home_copies import copy_store
 from holdfast.runs.ledger import Ledger
 from holdfast.runs.locking import locks
@@ -163,6 +165,7 @@ def vault_facts(vault: OpenVault, capacities: Mapping[str, int] | None = None) -
         bytes_pending=waits.bytes if waits else 0,
         alerts=(
             *_lost_alert(lost),
+            *_ahead_alerts(snapshots, now),
             *((overdue_alert(waits),) if waits and waits.overdue else ()),
             *(() if audit_sound else (unsound_alert(),)),
         ),
@@ -186,15 +189,13 @@ def _lost_alert(lost: Sequence[str]) -> tuple[Alert, ...]:
 
 def _sources(vault: OpenVault, snapshots: Sequence[SnapshotInfo], now: datetime) -> tuple[SourceStatus, ...]:
     newest: dict[str, SourceStatus] = {}
-    host = socket.gethostname()
-    for info in snapshots:
-        name = info.label or info.source[:8]
-        if info.host and info.host != host:
-            name = f"{name}@{info.host}"
+    # What a clock that was ahead has made is newer than everything, and the newest of a source only if there is nothing else.
+    for info in sorted(snapshots, key=lambda info: good_at(info, now) is not None):
+        name = _named(info)
         before = newest.get(info.source)
         bad = suspicious(info)
         # What may be ransomware's work is no good backup until somebody releases it.
-        good = (before.last_good if before else None) if bad else info.finished
+        good = (before.last_good if before else None) if bad else good_at(info, now)
         newest[info.source] = SourceStatus(
             name, good, max(0.0, (now - good).total_seconds()) if good else None, None, "unwatched",
             before.snapshots + 1 if before else 1, info.partial, info.findings, info.id,
@@ -202,6 +203,19 @@ def _sources(vault: OpenVault, snapshots: Sequence[SnapshotInfo], now: datetime)
         )  # fmt: skip
     _note_locks(vault, snapshots, newest)
     return tuple(sorted(newest.values(), key=lambda source: source.name))
+
+
+def _named(info: SnapshotInfo) -> str:
+    name = info.label or info.source[:8]
+    return f"{name}@{info.host}" if info.host and info.host != socket.gethostname() else name
+
+
+def _ahead_alerts(snapshots: Sequence[SnapshotInfo], now: datetime) -> Iterable[Alert]:
+    """Yield an alert for each source whose newest snapshots are of a time that has not come."""
+    found: dict[str, list[SnapshotInfo]] = {}
+    for info in not_followed(snapshots, now):
+        found.setdefault(_named(info), []).append(info)
+    return (ahead_alert(name, each, now) for name, each in found.items())
 
 
 def _note_locks(vault: OpenVault, snapshots: Sequence[SnapshotInfo], newest: dict[str, SourceStatus]) -> None:
@@ -272,10 +286,13 @@ def _placed_class(vault: OpenVault, name: str, rows: Iterable[PlacedPack]) -> Cl
         wanted_most = max(wanted_most, wanted)
         least = len(sound) if least is None else min(least, len(sound))
         for copy in row.copies:
-            if copy.store != SPOOL and copy.verified_at is None:
+            proved = copy.verified_at
+            if proved is not None and proved - now > AHEAD_SECONDS_MAX:
+                proved = None
+            if copy.store != SPOOL and proved is None:
                 unproved = max(unproved, age / _DAY)
             if copy.store != SPOOL:
-                ages.append(None if copy.verified_at is None else max(0.0, now - copy.verified_at) / _DAY)
+                ages.append(None if proved is None else max(0.0, now - proved) / _DAY)
     within = store.book.of(name).verify_seconds / _DAY
     return ClassFacts(name, count, least or 0, wanted_most, lacking, nowhere, _oldest(ages), unproved, within)
 

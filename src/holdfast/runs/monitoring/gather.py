@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from holdfast.base.calendar import next_opening
 from holdfast.base.events import Alert
 from holdfast.classes.policy import HOME
 from holdfast.config import Settings
@@ -28,7 +29,7 @@ from holdfast.reliability.objectives import (
 )
 from holdfast.runs.monitoring.facts import VAULT_STORE, ClassFacts, VaultFacts
 from holdfast.runs.monitoring.report import ClassStatus, EntryStatus, SourceStatus, StatusReport, StoreStatus
-from holdfast.runs.schedule.decide import due_slot
+from holdfast.runs.schedule.decide import blocked, due_slot, newest_run
 from holdfast.runs.schedule.records import Entry, RunState
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ DRILL_FACT = "drill"
 _DAY = 86400.0
 _UNSCHEDULED = "job:"
 """What a job is called in the schedule's book that the schedule does not start."""
+_SEEN = "source:"
+"""What a source without a good snapshot is called there: its silence counts from when it was first seen."""
 _PEM_BYTES_MAX = 1 << 20
 
 
@@ -85,7 +88,12 @@ def source_facts(
         found[job] = SourceFacts(job, source.last_good if source else None, rpo, since)
     silent = settings.monitoring.host_silent_days * _DAY
     others = (
-        SourceFacts(each.name, each.last_good, silent_seconds=silent)
+        SourceFacts(
+            each.name,
+            each.last_good,
+            silent_seconds=silent,
+            watched_since=None if each.last_good else book.since(f"{_SEEN}{each.name}"),
+        )
         for each in facts.sources
         if each.name not in found
     )
@@ -93,16 +101,19 @@ def source_facts(
 
 
 def start_facts(entries: Iterable[Entry], book: ScheduleBook, now: datetime) -> tuple[StartFacts, ...]:
-    """Return, for each entry, whether its newest slot has begun."""
+    """Return, for each entry, whether its newest slot has begun; also of those that follow others, once nothing holds them."""
     newest = book.newest()
-    found = []
+    due: list[tuple[Entry, datetime]] = []
     for entry in entries:
-        if entry.slots is None:
-            continue
         slot = due_slot(entry, book.recent(entry.name), newest, now, book.since(entry.name))
         if slot is not None:
-            found.append(StartFacts(entry.name, slot, entry.grace_seconds + entry.jitter_seconds, started=False))
-    return tuple(found)
+            due.append((entry, slot if entry.slots is not None else next_opening(entry.windows, slot, entry.zone)))
+    pending = frozenset(entry.name for entry, _ in due)
+    return tuple(
+        StartFacts(entry.name, slot, entry.grace_seconds + entry.jitter_seconds, started=False)
+        for entry, slot in due
+        if entry.slots is not None or not blocked(entry, newest, pending)
+    )
 
 
 def host_facts(
@@ -248,7 +259,8 @@ def _class_status(each: ClassFacts, settings: Settings) -> ClassStatus:
 
 def entry_status(entry: Entry, book: ScheduleBook, now: datetime) -> EntryStatus:
     """Return how an entry of the schedule stands."""
-    runs = book.runs(entry.name, 1)
+    newest = newest_run(book.recent(entry.name), now)
+    runs = (newest,) if newest is not None else book.runs(entry.name, 1)
     done, failed, attempts = book.counts(entry.name)
     run = runs[0] if runs else None
     return EntryStatus(

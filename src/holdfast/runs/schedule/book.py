@@ -10,12 +10,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
 
 from holdfast.base.environment import Environment, format_time, parse_time
 from holdfast.errors import LocalStateError
 from holdfast.runs.schedule.records import Outcome, RunRecord, RunState
 
-__all__ = ["ScheduleBook"]
+__all__ = ["Access", "ScheduleBook"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS run (
@@ -33,6 +35,7 @@ CREATE TABLE IF NOT EXISTS request (name TEXT PRIMARY KEY, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, at TEXT NOT NULL);
 """
 _FIELDS = "name, slot, state, attempt, started, ended, next_at, exit_code, code, what, token"
+Access = Literal["own", "write", "read"]
 _RECENT = 64
 _SAMPLES_MAX = 60
 
@@ -40,26 +43,69 @@ _SAMPLES_MAX = 60
 class ScheduleBook:
     """The book of one host."""
 
-    def __init__(self, path: str | os.PathLike[str], env: Environment) -> None:
+    def __init__(self, path: str | os.PathLike[str], env: Environment, access: Access = "own") -> None:
         """Open it, or make it (mode 0600). `:memory:` keeps nothing. `LocalStateError` if it cannot be opened.
 
-        One that is damaged is set aside, a new one begun, and `lost` says so: no slot of the past is due in a new book.
+        One that is damaged is set aside by the service, whose `own` it is, a new one begun, and `lost` says so: no slot of the
+        past is due in a new book. Who would only `write` or `read` is refused: the service may be at work with it. A reader
+        makes and changes nothing; a book that is not there yet is empty.
         """
         self._env = env
+        self._path = os.fspath(path)
+        self._access = access
         self.lost = False
-        name = os.fspath(path)
+        self.damaged_since: float | None = None
+        """Since when (of the monotonic clock) SQLite finds it damaged; None: it does not."""
         try:
             try:
-                self._connection = _opened(name)
+                self._connection = _read(self._path) if access == "read" else _opened(self._path)
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError:
-                os.replace(name, f"{name}.damaged")
-                self.lost = True
-                self._connection = _opened(name)
+                if access != "own":
+                    raise _damaged() from None
+                self._set_aside()
         except (OSError, sqlite3.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             raise LocalStateError(f"the schedule's book cannot be opened ({reason})") from None
+
+    def _set_aside(self) -> None:
+        os.replace(self._path, f"{self._path}.damaged")
+        self.lost = True
+        self._connection = _opened(self._path)
+
+    def renew(self) -> None:
+        """Set a book aside that was damaged while it was open, and begin a new one. `LocalStateError`."""
+        try:
+            self._connection.close()
+            self._set_aside()
+        except (OSError, sqlite3.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            raise LocalStateError(f"the schedule's book is damaged and no new one can be begun ({reason})") from None
+        self.damaged_since = None
+
+    def take_up(self, record: RunRecord) -> None:
+        """Note a run that is under way, and that a new book does not know."""
+        with self._change() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO run (name, slot, state, attempt, started, token) VALUES (?, ?, 'running', ?, ?, ?)",
+                (
+                    record.name,
+                    format_time(record.slot),
+                    record.attempt,
+                    format_time(record.started or self._env.now()),
+                    record.token,
+                ),
+            )
+
+    def _failed(self, error: Exception, said: str) -> LocalStateError:
+        """Return what to raise for an error; note that the book is damaged, if SQLite says so."""
+        if type(error) is sqlite3.DatabaseError:
+            if self._access == "read":
+                return _damaged()
+            if self.damaged_since is None:
+                self.damaged_since = self._env.monotonic()
+        return LocalStateError(f"the schedule's book {said} ({type(error).__name__})")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -77,33 +123,48 @@ class ScheduleBook:
                     self._connection.execute("ROLLBACK")
                 raise
         except (sqlite3.Error, ValueError) as error:
-            raise LocalStateError(
-                f"the schedule's book does not take what is written ({type(error).__name__})"
-            ) from error
+            raise self._failed(error, "does not take what is written") from error
+        self.damaged_since = None
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, ValueError) as error:
-            raise LocalStateError(f"the schedule's book cannot be read ({type(error).__name__})") from error
+            raise self._failed(error, "cannot be read") from error
 
     def since(self, name: str) -> datetime:
         """Return when an entry was first seen; the first call is that time."""
         with self._reading():
             row = self._connection.execute("SELECT since FROM entry WHERE name = ?", (name,)).fetchone()
+            if self._access == "read":
+                return min(parse_time(row[0]), self._env.now()) if row is not None else self._env.now()
             if row is None:
                 with self._change() as db:
                     db.execute(
                         "INSERT OR IGNORE INTO entry (name, since) VALUES (?, ?)", (name, format_time(self._env.now()))
                     )
                 row = self._connection.execute("SELECT since FROM entry WHERE name = ?", (name,)).fetchone()
-            # A clock that was ahead when the entry was first seen must not keep it from starting ever after.
-            return min(parse_time(row[0]), self._env.now())
+            now = self._env.now()
+            if parse_time(row[0]) <= now:
+                return parse_time(row[0])
+            # A clock that was ahead when the entry was first seen must not keep it from starting ever after, nor its wait young.
+            with self._change() as db:
+                db.execute("UPDATE entry SET since = ? WHERE name = ?", (format_time(now), name))
+            return now
 
     def recent(self, name: str) -> dict[datetime, RunRecord]:
-        """Return an entry's newest runs by their slots."""
-        return {record.slot: record for record in self.runs(name, _RECENT)}
+        """Return an entry's newest runs by their slots, those of now and before, and all that are not over.
+
+        Slots to come are of a clock that was ahead; a hundred of them must not hide the runs of today.
+        """
+        with self._reading():
+            rows = self._connection.execute(
+                f"SELECT * FROM (SELECT {_FIELDS} FROM run WHERE name = :name AND slot <= :now ORDER BY slot DESC LIMIT {_RECENT})"  # noqa: S608 - constants
+                f" UNION SELECT {_FIELDS} FROM run WHERE name = :name AND state IN ('running', 'waiting')",
+                {"name": name, "now": format_time(self._env.now())},
+            ).fetchall()
+            return {record.slot: record for record in map(_record, rows)}
 
     def runs(self, name: str = "", limit: int = 100) -> tuple[RunRecord, ...]:
         """Return the newest runs (of one entry), newest first."""
@@ -116,10 +177,12 @@ class ScheduleBook:
             return tuple(map(_record, rows))
 
     def newest(self) -> dict[str, RunRecord]:
-        """Return the newest run of each entry."""
+        """Return the newest run of each entry. One of a slot to come, by a clock that was ahead, is none."""
         with self._reading():
             rows = self._connection.execute(
-                f"SELECT {_FIELDS} FROM run JOIN (SELECT name AS n, max(slot) AS s FROM run GROUP BY name) ON name = n AND slot = s"  # noqa: S608 - constants
+                f"SELECT {_FIELDS} FROM run JOIN (SELECT name AS n, max(slot) AS s FROM run WHERE slot <= ? GROUP BY name)"  # noqa: S608 - constants
+                " ON name = n AND slot = s",
+                (format_time(self._env.now()),),
             ).fetchall()
             return {record.name: record for record in map(_record, rows)}
 
@@ -252,10 +315,34 @@ class ScheduleBook:
         with self._change() as db:
             db.execute(
                 "DELETE FROM run WHERE state NOT IN ('running', 'waiting') AND slot < ?"
-                " AND slot < (SELECT max(slot) FROM run AS other WHERE other.name = run.name)",
-                (before,),
+                " AND slot < (SELECT max(slot) FROM run AS other WHERE other.name = run.name AND other.slot <= ?)",
+                (before, format_time(self._env.now())),
             )
             db.execute("DELETE FROM room WHERE at < ?", (before,))
+
+
+def _damaged() -> LocalStateError:
+    return LocalStateError(
+        "the schedule's book is damaged",
+        safe="every backup is as it was; the service may still run: what it did and will do cannot be said.",
+        next="restart the service, which sets the book aside (`.damaged`) and begins a new one; then look at the disk.",
+    )
+
+
+def _read(name: str) -> sqlite3.Connection:
+    """Open a book to read it; one that is not there yet is empty."""
+    if name == ":memory:" or not os.path.exists(name) or not os.path.getsize(name):
+        return _opened(":memory:")
+    # Not `mode=ro`: what a killed service left half done is undone by whoever reads next.
+    uri = f"{Path(os.path.abspath(name)).as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT count(*) FROM run").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _opened(name: str) -> sqlite3.Connection:

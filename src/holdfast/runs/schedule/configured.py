@@ -12,7 +12,7 @@ from holdfast.base.calendar import Window, zone_of
 from holdfast.config.checks import slots_of
 from holdfast.config.objectives import rpo_of
 from holdfast.runs.assembly import state_root
-from holdfast.runs.schedule.book import ScheduleBook
+from holdfast.runs.schedule.book import Access, ScheduleBook
 from holdfast.runs.schedule.records import Entry
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def schedule_path() -> Path:
 
 
 @contextmanager
-def open_schedule_book(env: Environment | None = None) -> Iterator[ScheduleBook]:
-    """Open this host's schedule book, making it if there is none. `LocalStateError`."""
-    with closing(ScheduleBook(schedule_path(), env or environment.system())) as book:
+def open_schedule_book(env: Environment | None = None, access: Access = "write") -> Iterator[ScheduleBook]:
+    """Open this host's schedule book. `LocalStateError`, for a damaged one too: only its service, whose `own` it is, sets it aside."""
+    with closing(ScheduleBook(schedule_path(), env or environment.system(), access)) as book:
         yield book
 
 
@@ -109,7 +109,7 @@ def entry_states(settings: Settings, env: Environment | None = None) -> list[Ent
     from holdfast.runs.monitoring.gather import entry_status
 
     env = env or environment.system()
-    with open_schedule_book(env) as book:
+    with open_schedule_book(env, "read") as book:
         return [entry_status(entry, book, env.now()) for entry in entries_of(settings)]
 
 

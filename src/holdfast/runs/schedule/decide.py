@@ -15,8 +15,10 @@ from holdfast.base.calendar import in_windows, next_opening
 from holdfast.errors import Retry
 from holdfast.runs.schedule.records import Entry, Outcome, RunRecord, RunState
 
-__all__ = ["Decision", "after_attempt", "decide", "due_slot", "jitter"]
+__all__ = ["LIVE", "Decision", "after_attempt", "blocked", "decide", "due_slot", "jitter", "newest_run"]
 
+LIVE = frozenset({RunState.RUNNING, RunState.WAITING})
+"""A run that is not over."""
 _LOOK_AGAIN_SECONDS = 3600.0
 _WAIT_SECONDS_MAX = 6 * 3600.0
 _LATE_SECONDS = 60.0
@@ -52,7 +54,7 @@ def decide(
     `since` is when the entry was first seen: no slot before it is due. `pending` are entries that are due and have not begun:
     what follows them waits.
     """
-    live = [record for record in known.values() if record.state in (RunState.RUNNING, RunState.WAITING)]
+    live = [record for record in known.values() if record.state in LIVE]
     if live:
         return _go_on(entry, max(live, key=lambda record: record.slot), now)
     slot = due_slot(entry, known, others, now, since)
@@ -63,11 +65,11 @@ def decide(
     start = slot + jitter(entry, slot)
     if now < start:
         return Decision("wait", slot, start, "jitter")
-    blocked = _blocked(entry, others, pending)
-    if blocked == "failed":
+    held_by = blocked(entry, others, pending)
+    if held_by == "failed":
         return Decision("skip", slot, reason="what it waits for failed")
-    if blocked:
-        return Decision("wait", slot, now + timedelta(seconds=_LOOK_AGAIN_SECONDS), f"waits for {blocked}")
+    if held_by:
+        return Decision("wait", slot, now + timedelta(seconds=_LOOK_AGAIN_SECONDS), f"waits for {held_by}")
     opens = next_opening(entry.windows, start, entry.zone)  # a slot outside of the windows is due when they open
     if not entry.catch_up and now > opens + timedelta(seconds=max(_LATE_SECONDS, entry.grace_seconds)):
         return Decision("skip", slot, reason="its time has passed")
@@ -95,7 +97,7 @@ def due_slot(
     if entry.slots is not None:
         slot = entry.slots.newest(now)
     else:
-        ends = [others[name].ended if name in others else None for name in entry.after]
+        ends = [_ended(others[name], now) if name in others else None for name in entry.after]
         slot = max((end for end in ends if end is not None), default=None) if None not in ends else None
     if slot is None or slot <= since or slot in known:
         return None
@@ -104,11 +106,22 @@ def due_slot(
     return slot if not past or slot > max(past) else None
 
 
-def _blocked(entry: Entry, others: Mapping[str, RunRecord], pending: frozenset[str]) -> str:
+def newest_run(known: Mapping[datetime, RunRecord], now: datetime) -> RunRecord | None:
+    """Return an entry's newest run; one of a slot to come, by a clock that was ahead, is none."""
+    slot = max((slot for slot in known if slot <= now), default=None)
+    return known[slot] if slot is not None else None
+
+
+def _ended(record: RunRecord, now: datetime) -> datetime | None:
+    """Return when a run ended; its slot, if a clock that was ahead says later than now."""
+    return record.slot if record.ended is not None and record.ended > now else record.ended
+
+
+def blocked(entry: Entry, others: Mapping[str, RunRecord], pending: frozenset[str]) -> str:
     """Return what an entry waits for: a name, `failed`, or nothing."""
     for name in entry.after:
         record = others.get(name)
-        if name in pending or record is None or record.state in (RunState.RUNNING, RunState.WAITING):
+        if name in pending or record is None or record.state in LIVE:
             return name
         if record.state is not RunState.DONE:
             return "failed"

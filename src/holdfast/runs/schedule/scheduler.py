@@ -16,7 +16,7 @@ from holdfast.base.environment import Environment
 from holdfast.base.events import Alert
 from holdfast.errors import HoldfastError, Retry, Safety
 from holdfast.runs.schedule.book import ScheduleBook
-from holdfast.runs.schedule.decide import after_attempt, decide, due_slot
+from holdfast.runs.schedule.decide import LIVE, after_attempt, decide, due_slot, newest_run
 from holdfast.runs.schedule.launch import Ended, Launcher, outcome_of_error
 from holdfast.runs.schedule.records import Entry, Outcome, RunRecord, RunState
 
@@ -70,7 +70,6 @@ class Scheduler:
         self._on_clock = on_clock
         self._since = {name: book.since(name) for name in self.entries}
         self._known = {name: book.recent(name) for name in self.entries}
-        self._newest = book.newest()
         self._wake: dict[str, datetime] = {}
         self._followers: dict[str, list[str]] = {}
         for entry in self.entries.values():
@@ -88,6 +87,14 @@ class Scheduler:
             self._began[record.name] = env.monotonic() - max(0.0, age)
             self._running[record.name] = record
             launcher.adopt(record)
+
+    def renewed(self) -> None:
+        """Go on with a new book: runs that are under way are noted in it, and no slot of the past is due."""
+        for record in self._running.values():
+            self._book.take_up(record)
+        self._since = {name: self._book.since(name) for name in self.entries}
+        self._known = {name: self._book.recent(name) for name in self.entries}
+        self._wake.clear()
 
     @property
     def running(self) -> Mapping[str, RunRecord]:
@@ -117,6 +124,7 @@ class Scheduler:
             self._offset = offset
         elif abs(offset - self._offset) > _JUMP_SECONDS:
             self._wake.clear()
+            self._known = {name: self._book.recent(name) for name in self.entries}
             self._on_clock(offset - self._offset)
             self._offset = offset
 
@@ -135,7 +143,9 @@ class Scheduler:
 
     def _consider(self, entry: Entry, now: datetime) -> None:
         pending = frozenset(other for other in entry.after if self._is_pending(other, now))
-        decision = decide(entry, self._known[entry.name], self._newest, now, self._since[entry.name], pending)
+        decision = decide(
+            entry, self._known[entry.name], self._others(entry, now), now, self._since[entry.name], pending
+        )
         if decision.action == "start" and decision.slot is not None:
             if self._free(entry):
                 self._start(entry, decision.slot)
@@ -154,8 +164,15 @@ class Scheduler:
 
     def _is_pending(self, name: str, now: datetime) -> bool:
         """Return whether an entry is due and has not begun."""
-        slot = due_slot(self.entries[name], self._known[name], self._newest, now, self._since[name])
+        entry = self.entries[name]
+        slot = due_slot(entry, self._known[name], self._others(entry, now), now, self._since[name])
         return slot is not None
+
+    def _others(self, entry: Entry, now: datetime) -> Mapping[str, RunRecord]:
+        """Return the newest run of each entry that one follows: of no slot that is still to come."""
+        return {
+            name: newest for name in entry.after if (newest := newest_run(self._known.get(name, {}), now)) is not None
+        }
 
     def _free(self, entry: Entry) -> bool:
         """Return whether one more run may begin, and none of the entry's group is under way."""
@@ -218,10 +235,9 @@ class Scheduler:
         known = self._known[record.name]
         known[record.slot] = record
         while len(known) > _KNOWN_MAX:
-            del known[min(known)]
-        newest = self._newest.get(record.name)
-        if newest is None or record.slot >= newest.slot:
-            self._newest[record.name] = record
+            # What is to come is of a clock that was ahead; the book knows it when its time comes.
+            over = [slot for slot, each in known.items() if slot > self._env.now() and each.state not in LIVE]
+            del known[max(over, default=min(known))]
 
     def _wake_followers(self, name: str) -> None:
         for follower in self._followers.get(name, ()):

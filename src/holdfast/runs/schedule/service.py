@@ -58,6 +58,8 @@ __all__ = ["BackgroundReader", "Service", "Stop", "service_lock", "state_alert"]
 ROUND_SECONDS = 60.0
 AGAIN_SECONDS = 60.0
 """A step of the scheduler that failed is tried again after this."""
+RENEW_SECONDS = 3 * 3600.0
+"""A book that stays damaged for so long under the service is set aside: a disk that comes back sooner loses no run."""
 VAULT_SECONDS = 900.0
 SLEEP_SECONDS_MAX = 2.0
 END_SECONDS_MAX = 150.0
@@ -242,7 +244,17 @@ class Service:
             if wakes:
                 return wakes[0]
             self._step_at = now + AGAIN_SECONDS
+            self._renew_book(scheduler)
         return self.env.now() + timedelta(seconds=self._step_at - now)
+
+    def _renew_book(self, scheduler: Scheduler) -> None:
+        """Begin a new book once the old one has been damaged for hours: no backup may wait for somebody to restart the service."""
+        since = self.book.damaged_since
+        if since is not None and self.env.monotonic() - since >= RENEW_SECONDS:
+            with self._guarded("schedule"):
+                self.book.renew()
+                scheduler.renewed()
+                self._report_lost_book()
 
     def _sleep_max(self) -> float:
         watchdog = self.manager.watchdog_seconds
@@ -293,7 +305,7 @@ class Service:
             self.desk.report(
                 Alert(
                     "schedule-book-lost", "schedule", "The schedule's book was damaged. It was set aside and a new one begun.",
-                    Safety.UNTOUCHED, Retry.NEVER, "every backup is as it was; entries start again from their next time on.",
+                    Safety.DEGRADED, Retry.NEVER, "every backup is as it was; entries start again from their next time on.",
                     "look into the file that ends in `.damaged`, and at the disk it lies on.",
                 ),
                 origin="schedule",

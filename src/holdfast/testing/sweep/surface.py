@@ -26,6 +26,7 @@ OPERATIONS: dict[str, tuple[str, ...] | str] = {
     "Vault.label": VALUE,
     "Vault.state_dir": VALUE,
     "Vault.alerts": VALUE,
+    "Vault.listen": VALUE,
     # backups and what becomes of them
     "Vault.backup": (
         "backup",
