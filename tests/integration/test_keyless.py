@@ -137,6 +137,31 @@ def test_a_medium_is_checked_as_it_comes_out_of_the_courier_s_bag(vault, place, 
     assert holdfast.check_without_key(objects).problems == ("object stray has a name that is not the format's",)
 
 
+def test_doubt_is_no_soundness(vault, place):
+    """Whatever somebody signed says that there was a header; with a header there are slots and keyrings."""
+    kept = place.root / "kept"
+    shutil.copytree(place.vault, kept)
+
+    def problems(*gone: str) -> tuple[str, ...]:
+        shutil.rmtree(place.vault)
+        shutil.copytree(kept, place.vault)
+        for each in gone:
+            path = place.vault / each
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        report = holdfast.check_without_key(place.vault)
+        assert report.exit_code == (4 if report.problems else 0)
+        return report.problems
+
+    assert problems() == ()
+    assert "header of the vault at this place is lost" in problems("vault", "key", "keyring", "twin")[0]
+    others = [path.name for path in kept.iterdir() if path.name not in {"snapshot", "data", "meta", "parity"}]
+    assert "header of the vault at this place is lost" in problems(*others)[0], "one control object says so"
+    assert problems(*others, "snapshot") == (), "packs alone are a store beside a home"
+    assert any("every object under key/ is gone" in each for each in problems("key", "twin/key"))
+    assert any("every object under keyring/ is gone" in each for each in problems("keyring", "twin/keyring"))
+    assert any("slot of key" in each for each in problems("key", "twin/key"))
+
+
 def test_twins_that_an_older_vault_got_later_are_a_keyring_too(vault, place):
     """The medium that carries them stands in the ledger: whoever erases keys has to know of it."""
     shutil.rmtree(place.vault / "twin")

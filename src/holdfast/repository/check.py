@@ -21,11 +21,14 @@ from holdfast.repository.home import UNKNOWN_SIGNER
 from holdfast.repository.listing import Envelopes, read_envelopes
 from holdfast.repository.marking import SetReader
 from holdfast.repository.meanings import SIGNER, meaning_of
-from holdfast.repository.objects import SEALED_TYPES, of_other_vault, parse_control, parse_sealed, sha256
+from holdfast.repository.missing import find_missing
+from holdfast.repository.objects import SEALED_TYPES, parse_control, parse_sealed, sha256
 from holdfast.repository.packs import PackTable, list_packs, read_packs
 from holdfast.repository.refsets import Segments
 from holdfast.repository.rounds import read_damaged, read_rounds
-from holdfast.repository.twins import prove
+from holdfast.repository.superseded import superseded_keyrings, superseded_slots
+from holdfast.repository.twins import ERASABLE, prove
+from holdfast.repository.wraps import Attempts
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home
@@ -37,8 +40,8 @@ class CheckFinding:
     """One thing that is wrong. `kind` is stable; `text` is a sentence that names objects, never paths."""
 
     kind: str
-    """`frame`, `twin`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`, `pack-size`,
-    `pack-hash`, `index`, `signer`, `version`."""
+    """`frame`, `twin`, `lost`, `superseded`, `foreign-name`, `snapshot`, `part`, `decision`, `refs`, `keyring`, `pack-missing`,
+    `pack-size`, `pack-hash`, `index`, `signer`, `version`."""
     object: str
     text: str
 
@@ -78,6 +81,10 @@ class _Check:
         """Of each signer whose certificate, or joining, is there and cannot be read, how many objects nobody can prove."""
         self.counted: set[str] = set()
         """These objects."""
+        ring = repository.keyring
+        self.attempts = Attempts(self.home, [] if ring is None else [entry.id for entry in ring.writers])
+        self.highest: dict[str, int] = {}
+        """Of each row of numbers the highest that is whole, in either form."""
 
     def found(self, kind: str, name: str, text: str) -> None:
         self.findings.append(CheckFinding(kind, name, text))
@@ -112,6 +119,9 @@ class _Check:
             if twinned:
                 prove(self.home, names.untwinned(name), data)
                 self.whole[name] = sha256(data)
+                if names.is_numbered(name):
+                    row, _, number = names.untwinned(name).rpartition("/")
+                    self.highest[row] = max(int(number), self.highest.get(row, -1))
             elif kind in SEALED_TYPES:
                 self.home.verify_sealed(name, data)
             else:
@@ -119,7 +129,7 @@ class _Check:
         except VersionError as error:
             self.found("version", name, error.what)
         except DamageError as error:
-            if (twinned or kind == "wrap") and of_other_vault(data, self.home.vault_id):
+            if self.attempts.left(names.untwinned(name), data):
                 self.notes.append(f"object {name} is left from an attempt to make a vault that was not finished")
             elif twinned:
                 self.spoilt[name] = error
@@ -167,8 +177,66 @@ class _Check:
     def _lost(self, name: str) -> None:
         """Say that a twin alone is left, unless somebody made or withdrew a key meanwhile."""
         store = self.home.store
-        if store.size(name) is None and store.size(names.twin(name)) is not None:
+        if store.size(name) is not None or store.size(names.twin(name)) is None:
+            return
+        if self._is_left_over(name):
+            text = f"the twin of object {name} is left over from a key that is no more; `holdfast repair` drops it"
+            self.found("twin", name, text)
+        else:
             self.found("twin", name, f"object {name} is lost; its twin counts, and `holdfast repair` puts it back")
+
+    def _is_left_over(self, name: str) -> bool:
+        """Return whether a twin alone is of a keyring or a grant below one that counts, or of a revoked holder's grant."""
+        kind, _, rest = name.partition("/")
+        if kind == "grant":
+            certificate = self.home.certificate(rest.partition("/")[0])
+            if certificate is not None and certificate.revoked:
+                return True
+        row, _, number = name.rpartition("/")
+        return kind in ERASABLE and int(number) < self.highest.get(row, -1)
+
+    def missing(self) -> None:
+        """Name what the ledger and the keyring say must be there."""
+        gone = find_missing(self.home, self.repository.keyring)
+        for kind in gone.kinds:
+            self.found("lost", kind, f"every object under {kind}/ is gone, and so are the twins: {meaning_of(kind)}")
+        for wrap in gone.slots:
+            text = f"the slot of key {wrap.id} is gone in both forms; `holdfast repair` seals the root key to it anew"
+            self.found("lost", f"key/{wrap.body.slot}", text)
+        for wrap in gone.forged:
+            text = (
+                f"the slot of key {wrap.id} is another than the ledger says; `holdfast repair` seals the root key anew"
+            )
+            self.found("frame", f"key/{wrap.body.slot}", text)
+        for holder in gone.unrevoked:
+            text = (
+                f"credential {holder} was revoked, and no certificate says so any more: whoever uses it is refused here;"
+                " `holdfast repair` says it anew"
+            )
+            self.found("lost", f"writer/{holder}", text)
+        for holder in gone.uncertified:
+            text = f"the certificate of {holder} is gone in both forms: {meaning_of('writer')}"
+            self.found("lost", f"writer/{holder}", text)
+        for holder in gone.ungranted:
+            text = f"what root left for credential {holder} is gone in both forms; `holdfast repair` leaves it anew"
+            self.found("lost", f"grant/{holder}", text)
+
+    def superseded(self) -> None:
+        """Name slots and keyrings that were taken away and are there again, or still: who has the old key opens them."""
+        ring = self.repository.keyring
+        old, unknown = superseded_slots(self.home, 0 if ring is None else ring.epoch)
+        alone = {f.object for f in self.findings if f.kind == "twin"}
+        for name in (*old, *(superseded_keyrings(self.repository) if ring is not None else ())):
+            if name not in alone:
+                self.found(
+                    "superseded", name, f"object {name} is of keys that were taken back; `holdfast repair` drops it"
+                )
+        for name in unknown:
+            text = (
+                f"no entry of the key ledger names object {name}: its entry was lost, or somebody laid it there;"
+                " put the entry back from a copy of the home, or drop the slot: `holdfast key rotate root`"
+            )
+            self.found("superseded", name, text)
 
     def keyrings(self) -> None:
         """Check that every keyring is the one that its name says. Needs the root key: an older one may stand under a newer name."""
@@ -221,12 +289,13 @@ class _Check:
                     f"the copy of the decision of snapshot {snapshot} does not hold it; `holdfast repair` makes it anew"
                 )
                 self.found("decision", f"committed/{snapshot}", text)
-        for snapshot in sorted(spoken_of(self.home) - decided - kept - forgotten):
+        known = decided | kept | forgotten
+        for snapshot in sorted(spoken_of(self.home) - known):
             text = f"snapshot {snapshot} was admitted, held or compared, and no decision of it is left: it was lost"
             self.found("decision", f"decision/{snapshot}", text)
         for follower in envelopes.committed:
             parent = follower.body.parent
-            if parent and parent not in decided | kept | forgotten:
+            if parent and parent not in known:
                 text = f"snapshot {follower.id} followed snapshot {parent}, of which no decision is left: it was lost"
                 self.found("decision", f"decision/{parent}", text)
 
@@ -274,6 +343,8 @@ def check(
     """
     run = _Check(repository)
     run.objects_themselves()
+    run.missing()
+    run.superseded()
     run.keyrings()
     envelopes = read_envelopes(repository.home)
     run.snapshots(envelopes)

@@ -346,17 +346,25 @@ class Home:
         """Keep the bytes of an object that was just put a second time, if it is one of those that open a vault.
 
         What lies there counts for nobody: torn, or put by somebody who can only add. Where it cannot be deleted it stays.
+        An object that somebody deleted meanwhile gets none: the deletion came first.
         """
-        if not names.is_twinned(name) or create(self.store, names.twin(name), data):
+        if not names.is_twinned(name):
             return
-        with suppress(StoreRefusedError, StoreRetainedError):
+        if not create(self.store, names.twin(name), data):
+            with suppress(StoreRefusedError, StoreRetainedError):
+                self.store.delete(names.twin(name))
+                create(self.store, names.twin(name), data)
+        if self.store.size(name) is None:
             self.store.delete(names.twin(name))
-            create(self.store, names.twin(name), data)
 
     def remove(self, name: str) -> None:
-        """Delete an object that is kept twice: its twin first, so that a crash in between brings nothing back."""
+        """Delete an object that is kept twice: its twin first, so that a crash in between brings nothing back.
+
+        Once more after it: whoever put the object may have been between it and its twin (see :meth:`keep_twin`).
+        """
         self.store.delete(names.twin(name))
         self.store.delete(name)
+        self.store.delete(names.twin(name))
 
     def newest(self, prefix: str, kind: type[B]) -> tuple[int, B] | None:
         """Return number and body of the highest `prefix/N`. `DamageError` if that one cannot be read."""

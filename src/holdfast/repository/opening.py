@@ -23,10 +23,13 @@ from holdfast.repository import names, slots
 from holdfast.repository.bodies import Slot, VaultHeader, WriterCertificate
 from holdfast.repository.home import ROOT, Home, first_valid
 from holdfast.repository.keyring import ClassGeneration, Keyring, public_of
+from holdfast.repository.missing import missing_slots
 from holdfast.repository.objects import damaged, of_other_vault, parse_canonical, parse_control, unseal
-from holdfast.repository.wraps import readable_wraps
+from holdfast.repository.wraps import Attempts, readable_wraps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from holdfast.base.environment import Environment
     from holdfast.repository.credentials import Secret
     from holdfast.repository.slots import OpenedSlot
@@ -85,17 +88,15 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
     `WrongKeyError`, `ShareError`, `KeyServiceError`; `KeySlotsDamagedError` if the slot that the secret opens may be damaged and no
     other takes such a secret; `DamageError` if no keyring could be read.
     """
-    tried = _Tried()
+    tried = _Tried(Attempts(home))
     best: tuple[OpenedSlot, Keyring] | None = None
-    for name in home.listed("key"):
-        opened = _open_slot(home, name, secret, tried)
-        if opened is None:
-            continue
+    for opened in (each for name in home.listed("key") for each in _opened(home, name, secret, tried)):
         try:
             keyring = read_keyring(home, opened.root_key)
         except DamageError as error:
             # If all keyrings are whole, and none is of this root key, it was replaced, or is somebody else's.
-            whole = all(_by_root(home, names.numbered("keyring", n)) for n in home.numbers("keyring"))
+            numbers = home.numbers("keyring")
+            whole = bool(numbers) and all(_by_root(home, names.numbered("keyring", n)) for n in numbers)
             tried.replaced, tried.broken = (error, tried.broken) if whole else (tried.replaced, error)
             continue
         if best is None or keyring.number > best[1].number:
@@ -104,6 +105,8 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
             break
     if best is not None:
         return best
+    gone = len(missing_slots(home, readable_wraps(home)[0]))
+    tried.slots, tried.damaged = tried.slots + gone, tried.damaged + gone
     raise tried.error(secret)
 
 
@@ -111,8 +114,11 @@ def open_root(home: Home, secret: Secret) -> tuple[OpenedSlot, Keyring]:
 class _Tried:
     """What came of the slots of a vault, for the error if none opened."""
 
+    attempts: Attempts
     slots: int = 0
     damaged: int = 0
+    foreign: int = 0
+    """Damaged ones that are whole, and another vault's."""
     refused: int = 0
     """Slots that can be read, take such a secret, and are for another."""
     broken: DamageError | None = None
@@ -125,7 +131,17 @@ class _Tried:
         found = self.broken or (None if self.refused else self.replaced)
         if found is not None:
             return found
-        if self.damaged == self.slots > 0:
+        if self.foreign == self.slots > 0 and not self.attempts.knows_slots:
+            return DamageError(
+                "the vault's header names another vault than all its keys: it was exchanged", next=_NO_HEADER
+            )
+        if not self.slots:
+            return KeySlotsDamagedError(
+                "every key slot of the vault is gone, and so are their twins: no secret can open it now",
+                slots=0,
+                damaged=0,
+            )
+        if self.damaged == self.slots:
             return KeySlotsDamagedError(
                 f"all {self.slots} key slots of the vault are damaged, and so are their twins: no secret can open it now",
                 slots=self.slots,
@@ -153,28 +169,38 @@ _OTHER_KEY = (
 )
 
 
-def _open_slot(home: Home, name: str, secret: Secret, tried: _Tried) -> OpenedSlot | None:
-    """Return what a slot holds, if it is for this secret and can be read; tell what came of it."""
-    try:
-        _, slot = home.read(name, Slot)
-        opened = slots.unwrap(slot, secret, home.vault_id)
-    except DamageError:
-        bad = not _left_over(home, name)
-        tried.slots += bad
-        tried.damaged += bad
-        return None
-    tried.slots += 1
-    if opened is None:
-        tried.refused += slot.method == slots.method_of(secret)
-    return opened
+def _opened(home: Home, name: str, secret: Secret, tried: _Tried) -> Iterator[OpenedSlot]:
+    """Yield what a slot holds, and then its twin, if it is for this secret and can be read; tell what came of it.
 
-
-def _left_over(home: Home, name: str) -> bool:
-    """Return whether an object is left by the creation of a vault that was never finished here: it is no damage."""
-    try:
-        return of_other_vault(home.store.get(name), home.vault_id)
-    except ObjectMissingError:
-        return False
+    Nobody signs slots: one that does not open, or opens to a root key that opens nothing, may be laid over the right one.
+    """
+    seen: list[bytes] = []
+    read = refused = left = foreign = False
+    for form in (name, names.twin(name)):
+        try:
+            data = home.store.get(form)
+        except ObjectMissingError:
+            continue
+        if data in seen:
+            continue
+        seen.append(data)
+        try:
+            _, slot = home.verify(name, data, Slot)
+            found = slots.unwrap(slot, secret, home.vault_id)
+        except DamageError:
+            left = left or tried.attempts.left(name, data)
+            foreign = foreign or of_other_vault(name, data, home.vault_id)
+            continue
+        read = True
+        if found is not None:
+            yield found
+        else:
+            refused = refused or slot.method == slots.method_of(secret)
+    bad = not read and not left
+    tried.slots += read or bad
+    tried.damaged += bad
+    tried.foreign += bad and foreign
+    tried.refused += refused
 
 
 def read_keyring(home: Home, root_key: bytes) -> Keyring:

@@ -38,13 +38,14 @@ from holdfast.repository.hpke import (
 )
 from holdfast.repository.keyring import KEY_BYTES, ClassGeneration, Keyring, newest, public_of
 from holdfast.repository.listing import Problem, list_snapshots, read_part
+from holdfast.repository.missing import is_withdrawn
 from holdfast.repository.objects import KEYRING, b64, canonical, unb64
 from holdfast.repository.opening import keyring_in, open_home, open_root, read_grant, replaced, require_newest
 from holdfast.repository.roles import AUDITOR, NEEDED, ROOT_ROLE, WRITE, may
 from holdfast.repository.slots import SplitSecret
 from holdfast.repository.twins import keep_all
 from holdfast.repository.types import SealedPart, SnapshotInfo
-from holdfast.repository.wraps import LIVE, SLOT, WrapBody, write_wrap
+from holdfast.repository.wraps import LIVE, SLOT, WrapBody, pending, write_wrap
 from holdfast.stores.protocol import Store
 
 PROBE_THREADS = 8
@@ -200,7 +201,7 @@ class Repository:
         home.put_sealed(names.numbered("keyring", number), home.head(KEYRING, 0, 0, root), root_key, body, root)
         repository.put_certificate(keyring.own_id)
         for secret, slot, public in made:
-            repository.put_slot(slot, public, method=slots.method_of(secret), label="")
+            repository.put_slot(slot, public, method=slots.method_of(secret), label="", making=True)
         data = home.encode(names.VAULT, header, None)
         if not create(store, names.VAULT, data):
             raise VaultExistsError("another process made a vault at this place at the same moment")
@@ -250,7 +251,7 @@ class Repository:
         certificate = home.certificate(credential.id, fresh=True)
         if certificate is None:
             raise NotPermittedError("the vault has no certificate for this credential", next="have a new one issued.")
-        if certificate.revoked:
+        if certificate.revoked or is_withdrawn(home, credential.id):
             raise NotPermittedError(
                 f"this {certificate.role} was revoked", next="have a new credential issued, or enrol the host again."
             )
@@ -392,16 +393,23 @@ class Repository:
             )
         self.home.append(f"writer/{writer}", certificate, self.root)
 
-    def put_slot(self, slot: Slot, public: ClassPublic, *, method: str, label: str, entry: str = "") -> str:
-        """Seal the root key into a slot and store it, the ledger first; return the entry's id."""
+    def put_slot(
+        self, slot: Slot, public: ClassPublic, *, method: str, label: str, entry: str = "", making: bool = False
+    ) -> str:
+        """Seal the root key into a slot and store it, the ledger first, and once more when it is stored; return the entry's id.
+
+        `making`: of a vault that is being made, whose header comes last: once is enough.
+        """
         epoch = self.require_keyring().epoch
         entry, slot_id = entry or self.env.random_id(), self.env.random_id()
         body = WrapBody(
             SLOT, ROOT_ROLE, method, label, self.env.now(), LIVE, slot=slot_id, epoch=epoch,
             mlkem=public.mlkem, p384=public.p384, shape=(slot,),
         )  # fmt: skip
-        write_wrap(self.home, self.root, entry, body)
+        write_wrap(self.home, self.root, entry, body if making else pending(body))
         self.store_slot(slot_id, slots.seal(slot, public, self.root_key, epoch, self.vault_id))
+        if not making:
+            write_wrap(self.home, self.root, entry, body)
         return entry
 
     def require_keyring(self) -> Keyring:

@@ -165,7 +165,7 @@ def reseal(repository: Repository, wrap: Wrap, epoch: int) -> None:
     (shape,) = body.shape
     slot_id = repository.env.random_id()
     repository.store_slot(slot_id, slots.seal(shape, body.public, repository.root_key, epoch, repository.vault_id))
-    write_wrap(repository.home, repository.root, wrap.id, replace(body, slot=slot_id, epoch=epoch))
+    write_wrap(repository.home, repository.root, wrap.id, replace(body, slot=slot_id, epoch=epoch, statement=""))
 
 
 def slot_stands(home: Home, slot: str) -> bool:

@@ -6,11 +6,14 @@ An entry is written before what it tells of is handed out, so that nothing is ev
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from holdfast.errors import DamageError, MissingError, UsageError
+from holdfast.repository import names
 from holdfast.repository.bodies import Body, GenerationRef, Slot
 from holdfast.repository.home import ROOT
 from holdfast.repository.hpke import ClassPublic
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 SLOT, CREDENTIAL, MEDIUM = "slot", "credential", "medium"
 LIVE, REVOKED, DESTROYED = "live", "revoked", "destroyed"
+PENDING = "being made"
+"""The statement of an entry whose slot, or whose holder's certificate, is not stored yet: nobody misses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,11 @@ class Wrap:
     body: WrapBody
 
     @property
+    def whole(self) -> bool:
+        """Whether it is in force and all that it names was stored: whatever is gone of that now was lost."""
+        return self.live and self.body.statement != PENDING
+
+    @property
     def live(self) -> bool:
         """Whether it opens what it was made for."""
         return self.body.state == LIVE
@@ -104,13 +114,68 @@ def newest_word(home: Home, entry: str) -> tuple[Wrap | None, bool]:
             read, body = home.verify(name, data, WrapBody)
         except DamageError:
             # One that another vault left is nobody's: a creation in the same place that never finished.
-            if of_other_vault(data, home.vault_id):
+            if _left_entry(home, name, data):
                 break
             unread = True
             continue
         if read.signer == ROOT:
             return Wrap(entry, number, body), unread
     return None, unread
+
+
+def _left_entry(home: Home, name: str, data: bytes) -> bool:
+    """Return whether an entry is left by the creation of another vault in the same place, that never finished."""
+    return (
+        of_other_vault(name, data, home.vault_id)
+        and home.numbers(f"wrap/{names.middle(name)}") == [0]
+        and home.certificate(names.middle(name)) is None
+    )
+
+
+class Attempts:
+    """Tells what an attempt to make another vault in the same place left from an object that was written over.
+
+    Left is only what nothing of this vault names; whoever may write could lay another vault's object anywhere else. Reads the
+    ledger once, and only if it is asked.
+    """
+
+    def __init__(self, home: Home, holders: Collection[str] = ()) -> None:
+        """`holders`: ids that the keyring lists, where it is at hand."""
+        self.home = home
+        self.holders = holders
+
+    @functools.cached_property
+    def _ledger(self) -> tuple[Wrap, ...]:
+        return readable_wraps(self.home)[0]
+
+    @property
+    def knows_slots(self) -> bool:
+        """Whether any entry of this vault's ledger names a slot."""
+        return any(wrap.body.form == SLOT for wrap in self._ledger)
+
+    def left(self, name: str, data: bytes) -> bool:
+        """Return whether the bytes of an object, or of the twin of one, are such a rest: no damage."""
+        if not of_other_vault(name, data, self.home.vault_id):
+            return False
+        match name.split("/"):
+            case ["key", slot]:
+                named = {wrap.body.slot for wrap in self._ledger if wrap.body.form == SLOT}
+                return self.knows_slots and slot not in named
+            case ["keyring", number] if int(number) == 0:
+                return any(self._is_own_keyring(each) for each in self.home.numbers("keyring") if each)
+            case ["writer", holder, number] if int(number) == 0:
+                listed = holder in self.holders or any(wrap.id == holder for wrap in self._ledger)
+                listed = listed or next(iter(self.home.listed(f"state/{holder}")), None) is not None
+                return not listed and self.home.certificate(holder) is None
+            case ["wrap", entry, _]:
+                return entry not in self.holders and _left_entry(self.home, name, data)
+        return False
+
+    def _is_own_keyring(self, number: int) -> bool:
+        try:
+            return self.home.read_sealed(names.numbered("keyring", number)).signer_name == ROOT
+        except DamageError:
+            return False
 
 
 def write_wrap(home: Home, signer: Signer, entry: str, body: WrapBody) -> Wrap:
@@ -134,6 +199,11 @@ def find_wrap(wraps: tuple[Wrap, ...], name: str) -> Wrap:
     if len(fits) > 1:
         raise UsageError("several keys fit; give the id", fits=len(fits))
     return fits[0]
+
+
+def pending(body: WrapBody) -> WrapBody:
+    """Return the entry as it is written before what it names is stored."""
+    return replace(body, statement=PENDING)
 
 
 def with_state(body: WrapBody, state: str, statement: str) -> WrapBody:

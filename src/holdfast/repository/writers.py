@@ -29,7 +29,7 @@ from holdfast.repository.objects import GRANT, KEYRING, b64, canonical, seal
 from holdfast.repository.opening import read_grant, read_keyring
 from holdfast.repository.roles import ISSUED, KEYS, READS_CONTENT, WRITER
 from holdfast.repository.twins import keep_all
-from holdfast.repository.wraps import CREDENTIAL, LIVE, WrapBody, newest_word, write_wrap
+from holdfast.repository.wraps import CREDENTIAL, LIVE, WrapBody, newest_word, pending, write_wrap
 from holdfast.repository.wraps import REVOKED as WITHDRAWN
 
 if TYPE_CHECKING:
@@ -121,15 +121,15 @@ def issue(
     entry = WriterEntry(env.random_id(), label, public_of(seed), state_key, chosen, role)
     keyring = change_keyring(repository, lambda ring: replace(ring, writers=(*ring.writers, entry)))
     private = private_generations(keyring, entry)
-    write_wrap(
-        home, root, entry.id, WrapBody(CREDENTIAL, role, "", label, env.now(), LIVE, expires=expires, private=private)
-    )
+    listed = WrapBody(CREDENTIAL, role, "", label, env.now(), LIVE, expires=expires, private=private)
+    write_wrap(home, root, entry.id, pending(listed))
     put_grant(repository, keyring, entry)
     certificate = WriterCertificate(
         entry.id, label, entry.signing_public, chosen, group or entry.id, revoked=False, distrust_runs=(), role=role,
         expires=expires, joining=join_until is not None, join_until=join_until,
     )  # fmt: skip
     home.append(f"writer/{entry.id}", certificate, root)
+    write_wrap(home, root, entry.id, listed)
     return _credential(repository, keyring, entry, seed)
 
 

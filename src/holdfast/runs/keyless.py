@@ -8,6 +8,7 @@ says so.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast import engine
@@ -23,6 +24,8 @@ from holdfast.repository.opening import open_home
 from holdfast.repository.repository import Repository
 from holdfast.runs.assembly import open_store, set_limits
 from holdfast.runs.home_copies import AsVault
+from holdfast.runs.medium import COURIER, OBJECTS
+from holdfast.runs.medium import HEADER as HEADER_BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["KeylessReport", "check_without_key"]
 
 PACKS = ("data/", "meta/", "parity/")
-KEYS = ("key/", "keyring/")
 UNFRAMED = ("probe/", "home/", "member/")
 """Any bytes may be there."""
 SEALED = (
@@ -45,6 +47,9 @@ SEALED = (
     "whether the store shows an older state of the vault",
     "what other stores of the vault hold: each is checked by its own address",
 )
+PARTIAL = frozenset({"lost", "superseded"})
+"""Kinds of findings that mean nothing on a medium: it holds what was not carried before, as much as went on it."""
+_NO_HEADER = "the header of the vault at this place is lost, and so is its twin"
 UNREAD = "the bytes of packs: `holdfast verify --no-key` reads them"
 UNSIGNED = "who signed what, and whether all of it is of one vault: there is no header that says whose it is"
 
@@ -122,6 +127,12 @@ def check_without_key(
     )
 
 
+def _is_medium(url: str) -> bool:
+    """Return whether a folder is what a courier carries: its header lies beside it."""
+    folder = Path(url)
+    return folder.name == OBJECTS and (folder.parent / COURIER / HEADER_BESIDE).is_file()
+
+
 class _Look:
     """One check under way."""
 
@@ -131,15 +142,16 @@ class _Look:
         self.progress = progress
         self.objects = self.bytes = self.read = 0
         self.signed = True
+        self.is_medium = _is_medium(store.url)
         self.packs: list[str] = []
         self.problems: list[str] = []
         self.notes: list[str] = []
 
     def take(self, env: Environment) -> None:
         """Look at the structure, by the header if there is one, then at the packs."""
-        keys = False
+        signed = False
         for info in self.store.list(""):
-            keys = keys or info.name.startswith(KEYS)
+            signed = signed or (names.is_known(info.name) and not info.name.startswith(PACKS))
             if info.name.startswith(PACKS) and names.is_known(info.name):
                 self.packs.append(info.name)
                 self.bytes += info.size
@@ -148,12 +160,15 @@ class _Look:
             header, home = open_home(AsVault(self.store) if copied else self.store, env)
         except (VaultMissingError, DamageError) as error:
             self.signed = False
-            self.problems += [error.what] if keys or not isinstance(error, VaultMissingError) else []
+            # A store beside the home holds packs alone. Where anything is that somebody signed, there was a header.
+            gone = isinstance(error, VaultMissingError)
+            if not gone or (signed and not self.is_medium):
+                self.problems.append(_NO_HEADER if gone else error.what)
             self.problems += self._frames()
         else:
             outcome = check(Repository.without_key(home, header))
             self.objects, self.bytes = outcome.objects, outcome.bytes
-            self.problems += outcome.problems
+            self.problems += [f.text for f in outcome.findings if not (self.is_medium and f.kind in PARTIAL)]
             self.notes += outcome.notes
         if self.reads_packs:
             self.problems += self._hashes()

@@ -12,10 +12,13 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import HoldfastError
 from holdfast.testing.golden import Golden, entries_of
+
+if TYPE_CHECKING:
+    from holdfast.repository.repository import Repository
 
 __all__ = ["CASES", "Case", "Diagnosis", "Seen", "diagnose", "judge", "mend"]
 
@@ -201,6 +204,52 @@ def _with_twins(*patterns: str, change: Callable[[Path], object]) -> Callable[[P
     return damage
 
 
+def _opened(vault: Path) -> Repository:
+    from holdfast.base.environment import system
+    from holdfast.repository.credentials import KeyFile
+    from holdfast.repository.repository import Repository
+    from holdfast.stores.local import LocalStore
+
+    return Repository.open(LocalStore(str(vault)), KeyFile.read(Golden(vault.parent).key), system())
+
+
+def _superseded_twin(vault: Path) -> None:
+    """The twin of an older keyring, of which the object was deleted: as a host leaves it that was suspended between the two."""
+    from holdfast.repository.twin_repair import mend_twins
+    from holdfast.repository.writers import change_keyring
+
+    root = _opened(vault)
+    change_keyring(root, lambda ring: ring)
+    mend_twins(root)
+    sorted(vault.glob("keyring/*"))[-2].unlink()
+
+
+def _foreign_in_both_forms(vault: Path) -> None:
+    """Another vault's certificate over the second word on a holder, in both forms: whole, in its place, and somebody else's."""
+    from holdfast.repository.objects import encode_control, parse_control
+    from holdfast.repository.writers import enrol, revoke
+
+    root = _opened(vault)
+    credential = enrol(root, "ward", [PHI])
+    revoke(root, credential.id)
+    name = f"writer/{credential.id}/00000001"
+    body = parse_control((vault / name).read_bytes(), name, "").body
+    foreign = encode_control({**body, "vault": "0" * 32}, root.root.key)
+    for form in (name, f"twin/{name}"):
+        _change(vault / form, lambda _data: foreign)
+
+
+def _lost_kit_slot(vault: Path) -> None:
+    """The slot of a kit, gone in both forms: nobody misses it until the kit is needed."""
+    from holdfast.repository.writers import make_recovery_kit
+
+    before = {path.name for path in vault.glob("key/*")}
+    make_recovery_kit(_opened(vault))
+    for path in (*vault.glob("key/*"), *vault.glob("twin/key/*")):
+        if path.name not in before:
+            path.unlink()
+
+
 def _of_a_forgotten_one(vault: Path) -> None:
     """A bad sector in the decision of a snapshot that was forgotten."""
     for path in sorted(vault.glob("forgotten/*"))[:1]:
@@ -349,7 +398,10 @@ CASES: tuple[Case, ...] = (
     Case("hold-flipped", _every("hold/*/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (0, 0)),
     Case("key-slot-flipped", _first("key/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (4, 0)),
     Case(
-        "key-slots-missing", _every("key/*", Path.unlink), Diagnosis("key-wrong", "key-wrong", "key-wrong", 63), (6, 63)
+        "key-slots-missing",
+        _every("key/*", Path.unlink),
+        Diagnosis("key-slots-damaged", "key-slots-damaged", "key-slots-damaged", 63),
+        (6, 63),
     ),
     Case("keyring-newest-flipped", _newest("keyring/*", _flipped_middle), Diagnosis(4, 4, 0, 0), (4, 0)),
     Case("keyring-rolled-back", _rolled_back_keyring, Diagnosis(4, 4, 0, 0), (4, 0)),
@@ -391,6 +443,9 @@ CASES: tuple[Case, ...] = (
         Diagnosis("key-slots-damaged", "key-slots-damaged", "key-slots-damaged", 63),
         (4, 63),
     ),
+    Case("superseded-twin", _superseded_twin, Diagnosis(4, 4, 0, 0), (0, 0), "all", _SOUND),
+    Case("foreign-bytes-in-both-forms", _foreign_in_both_forms, Diagnosis(4, 4, 0, 0), (4, 0)),
+    Case("slot-of-a-kit-lost-in-both-forms", _lost_kit_slot, Diagnosis(4, 4, 0, 0), (0, 0), "all", _SOUND),
     Case("header-flipped", _first("vault", _flipped_middle), Diagnosis("damage", "damage", "damage", 63), (4, 0)),
     Case(
         "header-missing",

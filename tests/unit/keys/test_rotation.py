@@ -23,6 +23,7 @@ from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, Shares
 from holdfast.repository.repository import Repository
 from holdfast.repository.shares import split
+from holdfast.repository.twin_repair import mend_twins
 from holdfast.repository.wraps import REVOKED, read_wraps
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing.faults import Crash, FaultStore
@@ -68,7 +69,11 @@ def test_every_key_opens_after_a_rotation_and_no_old_wrap_does(
     assert Repository.open(store, key, env).require_keyring().epoch == 1
     with pytest.raises(WrongKeyError):
         Repository.open(store, kit, env)
-    assert check(Repository.open(store, key, env)).problems == ()
+    laid = {name for name in before.objects if name.startswith("key/")}
+    opened = Repository.open(store, key, env)
+    assert {(f.kind, f.object) for f in check(opened).findings} == {("superseded", name) for name in laid}
+    assert set(mend_twins(opened).drop) == laid
+    assert check(opened).problems == ()
 
 
 @pytest.mark.parametrize(("outage", "after"), [(False, False), (False, True), (True, False), (True, True)])

@@ -13,13 +13,14 @@ from holdfast.errors import (
     DamageError,
     KeySlotsDamagedError,
     NotPermittedError,
+    ObjectMissingError,
     StoreRefusedError,
     VaultExistsError,
     VaultMissingError,
     VersionError,
     WrongKeyError,
 )
-from holdfast.repository import names, rotation, shred, writers
+from holdfast.repository import names, rotation, shred, slots, writers
 from holdfast.repository.bodies import VaultHeader
 from holdfast.repository.check import check
 from holdfast.repository.credentials import KeyFile, Passphrase
@@ -32,6 +33,7 @@ from holdfast.repository.twin_repair import TwinRepair, apply_twins, mend_twins,
 from holdfast.repository.twins import keep_all, strange_twins
 from holdfast.repository.wraps import read_wraps
 from holdfast.stores.memory import MemoryStore
+from holdfast.stores.protocol import Data
 from holdfast.testing.faults import Crash, FaultStore
 from holdfast.testing.hosts import FakeHost
 
@@ -91,13 +93,26 @@ def test_a_twin_serves_and_repair_puts_the_object_back(
     found = check(opened)
     touched = len([name for name in before if before[name] != store.objects.get(name)])
     assert len(found.findings) == touched > 0
-    assert all("its twin counts" in text for text in found.problems)
+    superseded = ["keyring/00000000"] if harm is lose_all and kind in {"keyring", "all"} else []
+    assert [f.object for f in found.findings if "left over" in f.text] == superseded
+    assert all("its twin counts" in f.text for f in found.findings if f.object not in superseded)
     plan = plan_twins(opened)
-    assert len(plan.back) == plan.lost == touched
+    assert list(plan.drop) == superseded, "below the newest that counts: whoever deleted it may have erased keys"
+    resealed = [name for name, _ in plan.reseal]
+    assert resealed == (sorted(n for n in before if n.startswith("key/")) if kind in {"key", "all"} else []), (
+        "nobody signs slots"
+    )
+    assert len(plan.back) + len(superseded) + len(resealed) == plan.lost == touched
     assert mend_twins(opened, dry_run=True) == plan
     assert store.objects != before
     assert apply_twins(opened, plan) == touched
-    assert store.objects == before
+    gone = {*superseded, *resealed}
+    fresh = {n for n in store.objects if n not in before}
+    assert {n: d for n, d in store.objects.items() if n not in fresh} == {
+        n: d for n, d in before.items() if names.untwinned(n) not in gone
+    }
+    assert {n.partition("/")[0] for n in fresh} == ({"key", "twin", "wrap"} if resealed else set())
+    assert Repository.open(store, key, env).is_root
     assert check(opened).problems == ()
     assert plan_twins(opened) == TwinRepair()
 
@@ -293,6 +308,171 @@ def test_what_an_older_release_took_away_does_not_come_back_by_its_twin(
     assert {names.twin(name) for name in plan.drop} == set(stale)
     assert not plan.back
     assert not stale.keys() & store.objects.keys()
+
+
+def _erased(repository: Repository) -> None:
+    rotation.renew(repository, rotation.plan_renewal(repository, [1]))
+    shred.order(repository, shred.plan_shred(repository, 1, 0), reason="the contract ended")
+    shred.carry_out(repository, 1, 0)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_repair_brings_no_erased_key_back_from_a_twin_alone(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, *, revoked: bool
+) -> None:
+    """As a release without twins leaves it, or a host that was suspended between an object and its twin."""
+    reader = writers.issue(repository, "restorer", "reader", [1])
+    before = dict(store.objects)
+    _erased(repository)
+    store.objects |= {n: d for n, d in before.items() if n == f"twin/grant/{reader.id}/00000000"}
+    store.objects["twin/keyring/00000001"] = before["keyring/00000001"]
+    if revoked:  # his newest is what was erased, and it is not his any more
+        writers.revoke(repository, reader.id)
+        for name in of_kind(store, f"grant/{reader.id}"):
+            repository.home.remove(name)
+    opened = Repository.open(store, key, env)
+    found = check(opened)
+    stale = {f"grant/{reader.id}/00000000", "keyring/00000001"}
+    assert {f.object for f in found.findings} == stale
+    assert all("left over" in text for text in found.problems)
+    plan = mend_twins(opened)
+    assert (set(plan.drop), plan.back) == (stale, ())
+    assert not [n for n in store.objects if names.untwinned(n) in stale]
+    assert check(opened).problems == ()
+
+
+def test_repair_brings_no_grant_back_that_holds_what_was_erased(
+    repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+) -> None:
+    reader = writers.issue(repository, "restorer", "reader", [1])
+    before = dict(store.objects)
+    _erased(repository)
+    for name in of_kind(store, f"grant/{reader.id}"):
+        repository.home.remove(name)
+    store.objects[f"twin/grant/{reader.id}/00000000"] = before[f"grant/{reader.id}/00000000"]
+    assert mend_twins(Repository.open(store, key, env)).drop == (f"grant/{reader.id}/00000000",)
+
+
+@pytest.mark.parametrize("victim", ["keyring", "grant"])
+def test_whoever_was_suspended_between_object_and_twin_brings_nothing_back(
+    env: Environment, key: KeyFile, victim: str
+) -> None:
+    """A keyring or a grant is put; before its twin is, somebody else erases."""
+
+    class Suspending(MemoryStore):
+        armed = False
+
+        def put_new(self, name: str, data: Data) -> bool:
+            if self.armed and name.startswith(f"twin/{victim}/"):
+                self.armed = False
+                _erased(Repository.open(self, key, env))
+            return super().put_new(name, data)
+
+    fresh = Suspending()
+    first = Repository.create(fresh, env, secrets=[key])
+    reader = writers.issue(first, "restorer", "reader", [1])
+    behind = Repository.open(fresh, key, env)
+    fresh.armed = True
+    with suppress(ObjectMissingError):
+        if victim == "keyring":
+            writers.change_keyring(behind, lambda ring: ring)
+        else:
+            entry = next(w for w in behind.require_keyring().writers if w.id == reader.id)
+            writers.put_grant(behind, behind.require_keyring(), entry)
+    assert not fresh.armed
+    alone = [n for n in fresh.objects if n.startswith("twin/") and names.untwinned(n) not in fresh.objects]
+    assert alone == []
+
+
+def test_a_removal_takes_a_twin_that_came_in_between(
+    repository: Repository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "keyring/00000000"
+    data = store.objects[name]
+    delete = store.delete
+
+    def delete_and_then(each: str) -> None:
+        delete(each)
+        if each == f"twin/{name}" and name in store.objects:
+            repository.home.keep_twin(name, data)  # by another host, which sees the object still
+
+    monkeypatch.setattr(store, "delete", delete_and_then)
+    repository.home.remove(name)
+    assert not {name, f"twin/{name}"} & store.objects.keys()
+
+
+def test_an_object_that_is_deleted_while_it_is_put_back_stays_gone(
+    repository: Repository, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "keyring/00000000"
+    spoil(store, name)
+    plan = plan_twins(repository)
+    put_new = store.put_new
+
+    def erased_first(each: str, data: Data) -> bool:
+        monkeypatch.undo()
+        repository.home.remove(name)
+        return put_new(each, data)
+
+    monkeypatch.setattr(store, "put_new", erased_first)
+    apply_twins(repository, plan)
+    assert not {name, f"twin/{name}"} & store.objects.keys()
+    apply_twins(repository, plan)
+    assert not {name, f"twin/{name}"} & store.objects.keys()
+
+
+class TestSlotsThatNobodySigned:
+    """A slot that can be read is not for that the right one."""
+
+    def forge(self, repository: Repository, store: MemoryStore, *, shape: bool) -> str:
+        """Lay another slot over the object; with the right shape it holds a root key of the forger's own."""
+        (name,) = of_kind(store, "key")
+        (wrap,) = read_wraps(repository.home)
+        slot, public = wrap.body.shape[0], wrap.body.public
+        if not shape:
+            slot, public = slots.make(KeyFile.new(repository.env), bytes(32), repository.vault_id, repository.env)
+        forged = slots.seal(slot, public, bytes(32), 0, repository.vault_id)
+        store.objects[name] = repository.home.encode(name, forged, None)
+        return name
+
+    @pytest.mark.parametrize("shape", [False, True])
+    def test_the_twin_opens_and_repair_seals_anew_instead_of_laying_the_forged_one_over_it(
+        self, repository: Repository, store: MemoryStore, env: Environment, key: KeyFile, *, shape: bool
+    ) -> None:
+        name = self.forge(repository, store, shape=shape)
+        opened = Repository.open(store, key, env)
+        assert name in {f.object for f in check(opened).findings}
+        assert [each for each, _ in mend_twins(opened).reseal] == [name]
+        assert Repository.open(store, key, env).is_root
+        assert check(Repository.open(store, key, env)).problems == ()
+        assert of_kind(store, name) == []
+
+    def test_a_forged_one_in_both_forms_is_found_and_sealed_anew(
+        self, repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+    ) -> None:
+        name = self.forge(repository, store, shape=False)
+        store.objects[f"twin/{name}"] = store.objects[name]
+        with pytest.raises(WrongKeyError):
+            Repository.open(store, key, env)
+        assert any("another than the ledger says" in text for text in check(repository).problems)
+        assert [each for each, _ in mend_twins(repository).reseal] == [name]
+        assert Repository.open(store, key, env).is_root
+
+    def test_without_a_ledger_neither_form_is_laid_over_the_other(
+        self, repository: Repository, store: MemoryStore, env: Environment, key: KeyFile
+    ) -> None:
+        name = self.forge(repository, store, shape=False)
+        lose_all(store, "wrap")
+        before = dict(store.objects)
+        assert mend_twins(repository).beyond == (name,)
+        assert store.objects == before
+        spoil(store, name)
+        assert plan_twins(repository).back == (name,)
+        store.objects[name], store.objects[f"twin/{name}"] = store.objects[f"twin/{name}"], store.objects[name]
+        assert plan_twins(repository).kept == (name,)
+        assert Repository.open(store, key, env).is_root
+        spoil(store, name)
+        assert plan_twins(repository).beyond == (name,)
 
 
 class TestEverySlotDamaged:
