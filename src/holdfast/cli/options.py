@@ -80,9 +80,11 @@ class Place:
         if self.config is None:
             return None
         from holdfast import config
+        from holdfast.runs.configured import faults_of_policies
 
         given = {"HOLDFAST_VAULT": self.vault, "HOLDFAST_KEY_FILE": self.key_file}
-        return config.load(self.config, {**os.environ, **{name: value for name, value in given.items() if value}})
+        environ = {**os.environ, **{name: value for name, value in given.items() if value}}
+        return config.load(self.config, environ, further=faults_of_policies)
 
     def configuration(self) -> Config:
         """Return the configuration. `UsageError` if none was named."""

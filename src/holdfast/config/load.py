@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -64,10 +64,18 @@ class Config:
         return found
 
 
-def load(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Config:
+_OF_POLICIES = frozenset({"policies", "tiers", "stores", "spool"})
+Further = Callable[[Settings], Iterable[str]]
+"""Checks of a layer above: every fault as `key: sentence`. Made only beside other faults; else whoever opens the vault makes them."""
+
+
+def load(
+    path: str | os.PathLike[str], environ: Mapping[str, str] | None = None, *, further: Further | None = None
+) -> Config:
     """Read a TOML file. Variables of `environ` (the process's own by default) go before what the file says.
 
-    `ConfigError` lists every fault; also if the file cannot be read, is no TOML, or is longer than 4 MiB.
+    `ConfigError` lists every fault, those that `further` finds included; also if the file cannot be read, is no TOML, or is
+    longer than 4 MiB.
     """
     name = os.path.basename(os.fspath(path))
     try:
@@ -83,10 +91,16 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
         text = content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"the configuration {name} is not UTF-8: byte {error.start}") from error
-    return loads(text, name, environ)
+    return loads(text, name, environ, further=further)
 
 
-def loads(text: str, name: str = "holdfast.toml", environ: Mapping[str, str] | None = None) -> Config:
+def loads(
+    text: str,
+    name: str = "holdfast.toml",
+    environ: Mapping[str, str] | None = None,
+    *,
+    further: Further | None = None,
+) -> Config:
     """Read a configuration from a text; see :func:`load`."""
     try:
         document = tomllib.loads(text)
@@ -101,11 +115,12 @@ def loads(text: str, name: str = "holdfast.toml", environ: Mapping[str, str] | N
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         problems = [_problem(detail, name, lines) for detail in details]
-        problems += _faults_of_the_rest(document, details, name, lines)
+        problems += _faults_of_the_rest(document, details, name, lines, further)
         raise _refused(name, problems) from None
     problems = [_fault(key, message, name, lines) for _, check in CHECKS for key, message in check(settings)]
     if problems:
         problems += [_fault(key, message, name, lines) for _, check in BESIDE for key, message in check(settings)]
+        problems += _further(further, settings, lambda key: key, name, lines)
         raise _refused(name, problems)
     origins = {_dotted(key): Origin("file", f"{name}:{line}") for key, line in lines.items()}
     origins.update(_element_origins(document, (), name, lines))
@@ -113,12 +128,17 @@ def loads(text: str, name: str = "holdfast.toml", environ: Mapping[str, str] | N
 
 
 def _refused(name: str, problems: list[str]) -> ConfigError:
+    problems = [*dict.fromkeys(problems)]
     count = f"{len(problems)} faults" if len(problems) > 1 else "1 fault"
     return ConfigError(f"the configuration {name} has {count}", problems=tuple(problems))
 
 
 def _faults_of_the_rest(
-    document: dict[str, Any], details: Sequence[ErrorDetails], name: str, lines: dict[Key, int]
+    document: dict[str, Any],
+    details: Sequence[ErrorDetails],
+    name: str,
+    lines: dict[Key, int],
+    further: Further | None,
 ) -> list[str]:
     """Write the faults between options of a configuration that has other faults, so that all are known at once."""
     rest = mend(document, details)
@@ -130,7 +150,27 @@ def _faults_of_the_rest(
         if not tables & rest.broken
         for key, message in check(rest.settings)
     )
-    return [_fault(key, message, name, lines) for key, message in found if key is not None]
+    faults = [_fault(key, message, name, lines) for key, message in found if key is not None]
+    if rest.broken.isdisjoint(_OF_POLICIES):
+        faults += _further(further, rest.settings, rest.key_of, name, lines)
+    return faults
+
+
+def _further(
+    further: Further | None,
+    settings: Settings,
+    key_of: Callable[[Key], Key | None],
+    name: str,
+    lines: dict[Key, int],
+) -> list[str]:
+    """Write what the checks of a layer above find in tables that nothing was taken out of."""
+    found = []
+    for text in further(settings) if further is not None else ():
+        dotted, _, message = text.partition(": ")
+        key = key_of(tuple(int(part) if part.isdigit() else part for part in dotted.split(".")))
+        if key is not None and key[0] in _OF_POLICIES:
+            found.append(_fault(key, message, name, lines))
+    return found
 
 
 def _fault(key: Key, message: str, name: str, lines: dict[Key, int]) -> str:

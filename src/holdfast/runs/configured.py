@@ -69,7 +69,14 @@ def configuration(url: PathLike) -> Config | None:
         return None
     from holdfast.config import load
 
-    return load(path)
+    return load(path, further=faults_of_policies)
+
+
+def faults_of_policies(settings: Settings) -> tuple[str, ...]:
+    """Return what is wrong with the policies, for a configuration that has other faults; imported late."""
+    from holdfast.runs.policies import policy_problems
+
+    return policy_problems(settings) if settings.policies or settings.tiers else ()
 
 
 def access(config: Config, environ: Mapping[str, str]) -> Access:

@@ -8,6 +8,7 @@ from holdfast import config
 from holdfast.config.checks import nobody_told
 from holdfast.config.objectives import rpo_of
 from holdfast.errors import ConfigError
+from holdfast.runs import configured
 from option_cases import HEAD
 
 WRONG = """[vault]
@@ -377,6 +378,23 @@ def test_all_of_them_are_said_at_once():
     assert len(problems_of(HEAD + "".join(parts + more))) == 14
     wrong = '[monitoring]\nlisten = 3\n[limits]\nread_bytes_per_s = "fast"\n'
     assert len(problems_of(HEAD + wrong + "".join(parts + more))) == 16, "whatever other tables are like"
+
+
+@pytest.mark.parametrize("other", ["[monitoring]\nlisten = 3\n", "[contacts.anna]\n"])
+def test_every_fault_of_a_policy_is_named_beside_other_faults(other, tmp_path):
+    text = (
+        '[vault]\nurl = "/srv/vault"\n[policies.phi]\nstores = ["home", "nowhere"]\n'
+        '[policies.imaging]\nstores = ["home", "home"]\n[tiers.none]\n'
+    )
+    path = tmp_path / "holdfast.toml"
+    path.write_text(text + other)
+    with pytest.raises(ConfigError) as caught:
+        configured.configuration(path)
+    said = "\n".join(caught.value.problems)
+    for each in (
+        "stores: there is no store nowhere", "policies.phi.stores: a single copy of phi (", "imaging.stores: a store is named twice", "no store none",
+    ):  # fmt: skip
+        assert said.count(each) == 1, said
 
 
 @pytest.mark.parametrize(
