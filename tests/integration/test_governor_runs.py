@@ -203,7 +203,8 @@ def test_a_window_that_closes_ends_a_run_with_exit_code_9_and_the_next_goes_on(v
 
 
 def test_a_courier_holds_still_while_it_is_paused_and_obeys_its_window(vault, place, tmp_path):
-    vault.backup([place.source], label="ehr", options=BackupOptions(pack_bytes=MIB))
+    vault.backup([place.source], label="ehr", options=BackupOptions(pack_bytes=4 * MIB))
+    pack = max(vault._vault.store.list("data/"), key=lambda info: info.size).name
     (tmp_path / "medium").mkdir()
     courier = vault.courier("far")
     seen: list[Any] = []
@@ -213,7 +214,7 @@ def test_a_courier_holds_still_while_it_is_paused_and_obeys_its_window(vault, pl
             (row,) = steer.run_status()
             seen.append(row.kind)
             (row,) = steer.pause_runs(row.run, reason="rounds")
-            read = threading.Thread(target=lambda: (vault._vault.store.get("vault"), seen.append("read")))
+            read = threading.Thread(target=lambda: (vault._vault.store.get(pack), seen.append("read")))
             read.start()
             read.join(0.3)
             seen.append(read.is_alive())

@@ -401,8 +401,8 @@ def test_what_a_parent_has_stays_from_the_moment_the_session_is_announced(
     assert parent is not None
     original, phases = parents.history, []
 
-    def history(open_vault, of):
-        found = original(open_vault, of)
+    def history(open_vault, of, events):
+        found = original(open_vault, of, events)
         if not phases:
             phases.append("")
             with holdfast.Vault.open(tmp_path / "vault", key_file=tmp_path / "key") as pruner:

@@ -284,7 +284,8 @@ def test_a_host_that_died_while_it_joined_goes_on_with_the_same_call(place):
         file.chmod(0o600)
     target = place.live / "credential"
     joined = join_vault(file, target, env=place.env)
-    del place.stores["home"].objects[f"joined/{joined.id}"]
+    for name in (f"joined/{joined.id}", f"twin/joined/{joined.id}"):
+        del place.stores["home"].objects[name]
     assert join_vault(file, target, env=place.env) == joined, "it died before the vault knew"
     assert join_vault(file, target, env=place.env) == joined, "it died before it was told"
     with place.open(credential=target) as vault:
@@ -293,6 +294,7 @@ def test_a_host_that_died_while_it_joined_goes_on_with_the_same_call(place):
         join_vault(file, place.live / "another", env=place.env)
     (place.live / "taken").write_bytes(b"something else")
     (place.live / "taken").chmod(0o600)
-    del place.stores["home"].objects[f"joined/{joined.id}"]
+    for name in (f"joined/{joined.id}", f"twin/joined/{joined.id}"):
+        del place.stores["home"].objects[name]
     with pytest.raises(VaultExistsError):
         join_vault(file, place.live / "taken", env=place.env)

@@ -35,6 +35,7 @@ __all__ = [
     "breaker_policy",
     "configuration",
     "configured_resilience",
+    "faults_of_policies",
     "governor_plan",
     "job_paths",
     "limits",

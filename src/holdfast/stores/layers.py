@@ -13,7 +13,7 @@ from holdfast.base.values import dataclass
 from holdfast.errors import ObjectMissingError, StoreUnreachableError
 from holdfast.reliability.breaker import Breaker, BreakerPolicy
 from holdfast.reliability.retry import Retrying, RetryPolicy
-from holdfast.stores.protocol import Capability, Readiness
+from holdfast.stores.protocol import READ_BACK_BYTES_MAX, Capability, Readiness
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from holdfast.engine import Limits
     from holdfast.stores.protocol import Data, ObjectInfo, Room, StorageState, Store
 
-READ_BACK_BYTES_MAX = 1 << 20
 SLICE_BYTES = 64 << 10
 LOOK_AGAIN_SECONDS = 0.05
 _T = TypeVar("_T")

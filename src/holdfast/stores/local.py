@@ -22,7 +22,16 @@ from holdfast.errors import (
     StoreRefusedError,
     StoreUnreachableError,
 )
-from holdfast.stores.protocol import Data, ObjectInfo, Plain, Room, check_name, check_prefix, refuse_other_bytes
+from holdfast.stores.protocol import (
+    READ_BACK_BYTES_MAX,
+    Data,
+    ObjectInfo,
+    Plain,
+    Room,
+    check_name,
+    check_prefix,
+    refuse_other_bytes,
+)
 
 FOLDER_MODE = 0o700
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -40,7 +49,7 @@ class LocalStore(Plain):
 
         `write(path, data)` makes a new file durably, or raises `OSError`: the assembly gives the engine's, which
         flushes in small steps and keeps a rate; without it this module's own is used. `pass_read(count)` waits until so
-        many bytes may be read.
+        many bytes may be read; small objects are not waited for.
         """
         self._root = Path(os.path.abspath(root))
         self._write = write or put_file
@@ -96,7 +105,7 @@ class LocalStore(Plain):
                     wanted = max(0, size - offset)
                     if length >= 0:
                         wanted = min(wanted, length)
-                    if self._pass_read is not None:
+                    if self._pass_read is not None and wanted > READ_BACK_BYTES_MAX:
                         self._pass_read(wanted)
                     return _read_exactly(file.fileno(), offset, wanted)
             except FileNotFoundError:

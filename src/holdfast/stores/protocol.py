@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME_BYTES_MAX = 255
+READ_BACK_BYTES_MAX = 1 << 20
+"""Objects up to this size are read back whole after they were put: from memory, and so outside of any rate of reading."""
 Data = bytes | bytearray | memoryview
 _NAME = re.compile(r"[a-z0-9-][a-z0-9.-]*(?:/[a-z0-9-][a-z0-9.-]*)*")
 

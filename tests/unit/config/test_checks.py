@@ -392,8 +392,11 @@ def test_every_fault_of_a_policy_is_named_beside_other_faults(other, tmp_path):
         configured.configuration(path)
     said = "\n".join(caught.value.problems)
     for each in (
-        "stores: there is no store nowhere", "policies.phi.stores: a single copy of phi (", "imaging.stores: a store is named twice", "no store none",
-    ):  # fmt: skip
+        "stores: there is no store nowhere",
+        "policies.phi.stores: a single copy of phi (",
+        "imaging.stores: a store is named twice",
+        "no store none",
+    ):
         assert said.count(each) == 1, said
 
 
