@@ -19,7 +19,7 @@ from holdfast.repository.opening import grant_in, keyring_in
 from holdfast.repository.rotation import reseal
 from holdfast.repository.superseded import superseded_keyrings, superseded_slots
 from holdfast.repository.twins import originals, prove, twins
-from holdfast.repository.wraps import SLOT, Attempts, Wrap, readable_wraps
+from holdfast.repository.wraps import SLOT, Attempts, Wrap, former_slots, readable_wraps
 from holdfast.repository.writers import put_grant, revoke
 
 if TYPE_CHECKING:
@@ -204,6 +204,8 @@ class _Plan:
                 self.drop.append(name)
             elif name.startswith("key/") and names.middle(name) in self.holders:
                 self.reseal.append((name, self.holders[names.middle(name)]))
+            elif name.startswith("key/") and self.ledger_known and names.middle(name) in former_slots(self.home):
+                self.drop.append(name)  # sealed anew already, by a repair that was killed before it came to this
             elif name.startswith("grant/") and names.middle(name) in self.entries:
                 self.leave.append((name, self.entries[names.middle(name)]))
             else:

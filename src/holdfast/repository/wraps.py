@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from holdfast.errors import DamageError, MissingError, UsageError
+from holdfast.errors import DamageError, MissingError, ObjectMissingError, UsageError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, GenerationRef, Slot
 from holdfast.repository.home import ROOT
@@ -121,6 +121,27 @@ def newest_word(home: Home, entry: str) -> tuple[Wrap | None, bool]:
         if read.signer == ROOT:
             return Wrap(entry, number, body), unread
     return None, unread
+
+
+def former_slots(home: Home) -> frozenset[str]:
+    """Return the ids of the slots that the ledger named once and names no more: they were replaced or taken back.
+
+    Empty while an entry cannot be read: its newest word may name any of them.
+    """
+    found, bad = readable_wraps(home)
+    if bad:
+        return frozenset()
+    said: set[str] = set()
+    for wrap in found:
+        for number in range(wrap.number):
+            name = f"wrap/{wrap.id}/{number:08d}"
+            try:
+                read, body = home.verify(name, home.store.get(name), WrapBody)
+            except (DamageError, ObjectMissingError):
+                continue
+            if read.signer == ROOT and body.form == SLOT:
+                said.add(body.slot)
+    return frozenset(said - {wrap.body.slot for wrap in found if wrap.live and wrap.body.form == SLOT})
 
 
 def _left_entry(home: Home, name: str, data: bytes) -> bool:

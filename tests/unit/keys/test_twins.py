@@ -680,3 +680,17 @@ def test_the_copy_of_the_home_gives_back_no_twin_of_what_is_whole(
     del store.objects[slot]
     store.objects[f"twin/{slot}"] = copy.objects[slot]
     assert withdrawn_keys(repository.home, copy) == ()
+
+
+def test_a_slot_that_was_sealed_anew_already_is_dropped_by_the_next_repair(
+    repository: Repository, store: MemoryStore
+) -> None:
+    name = of_kind(store, "key")[0]
+    for each in (name, names.twin(name)):
+        spoil(store, each)
+    rotten = store.objects[name]
+    assert [each for each, _ in mend_twins(repository).reseal] == [name]
+    store.objects[name] = rotten  # the repair was killed before it came to the object
+    assert any(name in finding.text for finding in check(repository).findings)
+    assert mend_twins(repository).drop == (name,)
+    assert not check(repository).findings
