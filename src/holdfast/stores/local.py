@@ -11,8 +11,9 @@ import errno
 import os
 import stat
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import (
@@ -34,6 +35,8 @@ from holdfast.stores.protocol import (
 )
 
 FOLDER_MODE = 0o700
+FRESH_MAX = 64
+"""Objects of which it is remembered that they were put and not read back yet."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _CLEAN = "every object stored before is whole: an unfinished one never gets a name"
@@ -49,11 +52,12 @@ class LocalStore(Plain):
 
         `write(path, data)` makes a new file durably, or raises `OSError`: the assembly gives the engine's, which
         flushes in small steps and keeps a rate; without it this module's own is used. `pass_read(count)` waits until so
-        many bytes may be read; small objects are not waited for.
+        many bytes may be read; what was put a moment ago is read back from memory, and not waited for.
         """
         self._root = Path(os.path.abspath(root))
         self._write = write or put_file
         self._pass_read = pass_read
+        self._fresh: deque[str] = deque(maxlen=FRESH_MAX)
 
     @property
     def url(self) -> str:
@@ -82,6 +86,16 @@ class LocalStore(Plain):
                 # Made by an attempt that failed after it had the name, or just now by another: "exists" is durable, too.
                 _flush_file(path)
                 return False
+        if len(data) <= READ_BACK_BYTES_MAX:
+            self._fresh.append(name)
+        return True
+
+    def _is_fresh(self, name: str) -> bool:
+        """Return whether an object was put a moment ago and not read since."""
+        if name not in self._fresh:
+            return False
+        with suppress(ValueError):
+            self._fresh.remove(name)
         return True
 
     def _write_with_parents(self, path: Path, data: Data) -> None:
@@ -105,7 +119,7 @@ class LocalStore(Plain):
                     wanted = max(0, size - offset)
                     if length >= 0:
                         wanted = min(wanted, length)
-                    if self._pass_read is not None and wanted > READ_BACK_BYTES_MAX:
+                    if self._pass_read is not None and not self._is_fresh(name):
                         self._pass_read(wanted)
                     return _read_exactly(file.fileno(), offset, wanted)
             except FileNotFoundError:
