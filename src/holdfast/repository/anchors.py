@@ -114,8 +114,7 @@ def anchor_retained_until(repository: Repository, log: str, public: PublicKey) -
 
 def _proven(repository: Repository, log: str) -> Iterator[Anchor]:
     """Yield the anchors of a log whose heads their keys signed, newest first, looking at a good number of them."""
-    numbers = sorted(repository.home.numbers(f"{PREFIX}/{log}"), reverse=True)
-    for number in numbers[:LOOKED_AT_MAX]:
+    for number in reversed(anchor_numbers(repository, log)[-LOOKED_AT_MAX:]):
         try:
             anchor = _read(repository, log, number)
             proven = anchor.head.size == number and anchor.public.signed(anchor.head)
@@ -149,7 +148,7 @@ def read_anchors(repository: Repository, log: str) -> tuple[tuple[Anchor, ...], 
 
 def anchor_numbers(repository: Repository, log: str) -> list[int]:
     """Return the numbers of records that the anchors of a log count, in their order. Any store error."""
-    return sorted(repository.home.numbers(f"{PREFIX}/{log}"))
+    return repository.home.numbers(f"{PREFIX}/{log}")
 
 
 def anchors_of(repository: Repository, log: str, numbers: Sequence[int]) -> Iterator[Anchor]:

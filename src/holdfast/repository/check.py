@@ -109,7 +109,6 @@ class _Check:
             )
 
     def _read(self, name: str) -> None:
-        kind = name.split("/")[0]
         try:
             data = self.home.store.get(name)
         except ObjectMissingError:
@@ -122,10 +121,8 @@ class _Check:
                 if names.is_numbered(name):
                     row, _, number = names.untwinned(name).rpartition("/")
                     self.highest[row] = max(int(number), self.highest.get(row, -1))
-            elif kind in SEALED_TYPES:
-                self.home.verify_sealed(name, data)
             else:
-                self.home.verify_control(name, data)
+                self.home.signer_of(name, data)
         except VersionError as error:
             self.found("version", name, error.what)
         except DamageError as error:

@@ -27,7 +27,7 @@ from holdfast.errors import (
 from holdfast.repository import names
 from holdfast.repository.bodies import EpochBody, Slot
 from holdfast.repository.home import ROOT, create
-from holdfast.repository.objects import SEALED_TYPES, sha256
+from holdfast.repository.objects import sha256
 from holdfast.repository.transfer import in_order
 from holdfast.repository.wraps import SLOT, Wrap, readable_wraps
 
@@ -91,14 +91,14 @@ def withdrawn_keys(home: Home, copy: Store) -> tuple[str, ...]:
     A keyring below the home's newest; a slot that the ledger names as nobody's present one; a grant below the holder's newest,
     or of a holder who was revoked. What the home lost it has not given up: it stays, and comes back by `repair home`.
     """
-    newest = _newest_keyring(home.store)
+    newest, there = _newest_keyring(home.store), home.on(copy)
     if newest is None:
         return ()
-    gone = [name for name in _either(copy, "keyring/") if _below(name, newest)]
-    taken = [name for kind in WITHDRAWN for name in _either(copy, f"{kind}/")]
+    gone = [name for name in there.listed("keyring") if _below(name, newest)]
+    taken = [name for kind in WITHDRAWN for name in there.listed(kind)]
     lacking = [name for name in (*gone, *taken) if all(home.store.size(n) is None for n in (name, names.twin(name)))]
     if any(name in taken for name in lacking):
-        kept = _Kept.read(home, copy)
+        kept = _Kept.read(home, there)
         lacking = [name for name in lacking if name not in taken or kept.given_up(name)]
     return tuple(sorted(each for name in lacking for each in (name, names.twin(name)) if copy.size(each) is not None))
 
@@ -113,15 +113,15 @@ class _Kept:
     """By holder the number of his newest grant on the home; above all for one who was revoked."""
 
     @classmethod
-    def read(cls, home: Home, copy: Store) -> _Kept:
+    def read(cls, home: Home, copy: Home) -> _Kept:
         newest: dict[str, Wrap] = {}
-        (here, bad), (there, worse) = readable_wraps(home), readable_wraps(home.on(copy))
+        (here, bad), (there, worse) = readable_wraps(home), readable_wraps(copy)
         for wrap in (*here, *there):
             if wrap.id not in newest or wrap.number > newest[wrap.id].number:
                 newest[wrap.id] = wrap
         live = frozenset(w.body.slot for w in newest.values() if w.body.form == SLOT and w.live)
         grants = {holder: max(home.numbers(f"grant/{holder}"), default=0) for holder in home.ids("grant")}
-        for holder in {names.middle(name) for name in _either(copy, "grant/")}:
+        for holder in copy.ids("grant"):
             certificate = home.certificate(holder, fresh=True)
             if certificate is not None and certificate.revoked:
                 grants[holder] = ABOVE_ALL
@@ -140,14 +140,9 @@ class _Kept:
         return not self.given_up(name)
 
 
-def _either(store: Store, prefix: str) -> list[str]:
-    """Return the names under a prefix of what opens a vault, whether it or only its twin is there."""
-    listed = [info.name for each in (prefix, names.twin(prefix)) for info in store.list(each)]
-    return sorted({names.untwinned(name) for name in listed if names.is_known(name)})
-
-
 def _newest_keyring(home: Store) -> int | None:
-    return max((names.last_number(name) for name in _either(home, "keyring/")), default=None)
+    listed = (info.name for prefix in ("keyring/", names.twin("keyring/")) for info in home.list(prefix))
+    return max((names.last_number(name) for name in listed if names.is_known(name)), default=None)
 
 
 def _below(name: str, newest: int | None) -> bool:
@@ -298,12 +293,10 @@ def _verifies(home: Home, name: str, store: Store) -> bool:
         kind = name.split("/")[0]
         if kind == "meta":
             return sha256(data) == name.rpartition("/")[2]
-        if kind in SEALED_TYPES:
-            home.verify_sealed(name, data)
-        elif kind == "key":
+        if kind == "key":
             home.verify(name, data, Slot)
         else:
-            home.verify_control(name, data)
+            home.signer_of(name, data)
     except DamageError:
         return False
     return True
@@ -323,7 +316,7 @@ def _gone(home: Home, copy: Store) -> _Gone:
     from holdfast.repository.listing import read_dropped
     from holdfast.repository.rounds import read_rounds
 
-    return _Gone(read_rounds(home).deleted, read_dropped(home), _Kept.read(home, copy))
+    return _Gone(read_rounds(home).deleted, read_dropped(home), _Kept.read(home, home.on(copy)))
 
 
 def _is_lost(home: Home, name: str, gone: _Gone) -> bool:

@@ -22,7 +22,6 @@ from holdfast.repository.decisions import (
     owner_of,
     put_back,
 )
-from holdfast.repository.objects import SEALED_TYPES
 from holdfast.stores.protocol import delete_unless_retained
 
 if TYPE_CHECKING:
@@ -142,10 +141,7 @@ def _is_damaged(home: Home, name: str) -> bool:
     with suppress(ObjectMissingError, VersionError):
         data = home.store.get(name)
         try:
-            if name.partition("/")[0] in SEALED_TYPES:
-                home.verify_sealed(name, data)
-            else:
-                home.verify_control(name, data)
+            home.signer_of(name, data)
         except DamageError:
             return True
     return False

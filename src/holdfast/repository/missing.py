@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 
 from holdfast.base.values import dataclass
 from holdfast.errors import DamageError, VersionError
-from holdfast.repository import names
 from holdfast.repository.bodies import Slot
-from holdfast.repository.home import ROOT
 from holdfast.repository.objects import damaged
-from holdfast.repository.wraps import CREDENTIAL, REVOKED, SLOT, Wrap, WrapBody, readable_wraps
+from holdfast.repository.wraps import CREDENTIAL, REVOKED, SLOT, Wrap, readable_wraps, words
 
 if TYPE_CHECKING:
     from holdfast.repository.home import Home
@@ -99,11 +97,4 @@ def _in_force(home: Home, holder: str) -> bool:
 
 def is_withdrawn(home: Home, holder: str) -> bool:
     """Return whether root wrote into the ledger that a credential was revoked, whatever was said of it since."""
-    for number in reversed(home.numbers(f"wrap/{holder}")):
-        try:
-            read, body = home.read(names.numbered("wrap", holder, number), WrapBody)
-        except (DamageError, VersionError):
-            continue
-        if read.signer == ROOT and body.form == CREDENTIAL and body.state == REVOKED:
-            return True
-    return False
+    return any(word.body.form == CREDENTIAL and word.body.state == REVOKED for word in words(home, holder))

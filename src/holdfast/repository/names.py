@@ -13,24 +13,21 @@ META_KINDS = (2, 3)
 
 _ID, _SHA, _N = "[0-9a-f]{32}", "[0-9a-f]{64}", f"[0-9]{{{NUMBER_DIGITS}}}"
 TWIN = "twin"
-_TWINNED = "|".join(
-    (
-        "vault",
-        f"key/{_ID}",
-        f"keyring/{_N}",
-        f"writer/{_ID}/{_N}",
-        f"grant/{_ID}/{_N}",
-        f"joined/{_ID}",
-    )
-)
-"""What a vault is opened by, and whose signatures are known by: kept twice."""
-TWINNED = ("vault", "key", "keyring", "writer", "grant", "joined")
+_TWINNED = {
+    "vault": "vault",
+    "key": f"key/{_ID}",
+    "keyring": f"keyring/{_N}",
+    "writer": f"writer/{_ID}/{_N}",
+    "grant": f"grant/{_ID}/{_N}",
+    "joined": f"joined/{_ID}",
+}
+"""What a vault is opened by, and whose signatures are known by, is kept twice: by kind, how its names look."""
+TWINNED = tuple(_TWINNED)
 """The kinds of it."""
 _GRAMMAR = re.compile(
     "|".join(
         (
-            _TWINNED,
-            f"{TWIN}/(?:{_TWINNED})",
+            f"(?:{TWIN}/)?(?:{'|'.join(_TWINNED.values())})",
             f"(?:session|snapshot|committed|admission|forgotten|approval)/{_ID}",
             f"(?:checkpoint|ack|decision|hold|audit|compared|wrap)/{_ID}/{_N}",
             f"(?:part|dropped)/{_ID}/[0-9]{{1,5}}",

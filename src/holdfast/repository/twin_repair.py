@@ -6,6 +6,7 @@ certificate that is damaged twice stays for a person, for the one before it may 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,11 @@ class _Plan:
         """Twins that count, of which the object is gone."""
         self.superseded: dict[str, int] = {}
         """Of each row of numbers the highest that counts: what is below is needed by nobody."""
+
+    @functools.cached_property
+    def replaced(self) -> frozenset[str]:
+        """Slots that the ledger named once and names no more; none while it is not known."""
+        return former_slots(self.home) if self.ledger_known else frozenset()
 
     def counts(self, name: str, data: bytes) -> bool:
         """Return whether bytes are what their name says, by all that root knows."""
@@ -204,7 +210,7 @@ class _Plan:
                 self.drop.append(name)
             elif name.startswith("key/") and names.middle(name) in self.holders:
                 self.reseal.append((name, self.holders[names.middle(name)]))
-            elif name.startswith("key/") and self.ledger_known and names.middle(name) in former_slots(self.home):
+            elif name.startswith("key/") and names.middle(name) in self.replaced:
                 self.drop.append(name)  # sealed anew already, by a repair that was killed before it came to this
             elif name.startswith("grant/") and names.middle(name) in self.entries:
                 self.leave.append((name, self.entries[names.middle(name)]))

@@ -7,12 +7,12 @@ An entry is written before what it tells of is handed out, so that nothing is ev
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from holdfast.errors import DamageError, MissingError, ObjectMissingError, UsageError
+from holdfast.errors import DamageError, MissingError, UsageError, VersionError
 from holdfast.repository import names
 from holdfast.repository.bodies import Body, GenerationRef, Slot
 from holdfast.repository.home import ROOT
@@ -108,7 +108,7 @@ def newest_word(home: Home, entry: str) -> tuple[Wrap | None, bool]:
     """Return root's newest word on an entry that can be read, None if there is none, and whether a newer one cannot be."""
     unread = False
     for number in reversed(home.numbers(f"wrap/{entry}")):
-        name = f"wrap/{entry}/{number:08d}"
+        name = names.numbered("wrap", entry, number)
         data = home.store.get(name)
         try:
             read, body = home.verify(name, data, WrapBody)
@@ -123,6 +123,17 @@ def newest_word(home: Home, entry: str) -> tuple[Wrap | None, bool]:
     return None, unread
 
 
+def words(home: Home, entry: str) -> Iterator[Wrap]:
+    """Yield all that root ever said of an entry and that can be read, the newest first."""
+    for number in reversed(home.numbers(f"wrap/{entry}")):
+        try:
+            read, body = home.read(names.numbered("wrap", entry, number), WrapBody)
+        except (DamageError, VersionError):
+            continue
+        if read.signer == ROOT:
+            yield Wrap(entry, number, body)
+
+
 def former_slots(home: Home) -> frozenset[str]:
     """Return the ids of the slots that the ledger named once and names no more: they were replaced or taken back.
 
@@ -131,16 +142,8 @@ def former_slots(home: Home) -> frozenset[str]:
     found, bad = readable_wraps(home)
     if bad:
         return frozenset()
-    said: set[str] = set()
-    for wrap in found:
-        for number in range(wrap.number):
-            name = f"wrap/{wrap.id}/{number:08d}"
-            try:
-                read, body = home.verify(name, home.store.get(name), WrapBody)
-            except (DamageError, ObjectMissingError):
-                continue
-            if read.signer == ROOT and body.form == SLOT:
-                said.add(body.slot)
+    earlier = (word for wrap in found for word in words(home, wrap.id) if word.number < wrap.number)
+    said = {word.body.slot for word in earlier if word.body.form == SLOT}
     return frozenset(said - {wrap.body.slot for wrap in found if wrap.live and wrap.body.form == SLOT})
 
 

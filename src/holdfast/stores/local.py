@@ -13,7 +13,7 @@ import stat
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from holdfast.errors import (
@@ -92,10 +92,10 @@ class LocalStore(Plain):
 
     def _is_fresh(self, name: str) -> bool:
         """Return whether an object was put a moment ago and not read since."""
-        if name not in self._fresh:
-            return False
-        with suppress(ValueError):
+        try:
             self._fresh.remove(name)
+        except ValueError:
+            return False
         return True
 
     def _write_with_parents(self, path: Path, data: Data) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from holdfast.sources.hosts.inventory import Inventory
 
-__all__ = ["BootPlan", "plan_boot"]
+__all__ = ["INITRAMFS_NAMES", "BootPlan", "plan_boot"]
 
 EFI_NAMES = {"x86_64": "BOOTX64.EFI", "aarch64": "BOOTAA64.EFI", "i686": "BOOTIA32.EFI"}
 EFI_TARGETS = {"x86_64": "x86_64-efi", "aarch64": "arm64-efi", "i686": "i386-efi"}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import DrillProgramError
+from holdfast.services.hosts.boot import INITRAMFS_NAMES
 from holdfast.services.isolation import Ran, found_program
 from holdfast.services.judge import Outcome
 from holdfast.sources.hosts.inventory import Inventory
@@ -176,8 +177,8 @@ class HostCheck:
             if not self._has(f"/lib/modules/{version}/modules.dep"):
                 lacking.append(f"the modules of {version}")
         for version in self.inventory.initramfs:
-            names = (f"initrd.img-{version}", f"initramfs-{version}.img", f"initrd-{version}")
-            place = next((found for name in names if (found := self._place(f"/boot/{name}"))), None)
+            forms = (self._place(f"/boot/{form.format(version)}") for form in INITRAMFS_NAMES)
+            place = next(filter(None, forms), None)
             if place is None or place.stat().st_size == 0:
                 lacking.append(f"the initramfs of {version}")
         count = len(self.inventory.kernels)
